@@ -1,0 +1,1 @@
+"""Ironlease's central daemon: provisions bare-metal GPU servers and rents them out."""

@@ -1,0 +1,27 @@
+"""Out-of-band control of servers through their BMC."""
+
+from provisioner.drivers.bmc.base import (
+    Bmc,
+    BmcCommandFailed,
+    BmcLoginRefused,
+    BmcTarget,
+    BmcUnreachable,
+    BootDevice,
+    LogEntry,
+    Power,
+    PowerAction,
+    Sensor,
+)
+
+__all__ = [
+    "Bmc",
+    "BmcCommandFailed",
+    "BmcLoginRefused",
+    "BmcTarget",
+    "BmcUnreachable",
+    "BootDevice",
+    "LogEntry",
+    "Power",
+    "PowerAction",
+    "Sensor",
+]

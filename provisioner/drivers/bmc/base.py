@@ -1,0 +1,122 @@
+"""The one interface to a server's baseboard management controller (BMC), whatever its protocol.
+
+Errors are :class:`Failure` subclasses; secrets never appear in them. Whether a power action had
+its effect is for the caller to observe with :meth:`Bmc.power`: an accepted command proves nothing.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from datetime import datetime
+from enum import StrEnum
+from typing import Protocol
+
+from provisioner.domain.failures import Failure, FailureKind
+
+
+class Power(StrEnum):
+    ON = "on"
+    OFF = "off"
+
+
+class PowerAction(StrEnum):
+    """IPMI 2.0 section 28.3, Chassis Control."""
+
+    ON = "on"
+    OFF = "off"
+    RESET = "reset"
+    CYCLE = "cycle"
+
+
+class BootDevice(StrEnum):
+    NETWORK = "network"
+    DISK = "disk"
+
+
+@dataclass(frozen=True, slots=True)
+class BmcTarget:
+    """Where a BMC answers and how to log in. The password is kept out of every repr."""
+
+    protocol: str
+    address: str
+    port: int
+    username: str
+    password: str = field(repr=False)
+
+
+@dataclass(frozen=True, slots=True)
+class Sensor:
+    """One reading; `value` is None where the sensor has a state and no number."""
+
+    name: str
+    kind: str
+    value: float | None
+    unit: str
+    health: str
+
+
+@dataclass(frozen=True, slots=True)
+class LogEntry:
+    """One record of the BMC's system event log (SEL)."""
+
+    at: datetime | None
+    source: str
+    text: str
+    severity: str
+
+
+class Bmc(Protocol):
+    """Out-of-band control. Every call is bounded in time and may raise the failures below."""
+
+    async def power(self, target: BmcTarget) -> Power: ...
+
+    async def set_power(self, target: BmcTarget, action: PowerAction) -> None: ...
+
+    async def set_boot_device(
+        self, target: BmcTarget, device: BootDevice, *, once: bool = True
+    ) -> None: ...
+
+    async def sensors(self, target: BmcTarget) -> Sequence[Sensor]: ...
+
+    async def inventory(self, target: BmcTarget) -> dict[str, dict[str, str]]: ...
+
+    async def event_log(self, target: BmcTarget) -> Sequence[LogEntry]: ...
+
+    async def close(self) -> None: ...
+
+
+class BmcUnreachable(Failure):
+    """No answer within the time allowed."""
+
+    kind = FailureKind.TRANSIENT
+
+    def __init__(self, target: BmcTarget, detail: str) -> None:
+        super().__init__(
+            f"BMC {target.address}:{target.port} does not answer: {detail}",
+            next_action="check the BMC's power, cable and address; it is tried again by itself",
+        )
+
+
+class BmcLoginRefused(Failure):
+    """The BMC answers and refuses the user name or password."""
+
+    kind = FailureKind.CONFIGURATION
+
+    def __init__(self, target: BmcTarget, detail: str) -> None:
+        super().__init__(
+            f"BMC {target.address}:{target.port} refuses the login of "
+            f"{target.username!r}: {detail}",
+            next_action="correct the BMC user name or password "
+            "(rackctl server set-bmc NAME --username … --password-stdin)",
+        )
+
+
+class BmcCommandFailed(Failure):
+    """The BMC is logged in to and answers a command with an error."""
+
+    kind = FailureKind.TRANSIENT
+
+    def __init__(self, target: BmcTarget, command: str, detail: str) -> None:
+        super().__init__(
+            f"BMC {target.address}:{target.port} failed {command}: {detail}",
+            next_action="it is tried again by itself; if it persists, reset the BMC (mc reset cold)",
+        )

@@ -1,0 +1,56 @@
+"""The interface to playbook runs: one playbook against one server, its events as they happen."""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from datetime import datetime
+from enum import StrEnum
+from typing import Any, Protocol
+
+from provisioner.domain.failures import Failure, FailureKind
+from provisioner.drivers.ssh.base import SshTarget
+
+
+class PlayEventKind(StrEnum):
+    TASK = "task"
+    OK = "ok"
+    FAILED = "failed"
+    UNREACHABLE = "unreachable"
+    OUTPUT = "output"
+
+
+@dataclass(frozen=True, slots=True)
+class PlayEvent:
+    """One line of a run's log, fit to be read by a person."""
+
+    at: datetime
+    kind: PlayEventKind
+    task: str
+    text: str
+
+
+OnEvent = Callable[[PlayEvent], None]
+
+
+class Plays(Protocol):
+    async def run(
+        self,
+        playbook: str,
+        target: SshTarget,
+        variables: Mapping[str, Any],
+        on_event: OnEvent,
+        *,
+        timeout_s: float,
+    ) -> dict[str, Any]:
+        """Run `playbooks/<playbook>.yml` and return the merged `ironlease` results of its tasks.
+
+        Cancelling the call ends the run. Raises :class:`PlayFailed` and :class:`PlayUnreachable`;
+        a failure that a module classified itself keeps its kind, reason and next action.
+        """
+
+
+class PlayFailed(Failure):
+    kind = FailureKind.SERVER_FAULT
+
+
+class PlayUnreachable(Failure):
+    kind = FailureKind.TRANSIENT
