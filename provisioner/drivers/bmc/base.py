@@ -118,5 +118,5 @@ class BmcCommandFailed(Failure):
     def __init__(self, target: BmcTarget, command: str, detail: str) -> None:
         super().__init__(
             f"BMC {target.address}:{target.port} failed {command}: {detail}",
-            next_action="it is tried again by itself; if it persists, reset the BMC (mc reset cold)",
+            next_action="it is tried again by itself; if it persists, cold-reset the BMC",
         )
