@@ -1,0 +1,263 @@
+"""The messages between a machine and the provisioner, used by both sides: immutable values with
+`to_json` and `from_json`. Unknown fields are ignored, so either side may be the newer one; sending
+and storing them is left to the callers.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import math
+from typing import Any, TypeVar
+
+_T = TypeVar("_T")
+_M = TypeVar("_M", bound="Message")
+Object = dict[str, Any]
+
+RAMDISK = "ramdisk"
+TENANT = "tenant"
+CONTEXTS = (RAMDISK, TENANT)
+
+
+class ProtocolError(ValueError):
+    """A message that is not what the protocol says; the text names the field and what is due."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Message:
+    """Base of all messages: plain JSON objects in both directions."""
+
+    def to_dict(self) -> Object:
+        return dataclasses.asdict(self)
+
+    def to_json(self) -> str:
+        return json.dumps(self.to_dict(), separators=(",", ":"))
+
+    @classmethod
+    def from_json(cls: type[_M], text: str | bytes) -> _M:
+        """Parse and validate; raises `ProtocolError`."""
+        try:
+            data = json.loads(text)
+        except ValueError as error:  # also covers bytes that are not UTF-8
+            raise ProtocolError(f"{cls.__name__}: not JSON: {error}") from error
+        return cls.from_dict(data)
+
+    @classmethod
+    def from_dict(cls: type[_M], data: object) -> _M:
+        """Validate a decoded JSON value; raises `ProtocolError`."""
+        if not isinstance(data, dict):
+            raise ProtocolError(f"{cls.__name__}: expected an object, got {type(data).__name__}")
+        try:
+            return cls._read(data)
+        except ProtocolError as error:
+            raise ProtocolError(f"{cls.__name__}: {error}") from error
+
+    @classmethod
+    def _read(cls: type[_M], data: Object) -> _M:
+        raise NotImplementedError
+
+
+@dataclasses.dataclass(frozen=True)
+class LeaseTerm(Message):
+    """What the provisioner grants: the lease and the seconds it still has, from now on.
+
+    Durations, never dates: the machine's wall clock belongs to the tenant and is not trusted.
+    """
+
+    id: str
+    remaining_s: float
+
+    @classmethod
+    def _read(cls, data: Object) -> LeaseTerm:
+        return cls(id=_text(data, "id"), remaining_s=_seconds(data, "remaining_s"))
+
+
+@dataclasses.dataclass(frozen=True)
+class LeaseState(Message):
+    """What the agent holds: the lease, the seconds left by its own clock, and whether it has
+    ended the tenant's access."""
+
+    id: str
+    remaining_s: float
+    locked: bool
+
+    @classmethod
+    def _read(cls, data: Object) -> LeaseState:
+        return cls(
+            id=_text(data, "id"),
+            remaining_s=_seconds(data, "remaining_s"),
+            locked=_value(data, "locked", bool),
+        )
+
+
+@dataclasses.dataclass(frozen=True)
+class AgentConfig(Message):
+    """`/etc/ironlease/agent.json`: where to report, as whom, and how often (`interval_s`)."""
+
+    url: str
+    server: str
+    token: str = dataclasses.field(repr=False)
+    context: str
+    interval_s: float
+    lease: LeaseTerm | None
+
+    @classmethod
+    def _read(cls, data: Object) -> AgentConfig:
+        return cls(
+            url=_url(data, "url"),
+            server=_text(data, "server"),
+            token=_text(data, "token"),
+            context=_context(data),
+            interval_s=_interval(data),
+            lease=_optional(data, "lease", LeaseTerm),
+        )
+
+
+@dataclasses.dataclass(frozen=True)
+class Report(Message):
+    """`POST {url}/agents/report`. `sequence` counts up from 1 within one run of the agent;
+    `boot_id` is the kernel's, so a reboot is seen."""
+
+    server: str
+    context: str
+    boot_id: str
+    sequence: int
+    uptime_s: float
+    agent_version: str
+    hostname: str
+    lease: LeaseState | None
+
+    @classmethod
+    def _read(cls, data: Object) -> Report:
+        sequence = _value(data, "sequence", int)
+        if sequence < 1:
+            raise ProtocolError("sequence: expected 1 or more")
+        return cls(
+            server=_text(data, "server"),
+            context=_context(data),
+            boot_id=_text(data, "boot_id"),
+            sequence=sequence,
+            uptime_s=_seconds(data, "uptime_s"),
+            agent_version=_text(data, "agent_version"),
+            hostname=_text(data, "hostname"),
+            lease=_optional(data, "lease", LeaseState),
+        )
+
+
+@dataclasses.dataclass(frozen=True)
+class ReportAnswer(Message):
+    """The answer to a report: when to report next, and the lease as the provisioner sees it now.
+    Without a lease the agent enforces nothing."""
+
+    interval_s: float
+    lease: LeaseTerm | None
+
+    @classmethod
+    def _read(cls, data: Object) -> ReportAnswer:
+        return cls(interval_s=_interval(data), lease=_optional(data, "lease", LeaseTerm))
+
+
+@dataclasses.dataclass(frozen=True)
+class IdentityRequest(Message):
+    """`POST {url}/boot/identity`: the ramdisk spends its single-use boot token."""
+
+    token: str = dataclasses.field(repr=False)
+    boot_id: str
+    serial: str
+    mac: str
+
+    @classmethod
+    def _read(cls, data: Object) -> IdentityRequest:
+        return cls(
+            token=_text(data, "token"),
+            boot_id=_text(data, "boot_id"),
+            serial=_value(data, "serial", str),  # some boards carry an empty serial number
+            mac=_text(data, "mac"),
+        )
+
+
+@dataclasses.dataclass(frozen=True)
+class Identity(Message):
+    """The answer to an identity request: who the ramdisk is, the host key it must show, the only
+    key that may log in, and the configuration of its agent."""
+
+    server: str
+    hostname: str
+    ssh_host_key: str = dataclasses.field(repr=False)
+    authorized_key: str
+    agent: AgentConfig
+
+    @classmethod
+    def _read(cls, data: Object) -> Identity:
+        return cls(
+            server=_text(data, "server"),
+            hostname=_text(data, "hostname"),
+            ssh_host_key=_text(data, "ssh_host_key"),
+            authorized_key=_text(data, "authorized_key"),
+            agent=AgentConfig.from_dict(data.get("agent")),
+        )
+
+
+@dataclasses.dataclass(frozen=True)
+class Ready(Message):
+    """`POST {url}/boot/ready`: sshd of the ramdisk listens."""
+
+    boot_id: str
+
+    @classmethod
+    def _read(cls, data: Object) -> Ready:
+        return cls(boot_id=_text(data, "boot_id"))
+
+
+def _value(data: Object, name: str, kind: type[_T]) -> _T:
+    try:
+        value = data[name]
+    except KeyError:
+        raise ProtocolError(f"{name}: missing") from None
+    # JSON keeps true and 1 apart, isinstance(True, int) does not
+    if not isinstance(value, kind) or (isinstance(value, bool) and kind is not bool):
+        raise ProtocolError(f"{name}: expected {kind.__name__}, got {type(value).__name__}")
+    return value
+
+
+def _text(data: Object, name: str) -> str:
+    text = _value(data, name, str)
+    if not text:
+        raise ProtocolError(f"{name}: empty")
+    return text
+
+
+def _seconds(data: Object, name: str) -> float:
+    value = data.get(name)
+    if isinstance(value, int) and not isinstance(value, bool):
+        data = {name: float(value)}
+    seconds = _value(data, name, float)
+    if not math.isfinite(seconds) or seconds < 0:
+        raise ProtocolError(f"{name}: expected seconds, 0 or more")
+    return seconds
+
+
+def _interval(data: Object) -> float:
+    interval = _seconds(data, "interval_s")
+    if interval <= 0:
+        raise ProtocolError("interval_s: expected more than 0 seconds")
+    return interval
+
+
+def _context(data: Object) -> str:
+    context = _text(data, "context")
+    if context not in CONTEXTS:
+        raise ProtocolError(f"context: expected one of {', '.join(CONTEXTS)}, got {context!r}")
+    return context
+
+
+def _url(data: Object, name: str) -> str:
+    url = _text(data, name)
+    if not url.startswith(("http://", "https://")):
+        raise ProtocolError(f"{name}: expected an http or https address, got {url!r}")
+    return url.rstrip("/")
+
+
+def _optional(data: Object, name: str, kind: type[_M]) -> _M | None:
+    value = data.get(name)
+    return None if value is None else kind.from_dict(value)
