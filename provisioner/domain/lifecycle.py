@@ -1,0 +1,313 @@
+"""The lifecycle of a server: one literal table of transitions, and which operation each state runs.
+
+The reconciler gathers :class:`Facts`, asks :func:`due` and carries out what the answer says. Only
+the table decides; nothing here depends on what happened before, only on what is true now.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import timedelta
+from enum import StrEnum
+
+
+class State(StrEnum):
+    ENROLLED = "enrolled"
+    INSPECTING = "inspecting"
+    SANITISING = "sanitising"
+    VALIDATING = "validating"
+    AVAILABLE = "available"
+    IMAGING = "imaging"
+    LEASED = "leased"
+    RECLAIMING = "reclaiming"
+    QUARANTINED = "quarantined"
+    MAINTENANCE = "maintenance"
+    RETIRED = "retired"
+
+
+class Verb(StrEnum):
+    """What an operation does."""
+
+    INSPECT = "inspect"
+    SANITISE = "sanitise"
+    VALIDATE = "validate"
+    IMAGE = "image"
+    RECLAIM = "reclaim"
+
+
+class Step(StrEnum):
+    FIND_RAMDISK = "find_ramdisk"
+    POWER_OFF = "power_off"
+    OPEN_BOOT_WINDOW = "open_boot_window"
+    POWER_ON = "power_on"
+    AWAIT_RAMDISK = "await_ramdisk"
+    COLLECT_FACTS = "collect_facts"
+    WIPE = "wipe"
+    CHECK_HARDWARE = "check_hardware"
+    WRITE_IMAGE = "write_image"
+    PERSONALISE = "personalise"
+    BOOT_TENANT = "boot_tenant"
+    AWAIT_TENANT = "await_tenant"
+    HAND_OVER = "hand_over"
+    REVOKE_ACCESS = "revoke_access"
+    CLOSE_LEASE = "close_lease"
+
+
+_RAMDISK = (
+    Step.FIND_RAMDISK,
+    Step.POWER_OFF,
+    Step.OPEN_BOOT_WINDOW,
+    Step.POWER_ON,
+    Step.AWAIT_RAMDISK,
+)
+"""To a running deploy ramdisk; the first step skips the rest when one is waiting."""
+
+STEPS: dict[Verb, tuple[Step, ...]] = {
+    Verb.INSPECT: (*_RAMDISK, Step.COLLECT_FACTS),
+    Verb.SANITISE: (*_RAMDISK, Step.WIPE),
+    Verb.VALIDATE: (*_RAMDISK, Step.CHECK_HARDWARE),
+    Verb.IMAGE: (
+        *_RAMDISK,
+        Step.WRITE_IMAGE,
+        Step.PERSONALISE,
+        Step.BOOT_TENANT,
+        Step.AWAIT_TENANT,
+        Step.HAND_OVER,
+    ),
+    Verb.RECLAIM: (
+        Step.REVOKE_ACCESS,
+        Step.POWER_OFF,
+        Step.CLOSE_LEASE,
+        Step.OPEN_BOOT_WINDOW,
+        Step.POWER_ON,
+        Step.AWAIT_RAMDISK,
+    ),
+}
+
+RUNS: dict[State, Verb] = {
+    State.INSPECTING: Verb.INSPECT,
+    State.SANITISING: Verb.SANITISE,
+    State.VALIDATING: Verb.VALIDATE,
+    State.IMAGING: Verb.IMAGE,
+    State.RECLAIMING: Verb.RECLAIM,
+}
+"""The operation that entering a state starts."""
+
+SLA: dict[State, timedelta] = {
+    State.ENROLLED: timedelta(minutes=5),
+    State.INSPECTING: timedelta(minutes=30),
+    State.SANITISING: timedelta(hours=6),
+    State.VALIDATING: timedelta(hours=2),
+    State.IMAGING: timedelta(minutes=30),
+    State.RECLAIMING: timedelta(minutes=30),
+}
+"""The longest a server may stay in a state before an incident says that it is stuck."""
+
+IN_POOL = frozenset(
+    {
+        State.SANITISING,
+        State.VALIDATING,
+        State.AVAILABLE,
+        State.IMAGING,
+        State.LEASED,
+        State.RECLAIMING,
+    }
+)
+"""States in which a server counts as capacity of its class."""
+
+
+class Intent(StrEnum):
+    """What an operator may ask of a server."""
+
+    NONE = ""
+    QUARANTINE = "quarantine"
+    REPAIRED = "repaired"
+    MAINTAIN = "maintain"
+    RESUME = "resume"
+    RETIRE = "retire"
+
+
+class OperationStatus(StrEnum):
+    RUNNING = "running"
+    PARKED = "parked"
+    """Waiting for an operator, or retried slowly; an incident says why."""
+    DONE = "done"
+    FAILED = "failed"
+
+
+@dataclass(frozen=True, slots=True)
+class Facts:
+    """All that the table may look at, as it is now."""
+
+    operation: OperationStatus | None = None
+    """Of the operation that the server's state runs; None before it was started."""
+    erased: bool = False
+    """Every inventoried disk has a certificate newer than its last use, and there is a disk."""
+    lease_open: bool = False
+    """A lease is bound to the server and not closed."""
+    lease_over: bool = False
+    """That lease's time has ended, or it was released."""
+    ramdisk_silent: bool = False
+    """The ramdisk that should be waiting has not reported within its grace period."""
+    intent: Intent = Intent.NONE
+
+
+Condition = Callable[[Facts], bool]
+
+
+def always(facts: Facts) -> bool:
+    """at once"""
+    return True
+
+
+def done(facts: Facts) -> bool:
+    """its operation is done"""
+    return facts.operation is OperationStatus.DONE
+
+
+def done_and_erased(facts: Facts) -> bool:
+    """its operation is done and every disk has a certificate newer than its last use"""
+    return done(facts) and facts.erased
+
+
+def done_unerased(facts: Facts) -> bool:
+    """its operation is done and a disk has no certificate newer than its last use"""
+    return done(facts) and not facts.erased
+
+
+def failed(facts: Facts) -> bool:
+    """its operation failed"""
+    return facts.operation is OperationStatus.FAILED
+
+
+def unerased(facts: Facts) -> bool:
+    """a disk has no certificate newer than its last use"""
+    return not facts.erased
+
+
+def to_prepare(facts: Facts) -> bool:
+    """a lease is bound to it, and every disk has a certificate newer than its last use"""
+    return facts.lease_open and not facts.lease_over and facts.erased
+
+
+def over(facts: Facts) -> bool:
+    """its lease has ended"""
+    return not facts.lease_open or facts.lease_over
+
+
+def done_with_lease(facts: Facts) -> bool:
+    """its operation is done and its lease goes on"""
+    return done(facts) and not over(facts)
+
+
+def closed(facts: Facts) -> bool:
+    """its operation is done and its lease is closed"""
+    return done(facts) and not facts.lease_open
+
+
+def asked(intent: Intent) -> Condition:
+    def condition(facts: Facts) -> bool:
+        return facts.intent is intent
+
+    condition.__doc__ = f"an operator asks: {intent.value}"
+    return condition
+
+
+def retirable(facts: Facts) -> bool:
+    """an operator asks: retire, no lease is bound, and every disk is erased"""
+    return facts.intent is Intent.RETIRE and facts.erased and not facts.lease_open
+
+
+def repaired_under_lease(facts: Facts) -> bool:
+    """an operator says: repaired, and a lease is still open on it"""
+    return facts.intent is Intent.REPAIRED and facts.lease_open
+
+
+def over_unprepared(facts: Facts) -> bool:
+    """its lease ended before the server was prepared"""
+    return facts.lease_open and facts.lease_over
+
+
+def silent(facts: Facts) -> bool:
+    """its ramdisk has fallen silent"""
+    return facts.ramdisk_silent
+
+
+def maintainable(facts: Facts) -> bool:
+    """an operator asks: maintain, and no lease is bound"""
+    return facts.intent is Intent.MAINTAIN and not facts.lease_open
+
+
+@dataclass(frozen=True, slots=True)
+class Transition:
+    source: State
+    when: Condition
+    target: State
+
+    @property
+    def condition(self) -> str:
+        """The condition in words."""
+        return (self.when.__doc__ or "").strip()
+
+
+quarantine = asked(Intent.QUARANTINE)
+
+TRANSITIONS: tuple[Transition, ...] = (
+    # The first row that holds is due: failures and operators come before progress.
+    Transition(State.ENROLLED, quarantine, State.QUARANTINED),
+    Transition(State.ENROLLED, always, State.INSPECTING),
+    Transition(State.INSPECTING, failed, State.QUARANTINED),
+    Transition(State.INSPECTING, quarantine, State.QUARANTINED),
+    Transition(State.INSPECTING, done, State.SANITISING),
+    Transition(State.SANITISING, failed, State.QUARANTINED),
+    Transition(State.SANITISING, quarantine, State.QUARANTINED),
+    Transition(State.SANITISING, done_unerased, State.QUARANTINED),
+    Transition(State.SANITISING, done_and_erased, State.VALIDATING),
+    Transition(State.VALIDATING, failed, State.QUARANTINED),
+    Transition(State.VALIDATING, quarantine, State.QUARANTINED),
+    Transition(State.VALIDATING, done_unerased, State.SANITISING),
+    Transition(State.VALIDATING, done, State.AVAILABLE),
+    Transition(State.AVAILABLE, quarantine, State.QUARANTINED),
+    Transition(State.AVAILABLE, over_unprepared, State.RECLAIMING),
+    Transition(State.AVAILABLE, unerased, State.SANITISING),
+    Transition(State.AVAILABLE, to_prepare, State.IMAGING),
+    Transition(State.AVAILABLE, maintainable, State.MAINTENANCE),
+    Transition(State.AVAILABLE, retirable, State.RETIRED),
+    Transition(State.AVAILABLE, silent, State.VALIDATING),
+    Transition(State.IMAGING, failed, State.QUARANTINED),
+    Transition(State.IMAGING, over, State.RECLAIMING),
+    Transition(State.IMAGING, done_with_lease, State.LEASED),
+    Transition(State.LEASED, over, State.RECLAIMING),
+    Transition(State.RECLAIMING, failed, State.QUARANTINED),
+    Transition(State.RECLAIMING, closed, State.SANITISING),
+    Transition(State.QUARANTINED, repaired_under_lease, State.RECLAIMING),
+    Transition(State.QUARANTINED, asked(Intent.REPAIRED), State.INSPECTING),
+    Transition(State.QUARANTINED, retirable, State.RETIRED),
+    Transition(State.MAINTENANCE, quarantine, State.QUARANTINED),
+    Transition(State.MAINTENANCE, asked(Intent.RESUME), State.INSPECTING),
+    Transition(State.MAINTENANCE, retirable, State.RETIRED),
+)
+
+
+def due(state: State, facts: Facts) -> Transition | None:
+    """The transition that is due from `state`, or None when the server stays where it is."""
+    for transition in TRANSITIONS:
+        if transition.source is state and transition.when(facts):
+            return transition
+    return None
+
+
+def intents_for(state: State) -> frozenset[Intent]:
+    """What an operator may ask in a state; an intent that no row there answers is refused."""
+
+    def answered(intent: Intent) -> bool:
+        idle, asking = Facts(erased=True), Facts(erased=True, intent=intent)
+        return due(state, asking) != due(state, idle)
+
+    return frozenset(intent for intent in Intent if answered(intent))
+
+
+def next_step(verb: Verb, step: Step) -> Step | None:
+    """The step after `step`, or None when it is the last."""
+    steps = STEPS[verb]
+    position = steps.index(step) + 1
+    return steps[position] if position < len(steps) else None

@@ -1,0 +1,1 @@
+"""Tables, sessions, row claims and migrations; `schema.sql` is the same schema in SQL."""

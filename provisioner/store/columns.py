@@ -1,0 +1,53 @@
+"""Column types and defaults that all tables share."""
+
+from datetime import UTC, datetime
+from enum import StrEnum
+from typing import Any
+
+from sqlalchemy import Column, DateTime, Enum
+from sqlalchemy.engine import Dialect
+from sqlalchemy.types import TypeDecorator
+from ulid import ULID
+
+
+class UtcDateTime(TypeDecorator[datetime]):
+    """A point in time: aware on our side always; SQLite, which drops the zone, stores UTC."""
+
+    impl = DateTime(timezone=True)
+    cache_ok = True
+
+    def process_bind_param(self, value: datetime | None, dialect: Dialect) -> datetime | None:
+        if value is None:
+            return None
+        if value.tzinfo is None:
+            raise ValueError(f"a time without a zone is ambiguous: {value!r}")
+        return value.astimezone(UTC)
+
+    def process_result_value(self, value: Any, dialect: Dialect) -> datetime | None:
+        if not isinstance(value, datetime):
+            return None
+        return value.replace(tzinfo=UTC) if value.tzinfo is None else value.astimezone(UTC)
+
+
+def utc_column(*, nullable: bool = False, index: bool = False) -> Column[datetime]:
+    return Column(UtcDateTime, nullable=nullable, index=index)
+
+
+def new_id(prefix: str) -> str:
+    """A stable identifier that sorts by the time it was made, such as `srv_01J…`."""
+    return f"{prefix}_{ULID()}"
+
+
+def utc_now() -> datetime:
+    return datetime.now(UTC)
+
+
+def enum_text(values: type[StrEnum]) -> Enum:
+    """An enumeration kept as its value in text, the same on every database."""
+    return Enum(
+        values,
+        native_enum=False,
+        create_constraint=False,
+        length=40,
+        values_callable=lambda e: [m.value for m in e],
+    )

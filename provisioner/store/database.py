@@ -1,0 +1,83 @@
+"""One door to the database: short read and write sessions on SQLite or PostgreSQL.
+
+A session never spans a call to the outside world. A write session takes its lock at the start on
+SQLite (BEGIN IMMEDIATE), so that it cannot fail half way because somebody else wrote meanwhile.
+"""
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Any
+
+from sqlalchemy import event, text, update
+from sqlalchemy.engine import make_url
+from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
+from sqlmodel import col
+from sqlmodel.ext.asyncio.session import AsyncSession
+
+from provisioner.store.columns import utc_now
+from provisioner.store.tables import Server
+
+_ASYNC_DRIVERS = {"sqlite": "sqlite+aiosqlite", "postgresql": "postgresql+asyncpg"}
+
+
+class Database:
+    """Sessions on one database, and the wake-up of this process's reconcilers."""
+
+    def __init__(self, url: str) -> None:
+        parsed = make_url(url)
+        self.url = parsed.set(drivername=_ASYNC_DRIVERS.get(parsed.drivername, parsed.drivername))
+        self.is_sqlite = self.url.get_backend_name() == "sqlite"
+        self.engine = self._engine()
+        self.attention = asyncio.Event()
+        """Set when a server needs a look: reconcilers of this process wait for it."""
+
+    def _engine(self) -> AsyncEngine:
+        if not self.is_sqlite:
+            return create_async_engine(self.url, pool_size=10, max_overflow=20)
+        if self.url.database:
+            Path(self.url.database).parent.mkdir(parents=True, exist_ok=True)
+        engine = create_async_engine(self.url, connect_args={"timeout": 30})
+
+        @event.listens_for(engine.sync_engine, "connect")
+        def configure(connection: Any, _: Any) -> None:
+            connection.isolation_level = None
+            cursor = connection.cursor()
+            cursor.execute("PRAGMA journal_mode=WAL")
+            cursor.execute("PRAGMA synchronous=NORMAL")
+            cursor.execute("PRAGMA foreign_keys=ON")
+            cursor.close()
+
+        return engine
+
+    @asynccontextmanager
+    async def read(self) -> AsyncIterator[AsyncSession]:
+        """A session that changes nothing."""
+        async with AsyncSession(self.engine, expire_on_commit=False) as session:
+            yield session
+
+    @asynccontextmanager
+    async def write(self) -> AsyncIterator[AsyncSession]:
+        """A session that commits at its end, or rolls back on any exception."""
+        async with AsyncSession(self.engine, expire_on_commit=False) as session:
+            if self.is_sqlite:
+                await session.execute(text("BEGIN IMMEDIATE"))
+            session.info["attention"] = False
+            yield session
+            await session.commit()
+            if session.info["attention"]:
+                self.attention.set()
+
+    async def close(self) -> None:
+        await self.engine.dispose()
+
+
+async def call_attention(session: AsyncSession, server_id: str) -> None:
+    """A new fact or intent for a server: have a reconciler look at it at once."""
+    await session.execute(
+        update(Server)
+        .where(col(Server.id) == server_id)
+        .values(attention=col(Server.attention) + 1, due_at=utc_now())
+    )
+    session.info["attention"] = True

@@ -1,0 +1,49 @@
+"""Secrets at rest: sealed with a key that is not in the database (Fernet: AES-128-CBC, HMAC)."""
+
+import hashlib
+import secrets
+from pathlib import Path
+
+from cryptography.fernet import Fernet, InvalidToken
+
+
+class SecretUnreadable(Exception):
+    """A sealed value does not open with the configured key."""
+
+
+class SecretBox:
+    """Seals and opens text. Neither the key nor an opened value appears in a repr."""
+
+    def __init__(self, key: bytes) -> None:
+        self._fernet = Fernet(key)
+
+    @classmethod
+    def from_file(cls, path: Path) -> "SecretBox":
+        """The key in `path`; a new one (mode 0600) when there is no such file."""
+        if not path.exists():
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.touch(mode=0o600)
+            path.write_bytes(Fernet.generate_key())
+        return cls(path.read_bytes().strip())
+
+    def seal(self, value: str) -> str:
+        return self._fernet.encrypt(value.encode()).decode()
+
+    def open(self, sealed: str) -> str:
+        try:
+            return self._fernet.decrypt(sealed.encode()).decode()
+        except InvalidToken as error:
+            raise SecretUnreadable(
+                "a stored secret does not open: the key file is not the one it was sealed with; "
+                "restore the original key file"
+            ) from error
+
+
+def new_token(prefix: str) -> str:
+    """A random bearer token of 256 bits; the prefix tells people and scanners what it is."""
+    return f"{prefix}_{secrets.token_urlsafe(32)}"
+
+
+def token_hash(token: str) -> str:
+    """How a token is stored: it is random, so one SHA-256 is enough."""
+    return hashlib.sha256(token.encode()).hexdigest()

@@ -1,0 +1,116 @@
+"""What stands in the racks: server classes, servers, their disks."""
+
+from datetime import datetime
+from typing import Any
+
+from sqlalchemy import JSON, BigInteger, Column, Index, UniqueConstraint
+from sqlmodel import Field, SQLModel
+
+from provisioner.domain.erasure import Level
+from provisioner.domain.lifecycle import Intent, State
+from provisioner.store.columns import enum_text, new_id, utc_column, utc_now
+
+
+class ServerClass(SQLModel, table=True):
+    """What is sold: one kind of server at one price."""
+
+    __tablename__ = "server_class"
+
+    name: str = Field(primary_key=True)
+    title: str
+    price_micro_per_hour: int = Field(sa_column=Column(BigInteger, nullable=False))
+    """Price of one server for one hour, in millionths of `currency`."""
+    currency: str
+    erase_floor: Level = Field(default=Level.CLEAR, sa_type=enum_text(Level))
+    """The weakest sanitisation that is good enough for this class."""
+    revision: int = 0
+    """Raised by every change of the class's bookings: taking its row lock puts them in order."""
+
+
+class Server(SQLModel, table=True):
+    """One physical machine and where it stands in its lifecycle."""
+
+    __tablename__ = "server"
+    __table_args__ = (UniqueConstraint("bmc_address", "bmc_port"),)
+
+    id: str = Field(default_factory=lambda: new_id("srv"), primary_key=True)
+    name: str = Field(unique=True)
+    site: str = Field(index=True)
+    rack: str
+    class_name: str = Field(foreign_key="server_class.name", index=True)
+    serial: str = Field(unique=True)
+    boot_mac: str = Field(unique=True)
+    address: str = Field(unique=True)
+
+    bmc_protocol: str
+    bmc_address: str
+    bmc_port: int
+    bmc_username: str
+    bmc_secret: str
+    """The BMC password, sealed by the secret box; never in clear."""
+
+    expect: dict[str, Any] = Field(default_factory=dict, sa_column=Column(JSON, nullable=False))
+    """What the inventory says the server has."""
+    facts: dict[str, Any] = Field(default_factory=dict, sa_column=Column(JSON, nullable=False))
+    """What the last inspection found."""
+
+    state: State = Field(default=State.ENROLLED, sa_type=enum_text(State), index=True)
+    state_since: datetime = Field(default_factory=utc_now, sa_column=utc_column())
+    reason: str = ""
+    """Why it is in this state, or why it does not move on."""
+    next_action: str = ""
+    """What a person should do; empty when nothing."""
+    intent: Intent = Field(default=Intent.NONE, sa_type=enum_text(Intent))
+    """What an operator asked for; cleared by the reconciler once it is done."""
+    last_used_at: datetime = Field(default_factory=utc_now, sa_column=utc_column())
+    """When somebody could last have written to its disks: certificates must be newer."""
+    enrolled_at: datetime = Field(default_factory=utc_now, sa_column=utc_column())
+
+    due_at: datetime | None = Field(
+        default_factory=utc_now, sa_column=utc_column(nullable=True, index=True)
+    )
+    """When the reconciler has to look again; None is never."""
+    attention: int = 0
+    """Raised by every new fact or intent, so that one arriving during a step is not missed."""
+    claim_owner: str = ""
+    claim_token: str = ""
+    claim_expires_at: datetime | None = Field(default=None, sa_column=utc_column(nullable=True))
+
+
+class Disk(SQLModel, table=True):
+    """A disk that inspection found in a server; every present one has to be erased."""
+
+    __tablename__ = "disk"
+    __table_args__ = (UniqueConstraint("server_id", "serial"),)
+
+    id: str = Field(default_factory=lambda: new_id("dsk"), primary_key=True)
+    server_id: str = Field(foreign_key="server.id", index=True)
+    serial: str
+    model: str = ""
+    firmware: str = ""
+    transport: str = ""
+    size_bytes: int = Field(default=0, sa_column=Column(BigInteger, nullable=False))
+    capabilities: dict[str, Any] = Field(
+        default_factory=dict, sa_column=Column(JSON, nullable=False)
+    )
+    """Erase capabilities as the disk reports them."""
+    present: bool = True
+    seen_at: datetime = Field(default_factory=utc_now, sa_column=utc_column())
+
+
+class EraseCertificate(SQLModel, table=True):
+    """Proof that one disk was sanitised and read back (NIST SP 800-88 r2, section 4.7)."""
+
+    __tablename__ = "erase_certificate"
+    __table_args__ = (Index("ix_erase_certificate_disk", "server_id", "disk_serial"),)
+
+    id: str = Field(default_factory=lambda: new_id("cert"), primary_key=True)
+    server_id: str = Field(foreign_key="server.id")
+    operation_id: str = Field(foreign_key="operation.id", index=True)
+    disk_serial: str
+    method: str
+    level: Level = Field(sa_type=enum_text(Level))
+    started_at: datetime = Field(sa_column=utc_column())
+    finished_at: datetime = Field(sa_column=utc_column())
+    evidence: dict[str, Any] = Field(sa_column=Column(JSON, nullable=False))
+    """Attempts, markers, samples, tool versions: all that the wipe reported."""

@@ -1,0 +1,155 @@
+"""What is being done to a server: operations, their steps and logs, boots, incidents, audit."""
+
+from datetime import datetime
+from typing import Any
+
+from sqlalchemy import JSON, Column, Index, text
+from sqlmodel import Field, SQLModel
+
+from provisioner.domain.lifecycle import OperationStatus, Step, Verb
+from provisioner.store.columns import enum_text, new_id, utc_column, utc_now
+
+
+class Operation(SQLModel, table=True):
+    """One run of a lifecycle verb on a server."""
+
+    __tablename__ = "operation"
+    __table_args__ = (
+        Index(
+            "uq_operation_running",
+            "server_id",
+            unique=True,
+            sqlite_where=text("ended_at IS NULL"),
+            postgresql_where=text("ended_at IS NULL"),
+        ),
+    )
+
+    id: str = Field(default_factory=lambda: new_id("op"), primary_key=True)
+    server_id: str = Field(foreign_key="server.id", index=True)
+    lease_id: str | None = Field(default=None, foreign_key="lease.id")
+    verb: Verb = Field(sa_type=enum_text(Verb))
+    status: OperationStatus = Field(
+        default=OperationStatus.RUNNING, sa_type=enum_text(OperationStatus)
+    )
+    step: Step = Field(sa_type=enum_text(Step))
+    step_started_at: datetime = Field(default_factory=utc_now, sa_column=utc_column())
+    attempt: int = 0
+    """Failures of the current step so far."""
+    boots: int = 0
+    """Power cycles spent by this operation; they have a budget."""
+    memo: dict[str, Any] = Field(default_factory=dict, sa_column=Column(JSON, nullable=False))
+    """What a step leaves for later ones."""
+    started_at: datetime = Field(default_factory=utc_now, sa_column=utc_column())
+    ended_at: datetime | None = Field(default=None, sa_column=utc_column(nullable=True))
+
+
+class StepRecord(SQLModel, table=True):
+    """One attempt at a step, with its time and outcome."""
+
+    __tablename__ = "step_record"
+
+    id: str = Field(default_factory=lambda: new_id("step"), primary_key=True)
+    operation_id: str = Field(foreign_key="operation.id", index=True)
+    step: Step = Field(sa_type=enum_text(Step))
+    started_at: datetime = Field(default_factory=utc_now, sa_column=utc_column())
+    ended_at: datetime | None = Field(default=None, sa_column=utc_column(nullable=True))
+    outcome: str = ""
+    """done, skipped, back, failed or interrupted; empty while it runs."""
+    detail: str = ""
+
+
+class StepLog(SQLModel, table=True):
+    """One line of what a step did, written as it happens."""
+
+    __tablename__ = "step_log"
+
+    id: str = Field(default_factory=lambda: new_id("log"), primary_key=True)
+    operation_id: str = Field(foreign_key="operation.id", index=True)
+    step: Step = Field(sa_type=enum_text(Step))
+    at: datetime = Field(default_factory=utc_now, sa_column=utc_column())
+    text: str
+
+
+class Boot(SQLModel, table=True):
+    """One boot of the deploy ramdisk that the provisioner allowed: window, token, identity."""
+
+    __tablename__ = "boot"
+
+    id: str = Field(default_factory=lambda: new_id("boot"), primary_key=True)
+    server_id: str = Field(foreign_key="server.id", index=True)
+    operation_id: str = Field(foreign_key="operation.id")
+    token_secret: str
+    """The single-use boot token, sealed: iPXE is given it while the window is open."""
+    token_hash: str = Field(unique=True)
+    host_key: str
+    """The ramdisk's SSH host key, public line: known before the first connection."""
+    host_key_secret: str
+    agent_token_secret: str
+    opened_at: datetime = Field(default_factory=utc_now, sa_column=utc_column())
+    expires_at: datetime = Field(sa_column=utc_column())
+    asked_at: datetime | None = Field(default=None, sa_column=utc_column(nullable=True))
+    """When iPXE fetched its script."""
+    identified_at: datetime | None = Field(default=None, sa_column=utc_column(nullable=True))
+    """When the ramdisk exchanged the token; it is worthless from then on."""
+    ready_at: datetime | None = Field(default=None, sa_column=utc_column(nullable=True))
+    """When the ramdisk said that its SSH server listens."""
+    closed_at: datetime | None = Field(default=None, sa_column=utc_column(nullable=True))
+    """When this boot ended: powered off, kexec, or given up."""
+
+
+class AgentIdentity(SQLModel, table=True):
+    """What an agent proves itself with: for one server and one boot or lease, until revoked."""
+
+    __tablename__ = "agent_identity"
+
+    id: str = Field(default_factory=lambda: new_id("agt"), primary_key=True)
+    server_id: str = Field(foreign_key="server.id", index=True)
+    lease_id: str | None = Field(default=None, foreign_key="lease.id", index=True)
+    boot_id: str | None = Field(default=None, foreign_key="boot.id", index=True)
+    token_hash: str = Field(unique=True)
+    issued_at: datetime = Field(default_factory=utc_now, sa_column=utc_column())
+    revoked_at: datetime | None = Field(default=None, sa_column=utc_column(nullable=True))
+    seen_at: datetime | None = Field(default=None, sa_column=utc_column(nullable=True))
+    report: dict[str, Any] = Field(default_factory=dict, sa_column=Column(JSON, nullable=False))
+    """The last report, whole."""
+
+
+class Incident(SQLModel, table=True):
+    """A failure that somebody owns until it is closed; one open per server and kind."""
+
+    __tablename__ = "incident"
+    __table_args__ = (
+        Index(
+            "uq_incident_open",
+            "server_id",
+            "kind",
+            unique=True,
+            sqlite_where=text("closed_at IS NULL"),
+            postgresql_where=text("closed_at IS NULL"),
+        ),
+    )
+
+    id: str = Field(default_factory=lambda: new_id("inc"), primary_key=True)
+    server_id: str = Field(foreign_key="server.id", index=True)
+    operation_id: str | None = Field(default=None, foreign_key="operation.id")
+    kind: str
+    """step (a step fails), stuck (past the state's time), quarantine, lease (access at risk)."""
+    reason: str
+    next_action: str
+    opened_at: datetime = Field(default_factory=utc_now, sa_column=utc_column())
+    closed_at: datetime | None = Field(default=None, sa_column=utc_column(nullable=True))
+
+
+class AuditEvent(SQLModel, table=True):
+    """Who did what, and what happened to a server: never edited."""
+
+    __tablename__ = "audit_event"
+
+    id: str = Field(default_factory=lambda: new_id("evt"), primary_key=True)
+    at: datetime = Field(default_factory=utc_now, sa_column=utc_column(index=True))
+    actor: str
+    """`account:acc_…`, `reconciler`, or `agent:srv_…`."""
+    action: str
+    subject: str = Field(index=True)
+    """Identifier of what it happened to."""
+    detail: dict[str, Any] = Field(default_factory=dict, sa_column=Column(JSON, nullable=False))

@@ -1,0 +1,145 @@
+"""Who rents what: accounts and their keys, images, reservations, leases."""
+
+from datetime import datetime
+from enum import StrEnum
+from typing import Any
+
+from sqlalchemy import JSON, BigInteger, Column, Index, UniqueConstraint, text
+from sqlmodel import Field, SQLModel
+
+from provisioner.store.columns import enum_text, new_id, utc_column, utc_now
+
+
+class Role(StrEnum):
+    CUSTOMER = "customer"
+    OPERATOR = "operator"
+    ADMIN = "admin"
+
+
+class Account(SQLModel, table=True):
+    """Who may log in; made by operators."""
+
+    __tablename__ = "account"
+
+    id: str = Field(default_factory=lambda: new_id("acc"), primary_key=True)
+    name: str
+    email: str = Field(unique=True)
+    role: Role = Field(default=Role.CUSTOMER, sa_type=enum_text(Role))
+    password_hash: str = ""
+    """argon2id; empty when the account has tokens only."""
+    created_at: datetime = Field(default_factory=utc_now, sa_column=utc_column())
+    disabled_at: datetime | None = Field(default=None, sa_column=utc_column(nullable=True))
+
+
+class ApiToken(SQLModel, table=True):
+    """A bearer token, kept as its SHA-256 only."""
+
+    __tablename__ = "api_token"
+
+    id: str = Field(default_factory=lambda: new_id("tok"), primary_key=True)
+    account_id: str = Field(foreign_key="account.id", index=True)
+    name: str
+    token_hash: str = Field(unique=True)
+    created_at: datetime = Field(default_factory=utc_now, sa_column=utc_column())
+    expires_at: datetime | None = Field(default=None, sa_column=utc_column(nullable=True))
+    revoked_at: datetime | None = Field(default=None, sa_column=utc_column(nullable=True))
+
+
+class SshKey(SQLModel, table=True):
+    """A customer's public key."""
+
+    __tablename__ = "ssh_key"
+    __table_args__ = (UniqueConstraint("account_id", "fingerprint"),)
+
+    id: str = Field(default_factory=lambda: new_id("key"), primary_key=True)
+    account_id: str = Field(foreign_key="account.id", index=True)
+    name: str
+    public_key: str
+    fingerprint: str
+    """`SHA256:…` as ssh-keygen -l prints it."""
+    created_at: datetime = Field(default_factory=utc_now, sa_column=utc_column())
+
+
+class Image(SQLModel, table=True):
+    """An operating system that can be put on a server."""
+
+    __tablename__ = "image"
+
+    id: str = Field(default_factory=lambda: new_id("img"), primary_key=True)
+    name: str = Field(unique=True)
+    title: str
+    digest: str
+    """SHA-256 of the manifest in the image library."""
+    size_bytes: int = Field(sa_column=Column(BigInteger, nullable=False))
+    boot: dict[str, Any] = Field(sa_column=Column(JSON, nullable=False))
+    """Root partition, kernel, command line and login user."""
+    imported_at: datetime = Field(default_factory=utc_now, sa_column=utc_column())
+
+
+class ReservationStatus(StrEnum):
+    WAITING = "waiting"
+    """Promised; no server is bound yet."""
+    BOUND = "bound"
+    """Its lease exists."""
+    ENDED = "ended"
+    CANCELLED = "cancelled"
+
+
+class Reservation(SQLModel, table=True):
+    """A server of a class, promised for a period."""
+
+    __tablename__ = "reservation"
+    __table_args__ = (UniqueConstraint("account_id", "idempotency_key"),)
+
+    id: str = Field(default_factory=lambda: new_id("res"), primary_key=True)
+    account_id: str = Field(foreign_key="account.id", index=True)
+    class_name: str = Field(foreign_key="server_class.name", index=True)
+    image_id: str = Field(foreign_key="image.id")
+    starts_at: datetime = Field(sa_column=utc_column())
+    ends_at: datetime = Field(sa_column=utc_column())
+    status: ReservationStatus = Field(
+        default=ReservationStatus.WAITING, sa_type=enum_text(ReservationStatus), index=True
+    )
+    hostname: str
+    authorized_keys: list[str] = Field(sa_column=Column(JSON, nullable=False))
+    user_data: str = ""
+    idempotency_key: str | None = None
+    created_at: datetime = Field(default_factory=utc_now, sa_column=utc_column())
+    released_at: datetime | None = Field(default=None, sa_column=utc_column(nullable=True))
+    """When the customer gave it back early, or an operator ended it."""
+
+
+class Lease(SQLModel, table=True):
+    """One server bound to a reservation. Open until the tenant's access is known to be gone."""
+
+    __tablename__ = "lease"
+    __table_args__ = (
+        Index(
+            "uq_lease_open",
+            "server_id",
+            unique=True,
+            sqlite_where=text("ended_at IS NULL"),
+            postgresql_where=text("ended_at IS NULL"),
+        ),
+    )
+
+    id: str = Field(default_factory=lambda: new_id("lse"), primary_key=True)
+    reservation_id: str = Field(foreign_key="reservation.id", index=True)
+    server_id: str = Field(foreign_key="server.id", index=True)
+    bound_at: datetime = Field(default_factory=utc_now, sa_column=utc_column())
+    ends_at: datetime = Field(sa_column=utc_column())
+    """End of the tenant's time: the reservation's end, or earlier when released."""
+    certificates: list[str] = Field(default_factory=list, sa_column=Column(JSON, nullable=False))
+    """Erasure certificates it was handed over on."""
+    host_key: str = ""
+    """The tenant system's SSH host key, public line."""
+    host_key_secret: str = ""
+    agent_token_secret: str = ""
+    ready_at: datetime | None = Field(default=None, sa_column=utc_column(nullable=True))
+    """Handed over: the customer can log in. Billing begins."""
+    locked_at: datetime | None = Field(default=None, sa_column=utc_column(nullable=True))
+    """When the agent said that it closed access."""
+    ended_at: datetime | None = Field(default=None, sa_column=utc_column(nullable=True))
+    """Access gone, seen out of band (power off read back)."""
+    end_reason: str = ""
+    """expired, released, or moved."""
