@@ -10,6 +10,10 @@ from sqlalchemy.types import TypeDecorator
 from ulid import ULID
 
 
+AT_ONCE = datetime(1970, 1, 1, tzinfo=UTC)
+"""A due time that has always passed, whatever clock is used."""
+
+
 class UtcDateTime(TypeDecorator[datetime]):
     """A point in time: aware on our side always; SQLite, which drops the zone, stores UTC."""
 

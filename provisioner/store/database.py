@@ -16,7 +16,7 @@ from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
 from sqlmodel import col
 from sqlmodel.ext.asyncio.session import AsyncSession
 
-from provisioner.store.columns import utc_now
+from provisioner.store.columns import AT_ONCE
 from provisioner.store.tables import Server
 
 _ASYNC_DRIVERS = {"sqlite": "sqlite+aiosqlite", "postgresql": "postgresql+asyncpg"}
@@ -78,6 +78,6 @@ async def call_attention(session: AsyncSession, server_id: str) -> None:
     await session.execute(
         update(Server)
         .where(col(Server.id) == server_id)
-        .values(attention=col(Server.attention) + 1, due_at=utc_now())
+        .values(attention=col(Server.attention) + 1, due_at=AT_ONCE)
     )
     session.info["attention"] = True

@@ -8,7 +8,7 @@ from sqlmodel import Field, SQLModel
 
 from provisioner.domain.erasure import Level
 from provisioner.domain.lifecycle import Intent, State
-from provisioner.store.columns import enum_text, new_id, utc_column, utc_now
+from provisioner.store.columns import AT_ONCE, enum_text, new_id, utc_column, utc_now
 
 
 class ServerClass(SQLModel, table=True):
@@ -67,7 +67,7 @@ class Server(SQLModel, table=True):
     enrolled_at: datetime = Field(default_factory=utc_now, sa_column=utc_column())
 
     due_at: datetime | None = Field(
-        default_factory=utc_now, sa_column=utc_column(nullable=True, index=True)
+        default=AT_ONCE, sa_column=utc_column(nullable=True, index=True)
     )
     """When the reconciler has to look again; None is never."""
     attention: int = 0
