@@ -1,0 +1,133 @@
+"""Sensors, inventory and event log: conversations of many commands, decoded by pyghmi.
+
+pyghmi's decoders block, so they run in a worker thread on a :class:`BlockingCommand`, whose every
+single command goes through the IPMI thread. Blocking calls; `ipmi.py` bounds and schedules them.
+"""
+
+import struct
+import time
+from collections.abc import Callable, Sequence
+from datetime import UTC, datetime
+from typing import Any
+
+from pyghmi.constants import Health
+from pyghmi.exceptions import PyghmiException
+from pyghmi.ipmi.command import Command
+
+from provisioner.drivers.bmc.base import BmcTarget, LogEntry, Sensor
+from provisioner.drivers.bmc.ipmi_session import Response
+
+Ask = Callable[[int, int, tuple[int, ...], int], Response]
+"""(netfn, command, data, lun) → the response; blocks; raises NoAnswer."""
+
+UNDECODABLE = (
+    PyghmiException,
+    AssertionError,
+    AttributeError,
+    LookupError,
+    NotImplementedError,
+    TypeError,
+    ValueError,
+    struct.error,
+)
+"""What pyghmi's decoders raise on error codes and on data that no specification foresees."""
+
+
+class BlockingCommand(Command):  # type: ignore[misc]  # pyghmi has no types
+    """pyghmi's Command over a session that another thread owns.
+
+    Does not call `Command.__init__`, which would log in by itself; the attributes are those it
+    sets. `until` (monotonic seconds) ends a conversation that a BMC drags out for ever.
+    """
+
+    def __init__(self, target: BmcTarget, ask: Ask, until: float) -> None:
+        self.bmc = target.address
+        # Vendors' decoders log in to the BMC's web server with what the session was opened with.
+        self.userid = target.username.encode()
+        self.password = target.password.encode()
+        self.certverify = None
+        self.kwargs: dict[str, object] = {}
+        self.ipmi_session = self
+        self._ask = ask
+        self._until = until
+        self._sdr: Any = None
+        self._sdrcachedir = None
+        self._oem: Any = None
+        self._oemknown = False
+        self._netchannel = None
+        self._ipv6support = None
+
+    def raw_command(  # noqa: PLR0917  # pyghmi's signature
+        self,
+        netfn: int,
+        command: int,
+        bridge_request: Any = (),
+        data: Sequence[int] = (),
+        delay_xmit: float | None = None,
+        retry: bool = True,
+        timeout: float | None = None,
+        rslun: int = 0,
+    ) -> Response:
+        if bridge_request:
+            raise NotImplementedError("commands bridged to a satellite controller")
+        if time.monotonic() > self._until:
+            raise TimeoutError("the conversation takes too long")
+        return self._ask(netfn, command, tuple(data), rslun)
+
+
+def read_sensors(command: BlockingCommand) -> list[Sensor]:
+    return [
+        Sensor(
+            name=reading.name,
+            kind=reading.type,
+            value=None if reading.value is None else float(reading.value),
+            unit=reading.units or "",
+            health="unavailable" if reading.unavailable else _health(reading.health),
+        )
+        for reading in command.get_sensor_data()
+    ]
+
+
+def read_inventory(command: BlockingCommand) -> dict[str, dict[str, str]]:
+    return {
+        component: {
+            name: value.hex() if isinstance(value, bytes | bytearray) else str(value)
+            for name, value in facts.items()
+            if value is not None
+        }
+        for component, facts in command.get_inventory()
+        if facts
+    }
+
+
+def read_event_log(command: BlockingCommand) -> list[LogEntry]:
+    return [_log_entry(record) for record in command.get_event_log()]
+
+
+def _log_entry(record: dict[str, Any]) -> LogEntry:
+    stamp = record.get("timestamp")
+    text = record.get("event")
+    if text is None:
+        text = f"OEM record {bytes(record.get('oemdata') or b'').hex()}"
+    elif record.get("deassertion"):
+        text = f"{text} (deasserted)"
+    if detail := record.get("event_data"):
+        text = f"{text}: {detail}"
+    return LogEntry(
+        # pyghmi corrects for the BMC's clock and writes local time.
+        at=datetime.fromisoformat(stamp).astimezone(UTC) if stamp else None,
+        source=record.get("component") or record.get("component_type") or "",
+        text=text,
+        severity=_health(record.get("severity", Health.Ok)),
+    )
+
+
+def _health(flags: int) -> str:
+    for flag, name in (
+        (Health.Failed, "failed"),
+        (Health.Critical, "critical"),
+        (Health.Warning, "warning"),
+    ):
+        if flags & flag:
+            return name
+    return "ok"
