@@ -1,0 +1,1 @@
+"""The virtual rack, the simulated servers and the demonstration: Ironlease without hardware."""

@@ -1,0 +1,104 @@
+"""`python -m lab fault …`: hurt a running rack, and heal it again."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+from lab.options import RackName, ServerName, errors_told
+from lab.rack import Rack
+from lab.rack.bmc import BmcFault
+from lab.rack.plan import DEFAULT_NAME
+from lab.rack.rack import DiskFault
+
+faults = typer.Typer(no_args_is_help=True, help="Hurt a running rack, and heal it again.")
+
+DiskSerial = Annotated[str, typer.Argument(metavar="DISK", help="A disk's serial, as IL01-A.")]
+
+
+@faults.command()
+def bmc_drop(server: ServerName, name: RackName = DEFAULT_NAME) -> None:
+    """The BMC's packets are lost."""
+    _bmc(name, server, "drop")
+
+
+@faults.command()
+def bmc_hang(server: ServerName, name: RackName = DEFAULT_NAME) -> None:
+    """The BMC's software stands still."""
+    _bmc(name, server, "hang")
+
+
+@faults.command()
+def bmc_refuse(server: ServerName, name: RackName = DEFAULT_NAME) -> None:
+    """The BMC refuses every login."""
+    _bmc(name, server, "refuse")
+
+
+@faults.command()
+def bmc_heal(server: ServerName, name: RackName = DEFAULT_NAME) -> None:
+    """The BMC works again."""
+    _bmc(name, server, None)
+
+
+@faults.command()
+def kill(server: ServerName, name: RackName = DEFAULT_NAME) -> None:
+    """The machine dies at this instant, whatever it was doing."""
+    with errors_told():
+        Rack(name).kill(server)
+
+
+@faults.command()
+def disk_break(server: ServerName, disk: DiskSerial, name: RackName = DEFAULT_NAME) -> None:
+    """Every access to the disk fails (I/O error)."""
+    _disk(name, server, disk, "break")
+
+
+@faults.command()
+def disk_fill(server: ServerName, disk: DiskSerial, name: RackName = DEFAULT_NAME) -> None:
+    """Every write to the disk fails (no space behind it); reads work."""
+    _disk(name, server, disk, "fill")
+
+
+@faults.command()
+def disk_heal(server: ServerName, disk: DiskSerial, name: RackName = DEFAULT_NAME) -> None:
+    """The disk works again."""
+    _disk(name, server, disk, None)
+
+
+@faults.command()
+def cable_pull(server: ServerName, name: RackName = DEFAULT_NAME) -> None:
+    """The server's switch port is down: no link on either end."""
+    with errors_told():
+        Rack(name).set_port(server, up=False)
+
+
+@faults.command()
+def cable_plug(server: ServerName, name: RackName = DEFAULT_NAME) -> None:
+    """The server's switch port is up again."""
+    with errors_told():
+        Rack(name).set_port(server, up=True)
+
+
+@faults.command()
+def no_dhcp(server: ServerName, name: RackName = DEFAULT_NAME) -> None:
+    """The server's DHCP requests are lost; all else passes."""
+    with errors_told():
+        Rack(name).set_dhcp(server, answered=False)
+
+
+@faults.command()
+def dhcp_heal(server: ServerName, name: RackName = DEFAULT_NAME) -> None:
+    """The server's DHCP requests pass again."""
+    with errors_told():
+        Rack(name).set_dhcp(server, answered=True)
+
+
+def _bmc(name: str, server: str, fault: BmcFault | None) -> None:
+    with errors_told():
+        Rack(name).bmc_fault(server, fault)
+
+
+def _disk(name: str, server: str, disk: str, fault: DiskFault | None) -> None:
+    with errors_told():
+        Rack(name).disk_fault(server, disk, fault)

@@ -1,0 +1,135 @@
+"""What a BMC says about its server: sensor records (SDR), inventory (FRU) and the event log.
+
+Bytes as IPMI 2.0 section 43.1 (full sensor record) and the Platform Management FRU Information
+Storage Definition 1.0 rev 1.3 lay them out; `emulator_commands` gives them to ipmi_sim.
+"""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass
+
+from lab.rack.plan import ServerPlan
+
+_BMC = 0x20
+_THRESHOLD = 0x01
+_ENTITY_PROCESSOR, _ENTITY_BOARD, _ENTITY_PSU, _ENTITY_FAN = 0x03, 0x07, 0x0A, 0x1D
+
+
+@dataclass(frozen=True)
+class Sensor:
+    """A threshold sensor; readings and limits are raw bytes, one step being `multiplier` units."""
+
+    name: str
+    kind: int
+    """IPMI sensor type: 1 temperature, 2 voltage, 4 fan, 0x0b other units."""
+    unit: int
+    """IPMI base unit: 1 degree Celsius, 4 volt, 6 watt, 18 revolutions a minute."""
+    entity: int
+    reading: int
+    multiplier: int = 1
+    exponent: int = 0
+    """The step is `multiplier` times ten to this power (-8 to 7)."""
+    lower_critical: int | None = None
+    upper_critical: int | None = None
+
+
+SENSORS = (
+    Sensor("CPU Temp", 0x01, 1, _ENTITY_PROCESSOR, 46, upper_critical=95),
+    Sensor("Inlet Temp", 0x01, 1, _ENTITY_BOARD, 23, upper_critical=42),
+    Sensor("Fan 1", 0x04, 18, _ENTITY_FAN, 84, multiplier=100, lower_critical=12),
+    Sensor("Fan 2", 0x04, 18, _ENTITY_FAN, 83, multiplier=100, lower_critical=12),
+    Sensor("12V", 0x02, 4, _ENTITY_BOARD, 120, exponent=-1, lower_critical=108, upper_critical=132),
+    Sensor("PSU Input", 0x0B, 6, _ENTITY_PSU, 35, multiplier=10, upper_critical=200),
+)
+
+
+def emulator_commands(server: ServerPlan) -> str:
+    """The command file ipmi_sim reads at its start."""
+    lines = [
+        "mc_setbmc 0x20",
+        "mc_add 0x20 0 no-device-sdrs 0x23 9 8 0x9f 0x1291 0xf02",
+        "sel_enable 0x20 1000 0x0a",
+        f"sel_add 0x20 0x02 {_hex(_power_on_event())}",
+    ]
+    fru = fru_image(server)
+    lines.append(f"mc_add_fru_data 0x20 0 {len(fru)} data {_hex(fru)}")
+    for number, sensor in enumerate(SENSORS, start=1):
+        record = sensor_record(number, sensor)
+        limits = (None, sensor.upper_critical, None, None, sensor.lower_critical, None)
+        enabled = "".join("01"[limit is not None] for limit in limits)
+        values = " ".join(str(limit or 0) for limit in limits)
+        lines += [
+            f"sensor_add 0x20 0 {number} {sensor.kind:#x} {_THRESHOLD:#x}",
+            f"sensor_set_value 0x20 0 {number} {sensor.reading} 0",
+            f"sensor_set_threshold 0x20 0 {number} settable {enabled} {values}",
+            f"main_sdr_add 0x20 {_hex(record)}",
+        ]
+    return "\n".join([*lines, "mc_enable 0x20", ""])
+
+
+def sensor_record(number: int, sensor: Sensor) -> bytes:
+    """The full sensor record (type 01h) of IPMI 2.0 table 43-1."""
+    readable = (0x10 if sensor.upper_critical is not None else 0) | (
+        0x02 if sensor.lower_critical is not None else 0
+    )
+    body = bytes(
+        [
+            *(_BMC, 0, number),  # owner, LUN, sensor number
+            *(sensor.entity, 1),
+            *(0x7F, 0x68),  # initialised at power-up; thresholds settable, auto re-arm
+            *(sensor.kind, _THRESHOLD),
+            *(0, 0, 0, 0),  # no threshold events
+            *(readable, 0),  # readable and settable thresholds
+            *(0, sensor.unit, 0),  # unsigned, base unit, no modifier
+            0,  # linear
+            *(sensor.multiplier & 0xFF, 0),
+            *(0, 0, 0),  # offset and accuracy
+            (sensor.exponent & 0x0F) << 4,
+            *(0x01, sensor.reading, 0, 0),  # nominal reading given; no normal range
+            *(0xFF, 0x00),  # sensor range
+            *(0, sensor.upper_critical or 0, 0),
+            *(0, sensor.lower_critical or 0, 0),
+            *(1, 1, 0, 0, 0),  # hysteresis, reserved, OEM
+            0xC0 | len(sensor.name),
+        ]
+    )
+    body += sensor.name.encode("ascii")
+    return bytes([0, 0, 0x51, 0x01, len(body)]) + body
+
+
+def fru_image(server: ServerPlan) -> bytes:
+    """Inventory of the server: chassis, board and product area."""
+    chassis = _fru_area(bytes([0x17]), "IL-CHASSIS", f"C-{server.serial}")
+    board = _fru_area(bytes([0, 0, 0, 0]), "Ironlease", "Virtual board", f"B-{server.serial}", "IL")
+    product = _fru_area(
+        bytes([0]), "Ironlease", "Virtual server", "IL-1", "1", server.serial, server.name
+    )
+    offsets, at = [], 1
+    for area in (chassis, board, product):
+        offsets.append(at)
+        at += len(area) // 8
+    return _checked(bytes([1, 0, *offsets, 0, 0])) + chassis + board + product
+
+
+def _fru_area(head: bytes, *fields: str) -> bytes:
+    body = head + b"".join(bytes([0xC0 | len(text)]) + text.encode("ascii") for text in fields)
+    body += b"\xc1"  # no more fields
+    length = -(-(len(body) + 3) // 8)  # version and length before it, checksum after it
+    return _checked(bytes([1, length]) + body + bytes(length * 8 - len(body) - 3))
+
+
+def _checked(data: bytes) -> bytes:
+    """`data` with its zero checksum."""
+    return data + bytes([-sum(data) & 0xFF])
+
+
+def _power_on_event() -> bytes:
+    """Bytes 4 to 16 of a SEL record: the power unit was switched on at this time."""
+    now = int(time.time()).to_bytes(4, "little")
+    # Generator, event format, sensor type power unit, sensor 0, deassertion of "power off".
+    return now + bytes([_BMC, 0, 0x04, 0x09, 0, 0xEF, 0x00, 0xFF, 0xFF])
+
+
+def _hex(data: bytes) -> str:
+    return " ".join(f"{byte:#04x}" for byte in data)
