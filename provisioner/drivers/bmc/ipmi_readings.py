@@ -17,6 +17,11 @@ from pyghmi.ipmi.command import Command
 from provisioner.drivers.bmc.base import BmcTarget, LogEntry, Sensor
 from provisioner.drivers.bmc.ipmi_session import Response
 
+# IPMI 2.0 table 5-2. Some BMCs refuse a long inventory read with C8h; pyghmi reads in smaller
+# pieces only after CAh.
+_REQUEST_TOO_LONG, _CANNOT_RETURN_SO_MANY = 0xC8, 0xCA
+_READ_FRU = (0x0A, 0x11)
+
 Ask = Callable[[int, int, tuple[int, ...], int], Response]
 """(netfn, command, data, lun) → the response; blocks; raises NoAnswer."""
 
@@ -72,7 +77,10 @@ class BlockingCommand(Command):  # type: ignore[misc]  # pyghmi has no types
             raise NotImplementedError("commands bridged to a satellite controller")
         if time.monotonic() > self._until:
             raise TimeoutError("the conversation takes too long")
-        return self._ask(netfn, command, tuple(data), rslun)
+        response = self._ask(netfn, command, tuple(data), rslun)
+        if (netfn, command) == _READ_FRU and response["code"] == _REQUEST_TOO_LONG:
+            response["code"] = _CANNOT_RETURN_SO_MANY
+        return response
 
 
 def read_sensors(command: BlockingCommand) -> list[Sensor]:
@@ -91,9 +99,9 @@ def read_sensors(command: BlockingCommand) -> list[Sensor]:
 def read_inventory(command: BlockingCommand) -> dict[str, dict[str, str]]:
     return {
         component: {
-            name: value.hex() if isinstance(value, bytes | bytearray) else str(value)
+            name: str(value)
             for name, value in facts.items()
-            if value is not None
+            if isinstance(value, str | int | float) and value != ""
         }
         for component, facts in command.get_inventory()
         if facts

@@ -13,6 +13,9 @@ from pyghmi.ipmi.private.util import get_ipmi_error
 Response = dict[str, Any]
 """`code` (completion code), `data`, `command`, `netfn`; with `error` (text) where code is not 0."""
 
+NO_ANSWER_CODE = 0xFFFF
+"""pyghmi's completion code for silence (the BMC's own codes are bytes)."""
+
 _ADMINISTRATOR, _OPERATOR = 4, 3
 _PRIVILEGE_REFUSED = (0x80, 0x81)  # IPMI 2.0 section 22.18, Set Session Privilege Level
 
@@ -53,7 +56,9 @@ class IpmiSession(pyghmi_session.Session):  # type: ignore[misc]  # pyghmi has n
         self.logging = False
         if "error" in response:
             self.logged = 0
-            self.onlogon({"error": f"{response['error']} (requesting privilege)"})
+            if response["code"] != NO_ANSWER_CODE:
+                response["error"] += " (requesting privilege)"
+            self.onlogon(response)
             return
         self.keepalive_sessions[self] = {
             "ipmisession": self,
@@ -71,7 +76,7 @@ class IpmiSession(pyghmi_session.Session):  # type: ignore[misc]  # pyghmi has n
         retransmit: bool = True,
         lun: int = 0,
     ) -> None:
-        """Send one command; `answered` gets the response, or `code` 0xffff when none came.
+        """Send one command; `answered` gets the response, with NO_ANSWER_CODE when none came.
 
         Raises pyghmi's IpmiException when the session is no longer connected. Without
         `retransmit` nothing is sent twice and silence is not reported.

@@ -18,11 +18,10 @@ from functools import cache, partial
 from pyghmi.exceptions import IpmiException
 from pyghmi.ipmi.private import session as pyghmi_session
 
-from provisioner.drivers.bmc.ipmi_session import IpmiSession, Response
+from provisioner.drivers.bmc.ipmi_session import NO_ANSWER_CODE, IpmiSession, Response
 
 _log = logging.getLogger(__name__)
 _IDLE_S = 300.0
-_NO_ANSWER_CODE = 0xFFFF
 _SILENCE = ("timeout", "Session failed to initialize")
 """pyghmi's words for a login that got no answer; any other error is the BMC's own."""
 
@@ -76,7 +75,7 @@ class IpmiThread:
         future: Future[Response] = Future()
 
         def answered(response: Response) -> None:
-            if response["code"] == _NO_ANSWER_CODE:
+            if response["code"] == NO_ANSWER_CODE:
                 _fail(future, NoAnswer(response["error"]))
             elif not future.done():
                 future.set_result(response)
