@@ -1,0 +1,83 @@
+"""The cache of built images: one folder for each image and hash of what defines it, published whole
+or not at all; what an image is made of is left to its builder.
+"""
+
+import fcntl
+import hashlib
+import os
+import shutil
+import tempfile
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+KEPT = 2
+
+
+def folder() -> Path:
+    """Where built images live: `IRONLEASE_CACHE`, else /var/cache/ironlease."""
+    return Path(os.environ.get("IRONLEASE_CACHE", "/var/cache/ironlease"))
+
+
+def digest(sources: Iterable[Path]) -> str:
+    """The hash of all files named or inside folders named: names, modes and contents."""
+    state = hashlib.sha256()
+    for source in sources:
+        files = sorted(source.rglob("*")) if source.is_dir() else [source]
+        for file in files:
+            if not file.is_file() or "__pycache__" in file.parts:
+                continue
+            name = file.relative_to(source.parent)
+            content = file.read_bytes()
+            state.update(f"{name}\0{os.access(file, os.X_OK)}\0{len(content)}\0".encode())
+            state.update(content)
+    return state.hexdigest()[:16]
+
+
+def fetch(
+    name: str, sources: Iterable[Path], build: Callable[[Path], None], *, rebuild: bool = False
+) -> Path:
+    """The folder of the image `name` as its sources now define it, built by `build(folder)` when
+    missing. Two callers at once build it once; a killed build leaves nothing that is taken for
+    an image."""
+    path = folder() / f"{name}-{digest(sources)}"
+    if path.is_dir() and not rebuild:
+        path.touch()  # prune() keeps what was used last
+        return path
+    folder().mkdir(parents=True, exist_ok=True)
+    with _lock(name):
+        if path.is_dir() and not rebuild:
+            return path
+        _remove_unfinished(name)
+        # mmdebstrap's root must be enterable by apt's user, hence no private folder
+        work = Path(tempfile.mkdtemp(prefix=f".{name}.", dir=folder()))
+        work.chmod(0o755)
+        try:
+            result = work / "image"
+            result.mkdir()
+            build(result)
+            if path.is_dir():
+                path.rename(work / "old")
+            result.rename(path)
+        finally:
+            shutil.rmtree(work)
+        _prune(name)
+    return path
+
+
+@contextmanager
+def _lock(name: str) -> Iterator[None]:
+    with (folder() / f".{name}.lock").open("w") as file:
+        fcntl.flock(file, fcntl.LOCK_EX)
+        yield
+
+
+def _remove_unfinished(name: str) -> None:
+    for left in folder().glob(f".{name}.*/"):
+        shutil.rmtree(left)
+
+
+def _prune(name: str) -> None:
+    found = [path for path in folder().glob(f"{name}-*") if path.is_dir()]
+    for old in sorted(found, key=lambda path: path.stat().st_mtime, reverse=True)[KEPT:]:
+        shutil.rmtree(old)

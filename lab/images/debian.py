@@ -1,0 +1,95 @@
+"""Makes a Debian root by mmdebstrap from the package sources this machine itself uses; what goes
+into it is left to the callers.
+"""
+
+import os
+import subprocess
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+SUITE = "bookworm"
+_UNWANTED = ("/usr/share/doc/*", "/usr/share/man/*", "/usr/share/locale/*", "/usr/share/info/*")
+
+
+class BuildError(Exception):
+    """A tool of the image build failed; the text holds its last output."""
+
+
+def package_names(file: Path) -> list[str]:
+    """The words of a package list: one a line, `#` begins a comment line."""
+    lines = file.read_text().splitlines()
+    return [line.strip() for line in lines if line.strip() and not line.startswith("#")]
+
+
+def make_root(
+    root: Path,
+    packages: Sequence[str],
+    *,
+    variant: str,
+    hook: Path,
+    environment: Mapping[str, str],
+) -> None:
+    """Install `packages` into the new folder `root`; `hook` is mmdebstrap's customise hook.
+
+    Recommends and documentation stay out. Raises `BuildError`.
+    """
+    run(
+        [
+            "mmdebstrap",
+            "--quiet",
+            "--mode=root",
+            f"--variant={variant}",
+            f"--include={','.join(packages)}",
+            '--aptopt=APT::Install-Recommends "false"',
+            '--aptopt=Acquire::Languages "none"',
+            *(f"--dpkgopt=path-exclude={path}" for path in _UNWANTED),
+            f"--customize-hook={hook}",
+            SUITE,
+            str(root),
+            *_sources(),
+        ],
+        environment=environment,
+    )
+
+
+def run(
+    command: Sequence[str | Path],
+    *,
+    environment: Mapping[str, str] | None = None,
+    cwd: Path | None = None,
+) -> str:
+    """Run a tool, give its standard output; raises `BuildError` with what it said."""
+    try:
+        done = subprocess.run(
+            command,
+            check=False,
+            capture_output=True,
+            text=True,
+            cwd=cwd,
+            stdin=subprocess.DEVNULL,
+            env={**os.environ, "LC_ALL": "C.UTF-8", **(environment or {})},
+        )
+    except FileNotFoundError as error:
+        raise BuildError(f"{command[0]} is missing: run `make system`") from error
+    if done.returncode:
+        said = (done.stderr or done.stdout).strip().splitlines()[-15:]
+        raise BuildError("\n".join([f"{command[0]} ended with {done.returncode}:", *said]))
+    return done.stdout
+
+
+def _sources() -> list[str]:
+    """This machine's own sources of the suite; none on a machine of another suite, where
+    mmdebstrap's default serves."""
+    found = run(
+        [
+            "apt-get",
+            "indextargets",
+            "--format",
+            "$(REPO_URI) $(RELEASE) $(COMPONENT)",
+            "Created-By: Packages",
+            "Origin: Debian",
+        ]
+    )
+    ours = {SUITE, f"{SUITE}-updates", f"{SUITE}-security"}
+    lines = [line.split() for line in found.splitlines()]
+    return [f"deb {uri} {suite} {part}" for uri, suite, part in lines if suite in ours]
