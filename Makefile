@@ -3,7 +3,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 export PYTHONDONTWRITEBYTECODE ?=
 
-.PHONY: demo test lint bench serve system clean
+.PHONY: demo test lint bench serve schema system clean
 
 demo: .venv/ready system
 	$(BIN)/python -m lab demo $(if $(ONCE),--once) $(if $(JSON),--json $(JSON))
@@ -35,3 +35,6 @@ system:
 
 clean:
 	rm -rf .venv build dist *.egg-info
+
+schema:
+	$(BIN)/python -m provisioner.store.schema > schema.sql

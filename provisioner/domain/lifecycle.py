@@ -35,11 +35,11 @@ class Verb(StrEnum):
 
 
 class Step(StrEnum):
-    FIND_RAMDISK = "find_ramdisk"
+    FINDRAMDISK = "find_ramdisk"
     POWER_OFF = "power_off"
     OPEN_BOOT_WINDOW = "open_boot_window"
     POWER_ON = "power_on"
-    AWAIT_RAMDISK = "await_ramdisk"
+    AWAITRAMDISK = "await_ramdisk"
     COLLECT_FACTS = "collect_facts"
     WIPE = "wipe"
     CHECK_HARDWARE = "check_hardware"
@@ -48,25 +48,24 @@ class Step(StrEnum):
     BOOT_TENANT = "boot_tenant"
     AWAIT_TENANT = "await_tenant"
     HAND_OVER = "hand_over"
-    REVOKE_ACCESS = "revoke_access"
     CLOSE_LEASE = "close_lease"
 
 
-_RAMDISK = (
-    Step.FIND_RAMDISK,
+RAMDISK = (
+    Step.FINDRAMDISK,
     Step.POWER_OFF,
     Step.OPEN_BOOT_WINDOW,
     Step.POWER_ON,
-    Step.AWAIT_RAMDISK,
+    Step.AWAITRAMDISK,
 )
 """To a running deploy ramdisk; the first step skips the rest when one is waiting."""
 
 STEPS: dict[Verb, tuple[Step, ...]] = {
-    Verb.INSPECT: (*_RAMDISK, Step.COLLECT_FACTS),
-    Verb.SANITISE: (*_RAMDISK, Step.WIPE),
-    Verb.VALIDATE: (*_RAMDISK, Step.CHECK_HARDWARE),
+    Verb.INSPECT: (*RAMDISK, Step.COLLECT_FACTS),
+    Verb.SANITISE: (*RAMDISK, Step.WIPE),
+    Verb.VALIDATE: (*RAMDISK, Step.CHECK_HARDWARE),
     Verb.IMAGE: (
-        *_RAMDISK,
+        *RAMDISK,
         Step.WRITE_IMAGE,
         Step.PERSONALISE,
         Step.BOOT_TENANT,
@@ -74,12 +73,11 @@ STEPS: dict[Verb, tuple[Step, ...]] = {
         Step.HAND_OVER,
     ),
     Verb.RECLAIM: (
-        Step.REVOKE_ACCESS,
         Step.POWER_OFF,
         Step.CLOSE_LEASE,
         Step.OPEN_BOOT_WINDOW,
         Step.POWER_ON,
-        Step.AWAIT_RAMDISK,
+        Step.AWAITRAMDISK,
     ),
 }
 
@@ -124,6 +122,16 @@ class Intent(StrEnum):
     MAINTAIN = "maintain"
     RESUME = "resume"
     RETIRE = "retire"
+
+
+REACHED: dict[Intent, frozenset[State]] = {
+    Intent.QUARANTINE: frozenset({State.QUARANTINED}),
+    Intent.REPAIRED: frozenset({State.INSPECTING, State.RECLAIMING}),
+    Intent.MAINTAIN: frozenset({State.MAINTENANCE, State.QUARANTINED}),
+    Intent.RESUME: frozenset({State.INSPECTING}),
+    Intent.RETIRE: frozenset({State.RETIRED, State.QUARANTINED}),
+}
+"""An intent is spent when one of these states is entered; until then it waits."""
 
 
 class OperationStatus(StrEnum):
@@ -197,6 +205,11 @@ def over(facts: Facts) -> bool:
 def done_with_lease(facts: Facts) -> bool:
     """its operation is done and its lease goes on"""
     return done(facts) and not over(facts)
+
+
+def closed_to_quarantine(facts: Facts) -> bool:
+    """its operation is done, its lease is closed, and it is to be quarantined"""
+    return closed(facts) and facts.intent is Intent.QUARANTINE
 
 
 def closed(facts: Facts) -> bool:
@@ -273,11 +286,13 @@ TRANSITIONS: tuple[Transition, ...] = (
     Transition(State.AVAILABLE, maintainable, State.MAINTENANCE),
     Transition(State.AVAILABLE, retirable, State.RETIRED),
     Transition(State.AVAILABLE, silent, State.VALIDATING),
-    Transition(State.IMAGING, failed, State.QUARANTINED),
+    # Power it off first: what was imaged may be running, with a customer's key in it.
+    Transition(State.IMAGING, failed, State.RECLAIMING),
     Transition(State.IMAGING, over, State.RECLAIMING),
     Transition(State.IMAGING, done_with_lease, State.LEASED),
     Transition(State.LEASED, over, State.RECLAIMING),
     Transition(State.RECLAIMING, failed, State.QUARANTINED),
+    Transition(State.RECLAIMING, closed_to_quarantine, State.QUARANTINED),
     Transition(State.RECLAIMING, closed, State.SANITISING),
     Transition(State.QUARANTINED, repaired_under_lease, State.RECLAIMING),
     Transition(State.QUARANTINED, asked(Intent.REPAIRED), State.INSPECTING),

@@ -9,7 +9,6 @@ from sqlalchemy.engine import Dialect
 from sqlalchemy.types import TypeDecorator
 from ulid import ULID
 
-
 AT_ONCE = datetime(1970, 1, 1, tzinfo=UTC)
 """A due time that has always passed, whatever clock is used."""
 

@@ -1,0 +1,30 @@
+"""What a server has, held against what its inventory says it has."""
+
+from collections.abc import Mapping
+from typing import Any
+
+MEMORY_TOLERANCE = 0.05
+"""Firmware and kernel keep a part of the memory: so much less than expected is no difference."""
+
+
+def differences(expect: Mapping[str, Any], facts: Mapping[str, Any]) -> list[str]:
+    """Every difference as a sentence; what the inventory does not mention is not compared."""
+    found: list[str] = []
+    if "serial" in expect and facts.get("serial") != expect["serial"]:
+        found.append(f"serial number is {facts.get('serial')!r}, expected {expect['serial']!r}")
+    if "cpus" in expect and facts.get("cpus") != expect["cpus"]:
+        found.append(f"{facts.get('cpus')} CPUs, expected {expect['cpus']}")
+    if "memory_mib" in expect:
+        have, want = int(facts.get("memory_mib", 0)), int(expect["memory_mib"])
+        if have < want * (1 - MEMORY_TOLERANCE):
+            found.append(f"{have} MiB of memory, expected {want} MiB")
+    if "gpus" in expect and len(facts.get("gpus", ())) != expect["gpus"]:
+        found.append(f"{len(facts.get('gpus', ()))} GPUs, expected {expect['gpus']}")
+    if "disks" in expect:
+        have_disks = {disk["serial"] for disk in facts.get("disks", ())}
+        want_disks = {disk["serial"] for disk in expect["disks"]}
+        found += [f"disk {serial} is missing" for serial in sorted(want_disks - have_disks)]
+        found += [
+            f"disk {serial} is not in the inventory" for serial in sorted(have_disks - want_disks)
+        ]
+    return found

@@ -1,0 +1,35 @@
+"""Names and addresses as the network knows them: checked, and written in one way."""
+
+import re
+
+_LABEL = re.compile(r"[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?")
+_MAC = re.compile(r"[0-9a-f]{2}(:[0-9a-f]{2}){5}")
+
+
+def hostname(text: str) -> str:
+    """A host name of one or more labels (RFC 1123 section 2.1), in lower case.
+
+    Raises ValueError.
+    """
+    name = text.strip().lower()
+    labels = name.split(".")
+    if len(name) > 253 or not all(_LABEL.fullmatch(label) for label in labels):
+        raise ValueError(
+            "a host name has letters, digits and hyphens, up to 63 between two dots, "
+            "and no hyphen at either end"
+        )
+    if labels[-1].isdigit():
+        raise ValueError("the last part of a host name is not a number")
+    return name
+
+
+def mac(text: str) -> str:
+    """An Ethernet address of one station as `52:54:00:77:00:01`. Raises ValueError."""
+    address = text.strip().lower().replace("-", ":")
+    if not _MAC.fullmatch(address):
+        raise ValueError(
+            "a MAC address is six pairs of hexadecimal digits, as in 52:54:00:77:00:01"
+        )
+    if int(address[:2], 16) & 1 or address == "00:00:00:00:00:00":
+        raise ValueError("this is not the MAC address of one network card (group or empty address)")
+    return address

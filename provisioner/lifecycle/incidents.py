@@ -1,0 +1,59 @@
+"""Incidents: a failure is told once, stays open while it lasts, and is closed when it is over."""
+
+from datetime import datetime
+from enum import StrEnum
+
+from sqlmodel import col, select
+from sqlmodel.ext.asyncio.session import AsyncSession
+
+from provisioner.store.tables import Incident, Server
+
+
+class IncidentKind(StrEnum):
+    STEP = "step"
+    """A step does not pass; it is still tried."""
+    STUCK = "stuck"
+    """Longer in its state than the state's time."""
+    FAULT = "fault"
+    """The server is at fault and out of the pool."""
+
+
+async def open_incident(
+    session: AsyncSession,
+    server: Server,
+    kind: IncidentKind,
+    reason: str,
+    next_action: str,
+    *,
+    now: datetime,
+    operation_id: str | None = None,
+) -> None:
+    """Open an incident, or bring the open one of this kind up to date."""
+    found = await session.exec(
+        select(Incident).where(
+            Incident.server_id == server.id,
+            Incident.kind == kind.value,
+            col(Incident.closed_at).is_(None),
+        )
+    )
+    incident = found.one_or_none() or Incident(
+        server_id=server.id, kind=kind.value, reason="", next_action="", opened_at=now
+    )
+    incident.operation_id = operation_id
+    incident.reason = reason
+    incident.next_action = next_action
+    session.add(incident)
+
+
+async def close_incidents(
+    session: AsyncSession, server: Server, *kinds: IncidentKind, now: datetime
+) -> None:
+    open_ones = await session.exec(
+        select(Incident).where(
+            Incident.server_id == server.id,
+            col(Incident.kind).in_([kind.value for kind in kinds]),
+            col(Incident.closed_at).is_(None),
+        )
+    )
+    for incident in open_ones:
+        incident.closed_at = now

@@ -1,0 +1,171 @@
+"""What a step gets to work with, and what it may answer."""
+
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+from typing import Any, Protocol
+
+from sqlmodel.ext.asyncio.session import AsyncSession
+
+from provisioner.domain.lifecycle import Step, Verb
+from provisioner.drivers.bmc import Bmc, BmcTarget
+from provisioner.drivers.plays import PlayEvent, Plays
+from provisioner.drivers.ssh import Ssh, SshTarget
+from provisioner.lifecycle.snapshot import Snapshot
+from provisioner.store.secrets import SecretBox
+from provisioner.store.tables import Boot, Image, Lease, Operation, Reservation, Server
+
+Change = Callable[[AsyncSession, Server, Operation], Awaitable[None]]
+"""Writes a step's result, in the transaction that records the step and holds the claim."""
+
+
+@dataclass(frozen=True, slots=True)
+class Done:
+    detail: str = ""
+    change: Change | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class GoTo:
+    """Go on at another step of the same operation: ahead (skip) or back (again)."""
+
+    step: Step
+    detail: str
+    change: Change | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Wait:
+    """Nothing to do until a fact arrives, or for so long at most."""
+
+    seconds: float
+    detail: str
+
+
+Outcome = Done | GoTo | Wait
+
+
+class Netboot(Protocol):
+    """What the lifecycle needs of DHCP."""
+
+    async def set_hosts(self, hosts: list[tuple[str, str, str]]) -> None:
+        """Reserve addresses: (MAC, address, host name) of every server."""
+
+    def dhcp_seen(self, mac: str) -> datetime | None:
+        """When this MAC last asked for an address."""
+
+
+@dataclass(frozen=True, slots=True)
+class Drivers:
+    bmc: Bmc
+    plays: Plays
+    ssh: Ssh
+    netboot: Netboot
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """Times that depend on the hardware: real servers take minutes to POST."""
+
+    boot_window: timedelta = timedelta(minutes=15)
+    boot: timedelta = timedelta(minutes=15)
+    """From power-on to a ready ramdisk."""
+    tenant_boot: timedelta = timedelta(minutes=10)
+    """From kexec to an SSH server with the issued host key."""
+    play: timedelta = timedelta(minutes=30)
+    wipe: timedelta = timedelta(hours=6)
+
+
+@dataclass(frozen=True, slots=True)
+class Context:
+    """What is the same for every server."""
+
+    drivers: Drivers
+    box: SecretBox
+    clock: Callable[[], datetime]
+    machine_url: str
+    """Base URL of the service as the machines see it."""
+    authorized_key: str
+    """The provisioner's own public key, for the ramdisks."""
+    limits: Limits = field(default_factory=Limits)
+
+
+@dataclass(frozen=True, slots=True)
+class Job:
+    """One run of one step."""
+
+    context: Context
+    snapshot: Snapshot
+    operation: Operation
+    log: Callable[[str], None]
+    commit: Callable[[Change], Awaitable[None]]
+    """Write something before acting on it. Raises ClaimLost."""
+
+    @property
+    def server(self) -> Server:
+        return self.snapshot.server
+
+    @property
+    def drivers(self) -> Drivers:
+        return self.context.drivers
+
+    @property
+    def verb(self) -> Verb:
+        return self.operation.verb
+
+    def now(self) -> datetime:
+        return self.context.clock()
+
+    def step_age(self) -> timedelta:
+        return self.now() - self.operation.step_started_at
+
+    def tenancy(self) -> tuple[Lease, Reservation, Image]:
+        """The lease that this operation prepares. Steps of imaging only run with one."""
+        lease, reservation, image = (
+            self.snapshot.lease,
+            self.snapshot.reservation,
+            self.snapshot.image,
+        )
+        if lease is None or reservation is None or image is None:
+            raise LookupError(f"server {self.server.name} has no open lease to prepare")
+        return lease, reservation, image
+
+    def open_boot(self) -> Boot:
+        """The ramdisk that runs on the server."""
+        if self.snapshot.boot is None:
+            raise LookupError(f"server {self.server.name} has no open boot")
+        return self.snapshot.boot
+
+    def bmc_target(self) -> BmcTarget:
+        return bmc_target(self.server, self.context.box)
+
+    def ramdisk(self) -> SshTarget:
+        return SshTarget(self.server.address, self.open_boot().host_key)
+
+    def tenant(self) -> SshTarget:
+        lease, _, image = self.tenancy()
+        return SshTarget(
+            self.server.address, lease.host_key, user=str(image.boot.get("user", "root"))
+        )
+
+    async def play(
+        self, playbook: str, variables: dict[str, Any], limit: timedelta
+    ) -> dict[str, Any]:
+        """Run a playbook in the ramdisk; its events go to the step's log."""
+
+        def on_event(event: PlayEvent) -> None:
+            self.log(event.text)
+
+        return await self.drivers.plays.run(
+            playbook, self.ramdisk(), variables, on_event, timeout_s=limit.total_seconds()
+        )
+
+
+def bmc_target(server: Server, box: SecretBox) -> BmcTarget:
+    return BmcTarget(
+        protocol=server.bmc_protocol,
+        address=server.bmc_address,
+        port=server.bmc_port,
+        username=server.bmc_username,
+        password=box.open(server.bmc_secret),
+    )

@@ -1,0 +1,140 @@
+"""A server as it stands: the rows that belong to it, and the facts that the rules decide on."""
+
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+
+from sqlmodel import col, select
+from sqlmodel.ext.asyncio.session import AsyncSession
+
+from provisioner.domain.lifecycle import RUNS, Facts, State
+from provisioner.store.tables import (
+    AgentIdentity,
+    Boot,
+    Disk,
+    EraseCertificate,
+    Image,
+    Lease,
+    Operation,
+    Reservation,
+    Server,
+    ServerClass,
+)
+
+SILENCE = timedelta(seconds=90)
+"""A waiting ramdisk that has not reported for so long is taken for lost."""
+
+
+@dataclass(frozen=True, slots=True)
+class Snapshot:
+    server: Server
+    server_class: ServerClass
+    disks: tuple[Disk, ...]
+    """Present ones."""
+    certificates: dict[str, EraseCertificate]
+    """By disk serial: those newer than the server's last use."""
+    operation: Operation | None
+    """The one that the server's state runs."""
+    boot: Boot | None
+    """The ramdisk boot that is not closed."""
+    lease: Lease | None
+    reservation: Reservation | None
+    image: Image | None
+    agent: AgentIdentity | None
+    """The unrevoked identity: of the lease if there is one, else of the boot."""
+
+    @property
+    def erased(self) -> bool:
+        return bool(self.disks) and all(disk.serial in self.certificates for disk in self.disks)
+
+    def agent_seen_at(self) -> datetime | None:
+        return self.agent.seen_at if self.agent else None
+
+    def facts(self, now: datetime, watching_since: datetime) -> Facts:
+        """What the table looks at. An agent's silence counts from `watching_since` at the
+        earliest: while nobody listened, nobody could be heard."""
+        lease = self.lease
+        heard = max(filter(None, (self.agent_seen_at(), watching_since)))
+        return Facts(
+            operation=self.operation.status if self.operation else None,
+            erased=self.erased,
+            lease_open=lease is not None,
+            lease_over=lease is not None and lease.ends_at <= now,
+            ramdisk_silent=self.server.state is State.AVAILABLE and now - heard > SILENCE,
+            intent=self.server.intent,
+        )
+
+
+async def load(session: AsyncSession, server_id: str) -> Snapshot:
+    """Read everything about one server."""
+    server = await session.get_one(Server, server_id)
+    server_class = await session.get_one(ServerClass, server.class_name)
+    disks = await session.exec(
+        select(Disk)
+        .where(Disk.server_id == server_id, col(Disk.present))
+        .order_by(col(Disk.serial))
+    )
+    certificates = await session.exec(
+        select(EraseCertificate)
+        .where(
+            EraseCertificate.server_id == server_id,
+            col(EraseCertificate.started_at) >= server.last_used_at,
+        )
+        .order_by(col(EraseCertificate.finished_at))
+    )
+    lease = (
+        await session.exec(
+            select(Lease).where(Lease.server_id == server_id, col(Lease.ended_at).is_(None))
+        )
+    ).one_or_none()
+    reservation = await session.get(Reservation, lease.reservation_id) if lease else None
+    image = await session.get(Image, reservation.image_id) if reservation else None
+    boot = (
+        await session.exec(
+            select(Boot)
+            .where(Boot.server_id == server_id, col(Boot.closed_at).is_(None))
+            .order_by(col(Boot.opened_at).desc(), col(Boot.id).desc())
+            .limit(1)
+        )
+    ).one_or_none()
+    return Snapshot(
+        server=server,
+        server_class=server_class,
+        disks=tuple(disks.all()),
+        certificates={c.disk_serial: c for c in certificates.all()},
+        operation=await _operation(session, server),
+        boot=boot,
+        lease=lease,
+        reservation=reservation,
+        image=image,
+        agent=await _agent(session, server, boot),
+    )
+
+
+async def _operation(session: AsyncSession, server: Server) -> Operation | None:
+    verb = RUNS.get(server.state)
+    if verb is None:
+        return None
+    found = await session.exec(
+        select(Operation)
+        .where(
+            Operation.server_id == server.id,
+            Operation.verb == verb,
+            col(Operation.started_at) >= server.state_since,
+        )
+        .order_by(col(Operation.started_at).desc(), col(Operation.id).desc())
+        .limit(1)
+    )
+    return found.one_or_none()
+
+
+async def _agent(session: AsyncSession, server: Server, boot: Boot | None) -> AgentIdentity | None:
+    """Ramdisk's identity while its boot is open, otherwise the tenant system's."""
+    query = select(AgentIdentity).where(
+        AgentIdentity.server_id == server.id, col(AgentIdentity.revoked_at).is_(None)
+    )
+    if boot is not None:
+        query = query.where(AgentIdentity.boot_id == boot.id)
+    else:
+        query = query.where(col(AgentIdentity.lease_id).is_not(None))
+    found = await session.exec(query.order_by(col(AgentIdentity.issued_at).desc()).limit(1))
+    return found.one_or_none()

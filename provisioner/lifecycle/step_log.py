@@ -1,0 +1,61 @@
+"""The log of a running step: lines are written to the database as they come, in small batches."""
+
+import asyncio
+from collections.abc import Callable
+from datetime import datetime
+from types import TracebackType
+
+from provisioner.domain.lifecycle import Step
+from provisioner.store.database import Database
+from provisioner.store.tables import StepLog
+
+_BATCH_S = 0.2
+
+
+class StepLogWriter:
+    """Collects lines from the loop's thread and flushes them while the step goes on."""
+
+    def __init__(
+        self, database: Database, operation_id: str, step: Step, clock: Callable[[], datetime]
+    ) -> None:
+        self._database = database
+        self._operation_id = operation_id
+        self._step = step
+        self._clock = clock
+        self._lines: list[StepLog] = []
+        self._arrived = asyncio.Event()
+        self._flusher: asyncio.Task[None] | None = None
+
+    def __call__(self, text: str) -> None:
+        self._lines.append(
+            StepLog(operation_id=self._operation_id, step=self._step, at=self._clock(), text=text)
+        )
+        self._arrived.set()
+
+    async def __aenter__(self) -> "StepLogWriter":
+        self._flusher = asyncio.create_task(self._flush_as_they_come())
+        return self
+
+    async def __aexit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        if self._flusher is not None:
+            self._flusher.cancel()
+            await asyncio.gather(self._flusher, return_exceptions=True)
+        await self._flush()
+
+    async def _flush_as_they_come(self) -> None:
+        while True:
+            await self._arrived.wait()
+            await asyncio.sleep(_BATCH_S)
+            await asyncio.shield(self._flush())
+
+    async def _flush(self) -> None:
+        self._arrived.clear()
+        lines, self._lines = self._lines, []
+        if lines:
+            async with self._database.write() as session:
+                session.add_all(lines)

@@ -1,0 +1,49 @@
+"""One function for every step: look, act on the difference, say what came of it."""
+
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+
+from provisioner.domain.lifecycle import Step
+from provisioner.lifecycle.job import Job, Outcome
+from provisioner.lifecycle.steps.image import (
+    await_tenant,
+    boot_tenant,
+    hand_over,
+    personalise,
+    write_image,
+)
+from provisioner.lifecycle.steps.intake import check_hardware, collect_facts
+from provisioner.lifecycle.steps.ramdisk import (
+    await_ramdisk,
+    find_ramdisk,
+    open_boot_window,
+    power_off,
+    power_on,
+)
+from provisioner.lifecycle.steps.reclaim import close_lease
+from provisioner.lifecycle.steps.sanitise import wipe
+
+
+@dataclass(frozen=True, slots=True)
+class StepSpec:
+    run: Callable[[Job], Awaitable[Outcome]]
+    in_ramdisk: bool = False
+    """Needs a live ramdisk: after repeated failures it is looked for, or booted, again."""
+
+
+SPECS: dict[Step, StepSpec] = {
+    Step.FIND_RAMDISK: StepSpec(find_ramdisk),
+    Step.POWER_OFF: StepSpec(power_off),
+    Step.OPEN_BOOT_WINDOW: StepSpec(open_boot_window),
+    Step.POWER_ON: StepSpec(power_on),
+    Step.AWAIT_RAMDISK: StepSpec(await_ramdisk),
+    Step.COLLECT_FACTS: StepSpec(collect_facts, in_ramdisk=True),
+    Step.WIPE: StepSpec(wipe, in_ramdisk=True),
+    Step.CHECK_HARDWARE: StepSpec(check_hardware, in_ramdisk=True),
+    Step.WRITE_IMAGE: StepSpec(write_image, in_ramdisk=True),
+    Step.PERSONALISE: StepSpec(personalise, in_ramdisk=True),
+    Step.BOOT_TENANT: StepSpec(boot_tenant),
+    Step.AWAIT_TENANT: StepSpec(await_tenant),
+    Step.HAND_OVER: StepSpec(hand_over),
+    Step.CLOSE_LEASE: StepSpec(close_lease),
+}

@@ -1,0 +1,187 @@
+"""Imaging: write the image, make it the customer's, start it, and hand it over."""
+
+import asyncio
+from typing import Any
+
+from sqlmodel import select
+from sqlmodel.ext.asyncio.session import AsyncSession
+
+from provisioner.domain.failures import Failure, FailureKind
+from provisioner.drivers.bmc import BootDevice, PowerAction
+from provisioner.drivers.ssh import HostKeyMismatch, SshLoginRefused, SshState, SshUnreachable
+from provisioner.drivers.ssh.keys import new_host_key
+from provisioner.lifecycle.job import Change, Done, Job, Outcome, Wait
+from provisioner.lifecycle.steps.ramdisk import close_boots
+from provisioner.store.secrets import new_token, token_hash
+from provisioner.store.tables import AgentIdentity, Lease, Operation, Server
+
+KEXEC = "sync; nohup sh -c 'sleep 0.2; exec kexec -e' >/dev/null 2>&1 </dev/null &"
+"""Leaves the SSH session time to end before the kernel is replaced."""
+
+_LOOKS = 20
+_LOOK_PAUSE = 0.25
+
+
+async def write_image(job: Job) -> Outcome:
+    _, _, image = job.tenancy()
+    answer = await job.play(
+        "image",
+        {
+            "image_url": f"{job.context.machine_url}/images/{image.digest}",
+            "image_digest": image.digest,
+            "disk_serial": boot_disk(job),
+        },
+        job.context.limits.play,
+    )
+    imaging = answer["imaging"]
+    return Done(f"{imaging['bytes_written']} bytes in {imaging['seconds']:.1f} s")
+
+
+def boot_disk(job: Job) -> str:
+    """Where the system goes: the disk that the inventory names, else the first by serial."""
+    named = job.server.expect.get("boot_disk")
+    return str(named) if named else job.snapshot.disks[0].serial
+
+
+async def personalise(job: Job) -> Outcome:
+    """Keys, host name, user data, the agent's identity; then the kernel is loaded for kexec."""
+    lease, reservation, image = job.tenancy()
+    if not lease.host_key:
+        await job.commit(_issue_identity(job, lease))
+    host_key = job.context.box.open(lease.host_key_secret)
+    agent_token = job.context.box.open(lease.agent_token_secret)
+    await job.play(
+        "personalise",
+        {
+            "disk_serial": boot_disk(job),
+            "boot": image.boot,
+            "instance_id": lease.id,
+            "hostname": reservation.hostname,
+            "authorized_keys": reservation.authorized_keys,
+            "user_data": reservation.user_data,
+            "ssh_host_key": host_key,
+            "ssh_host_public_key": lease.host_key,
+            "agent": agent_config(job, lease, agent_token),
+        },
+        job.context.limits.play,
+    )
+    return Done("the system is the customer's")
+
+
+def _issue_identity(job: Job, lease: Lease) -> Change:
+    private, public = new_host_key(job.server.name)
+    token = new_token("ilagent")
+    box = job.context.box
+    # The rows of the snapshot are this process's copies: the step goes on with them.
+    lease.host_key = public
+    lease.host_key_secret = box.seal(private)
+    lease.agent_token_secret = box.seal(token)
+
+    async def change(session: AsyncSession, server: Server, operation: Operation) -> None:
+        row = await session.get_one(Lease, lease.id)
+        row.host_key = lease.host_key
+        row.host_key_secret = lease.host_key_secret
+        row.agent_token_secret = lease.agent_token_secret
+        session.add(
+            AgentIdentity(
+                server_id=server.id,
+                lease_id=lease.id,
+                token_hash=token_hash(token),
+                issued_at=job.now(),
+            )
+        )
+
+    return change
+
+
+def agent_config(job: Job, lease: Lease, token: str) -> dict[str, Any]:
+    return {
+        "url": job.context.machine_url,
+        "server": job.server.id,
+        "token": token,
+        "context": "tenant",
+        "interval_s": 10,
+        "lease": {
+            "id": lease.id,
+            "remaining_s": max(0.0, (lease.ends_at - job.now()).total_seconds()),
+        },
+    }
+
+
+async def boot_tenant(job: Job) -> Outcome:
+    """Replace the ramdisk's kernel by the tenant's, without a firmware reset."""
+    if job.snapshot.boot is None:
+        return Done("the tenant system was started already")
+    try:
+        result = await job.drivers.ssh.run(job.ramdisk(), KEXEC)
+    except (SshUnreachable, HostKeyMismatch, SshLoginRefused) as gone:
+        # The kexec before a crash of ours may have happened: the next step sees what runs.
+        return Done(f"the ramdisk no longer answers ({gone.reason})", close_boots(job))
+    if result.status != 0:
+        raise Failure(
+            f"kexec was refused: {result.stderr.strip() or result.status}",
+            next_action="look at the step's log; the image's kernel may not be loadable",
+            kind=FailureKind.SERVER_FAULT,
+        )
+    return Done("kexec", close_boots(job))
+
+
+async def await_tenant(job: Job) -> Outcome:
+    """Wait for the SSH server with the issued host key; reset by firmware once if it is late."""
+    for _ in range(_LOOKS):
+        if await _tenant_answers(job):
+            return Done("SSH answers with the issued host key")
+        await asyncio.sleep(_LOOK_PAUSE)
+    allowed = job.context.limits.tenant_boot
+    reset_done = bool(job.operation.memo.get("firmware_reset"))
+    if job.step_age() < (2 * allowed if reset_done else allowed):
+        return Wait(0.5, "the tenant system starts")
+    if reset_done:
+        raise Failure(
+            "the tenant system does not answer on SSH, neither after kexec nor after a reset",
+            next_action="look at the serial console; the image may not fit the hardware",
+            kind=FailureKind.SERVER_FAULT,
+        )
+
+    async def remember(session: AsyncSession, server: Server, operation: Operation) -> None:
+        operation.memo = {**operation.memo, "firmware_reset": True}
+
+    await job.commit(remember)
+    job.log("kexec did not lead to SSH: reset through firmware, boot from disk")
+    await job.drivers.bmc.set_boot_device(job.bmc_target(), BootDevice.DISK, once=False)
+    await job.drivers.bmc.set_power(job.bmc_target(), PowerAction.RESET)
+    return Wait(2, "the server boots its disk")
+
+
+async def _tenant_answers(job: Job) -> bool:
+    try:
+        return await job.drivers.ssh.probe(job.tenant()) is SshState.ANSWERS
+    except HostKeyMismatch:
+        # Right after kexec the ramdisk's server may still answer.
+        return False
+
+
+async def hand_over(job: Job) -> Outcome:
+    """Ready only when a login would work: each key is accepted, and the agent has reported."""
+    lease, reservation, _ = job.tenancy()
+    for key in reservation.authorized_keys:
+        if not await job.drivers.ssh.accepts_key(job.tenant(), key):
+            raise Failure(
+                "the tenant system does not accept the customer's key",
+                next_action="check that the image's SSH server reads the login user's keys",
+                kind=FailureKind.SERVER_FAULT,
+            )
+    if job.snapshot.agent_seen_at() is None:
+        if job.step_age() < job.context.limits.tenant_boot:
+            return Wait(1, "the agent has not reported yet")
+        raise Failure(
+            "the agent does not report from the tenant system",
+            next_action="check that the image runs the agent and reaches the provisioner",
+            kind=FailureKind.SERVER_FAULT,
+        )
+
+    async def change(session: AsyncSession, server: Server, operation: Operation) -> None:
+        row = (await session.exec(select(Lease).where(Lease.id == lease.id))).one()
+        row.ready_at = job.now()
+
+    return Done("handed over", change)

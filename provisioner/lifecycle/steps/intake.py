@@ -1,0 +1,69 @@
+"""Steps that look at the hardware: inspection against the inventory, checks before the pool."""
+
+from typing import Any
+
+from sqlmodel import select
+from sqlmodel.ext.asyncio.session import AsyncSession
+
+from provisioner.domain.failures import Failure, FailureKind
+from provisioner.domain.hardware import differences
+from provisioner.lifecycle.job import Done, Job, Outcome
+from provisioner.store.tables import Disk, Operation, Server
+
+
+async def collect_facts(job: Job) -> Outcome:
+    """Inspect from the ramdisk; a server that is not what the inventory says is quarantined."""
+    answer = await job.play("inspect", {}, job.context.limits.play)
+    facts: dict[str, Any] = answer["facts"]
+
+    async def change(session: AsyncSession, server: Server, operation: Operation) -> None:
+        server.facts = facts
+        await _record_disks(session, server, facts["disks"], job)
+
+    await job.commit(change)
+    found = differences(job.server.expect, facts)
+    for difference in found:
+        job.log(difference)
+    if found:
+        raise Failure(
+            "the server differs from its inventory: " + "; ".join(found),
+            next_action="correct the hardware, or the inventory (rackctl enrol); "
+            f"then: rackctl server repaired {job.server.name}",
+            kind=FailureKind.SERVER_FAULT,
+        )
+    return Done(f"{len(facts['disks'])} disks, {facts['cpus']} CPUs, {facts['memory_mib']} MiB")
+
+
+async def _record_disks(
+    session: AsyncSession, server: Server, found: list[dict[str, Any]], job: Job
+) -> None:
+    rows = await session.exec(select(Disk).where(Disk.server_id == server.id))
+    known = {disk.serial: disk for disk in rows}
+    for disk in known.values():
+        disk.present = False
+    for fact in found:
+        disk = known.get(fact["serial"]) or Disk(server_id=server.id, serial=fact["serial"])
+        disk.model = fact["model"]
+        disk.firmware = fact["firmware"]
+        disk.transport = fact["transport"]
+        disk.size_bytes = fact["size_bytes"]
+        disk.capabilities = fact["capabilities"]
+        disk.present = True
+        disk.seen_at = job.now()
+        session.add(disk)
+
+
+async def check_hardware(job: Job) -> Outcome:
+    """Held against the last inspection, from the same ramdisk, before it is offered."""
+    answer = await job.play(
+        "validate",
+        {
+            "expect": {
+                "cpus": job.server.facts["cpus"],
+                "memory_mib": job.server.facts["memory_mib"],
+                "disks": [disk.serial for disk in job.snapshot.disks],
+            }
+        },
+        job.context.limits.play,
+    )
+    return Done(str(answer["validation"].get("summary", "hardware is as inspected")))

@@ -1,0 +1,189 @@
+"""Steps that bring a server into its deploy ramdisk, by power and network boot alone."""
+
+import asyncio
+from datetime import timedelta
+
+from sqlmodel import col, select
+from sqlmodel.ext.asyncio.session import AsyncSession
+
+from provisioner.domain.failures import Failure, FailureKind
+from provisioner.domain.lifecycle import Step, next_step
+from provisioner.domain.retries import BOOTS
+from provisioner.drivers.bmc import BootDevice, Power, PowerAction
+from provisioner.drivers.ssh import HostKeyMismatch, SshState, SshTarget
+from provisioner.drivers.ssh.keys import new_host_key
+from provisioner.lifecycle.job import Change, Done, GoTo, Job, Outcome, Wait
+from provisioner.store.secrets import new_token, token_hash
+from provisioner.store.tables import AgentIdentity, Boot, Operation, Server
+
+FRESH = timedelta(seconds=30)
+"""A ramdisk that reported so recently is alive without asking it."""
+
+_READBACK_TRIES = 20
+_READBACK_PAUSE = 0.25
+"""After a power command the state is read back for 5 seconds before waiting longer."""
+
+
+async def find_ramdisk(job: Job) -> Outcome:
+    """Skip the boot when a ramdisk of ours runs already: on real hardware that saves minutes."""
+    boot = job.snapshot.boot
+    if boot is None or boot.ready_at is None:
+        return Done("no ramdisk is waiting")
+    seen = job.snapshot.agent_seen_at()
+    if seen is not None and job.now() - seen < FRESH:
+        alive = True
+    else:
+        alive = await _answers(job, SshTarget(job.server.address, boot.host_key))
+    if not alive:
+        return Done("the waiting ramdisk no longer answers")
+    after = next_step(job.verb, Step.AWAIT_RAMDISK)
+    if after is None:
+        raise LookupError(f"{job.verb} does nothing in the ramdisk")
+    return GoTo(after, "a ramdisk is waiting")
+
+
+async def _answers(job: Job, target: SshTarget) -> bool:
+    try:
+        return await job.drivers.ssh.probe(target) is SshState.ANSWERS
+    except HostKeyMismatch as mismatch:
+        job.log(mismatch.reason)
+        return False
+
+
+async def power_off(job: Job) -> Outcome:
+    if not await reach_power(job, Power.OFF, PowerAction.OFF):
+        return Wait(2, "the BMC accepted power off; the server is still on")
+    return Done("power is off", close_boots(job))
+
+
+async def reach_power(job: Job, wanted: Power, action: PowerAction) -> bool:
+    """Command a power state unless it is there already, and read it back."""
+    target = job.bmc_target()
+    bmc = job.drivers.bmc
+    if await bmc.power(target) is wanted:
+        return True
+    job.log(f"power {action.value}")
+    await bmc.set_power(target, action)
+    for _ in range(_READBACK_TRIES):
+        if await bmc.power(target) is wanted:
+            return True
+        await asyncio.sleep(_READBACK_PAUSE)
+    return False
+
+
+def close_boots(job: Job) -> Change:
+    """The ramdisk is gone: its window, token and agent identity are worth nothing any more."""
+
+    async def change(session: AsyncSession, server: Server, operation: Operation) -> None:
+        now = job.now()
+        boots = await session.exec(
+            select(Boot).where(Boot.server_id == server.id, col(Boot.closed_at).is_(None))
+        )
+        for boot in boots:
+            boot.closed_at = now
+        identities = await session.exec(
+            select(AgentIdentity).where(
+                AgentIdentity.server_id == server.id,
+                col(AgentIdentity.boot_id).is_not(None),
+                col(AgentIdentity.revoked_at).is_(None),
+            )
+        )
+        for identity in identities:
+            identity.revoked_at = now
+
+    return change
+
+
+async def open_boot_window(job: Job) -> Outcome:
+    """Allow one boot of the ramdisk: a token for iPXE, a host key known before the first login."""
+    boot = job.snapshot.boot
+    if boot is not None and boot.identified_at is None and boot.expires_at > job.now():
+        return Done("the boot window is open already")
+    private, public = new_host_key(job.server.name)
+    token, agent_token = new_token("ilboot"), new_token("ilagent")
+    box, now = job.context.box, job.now()
+
+    async def change(session: AsyncSession, server: Server, operation: Operation) -> None:
+        await close_boots(job)(session, server, operation)
+        session.add(
+            Boot(
+                server_id=server.id,
+                operation_id=operation.id,
+                token_secret=box.seal(token),
+                token_hash=token_hash(token),
+                host_key=public,
+                host_key_secret=box.seal(private),
+                agent_token_secret=box.seal(agent_token),
+                opened_at=now,
+                expires_at=now + job.context.limits.boot_window,
+            )
+        )
+
+    return Done("the boot window is open", change)
+
+
+async def power_on(job: Job) -> Outcome:
+    """Network boot once, then power on, read back. Spends one of the operation's boots."""
+    target = job.bmc_target()
+    if await job.drivers.bmc.power(target) is Power.OFF:
+        job.log("next boot from the network")
+        await job.drivers.bmc.set_boot_device(target, BootDevice.NETWORK, once=True)
+        if not await reach_power(job, Power.ON, PowerAction.ON):
+            return Wait(2, "the BMC accepted power on; the server is still off")
+
+    async def change(session: AsyncSession, server: Server, operation: Operation) -> None:
+        operation.boots += 1
+
+    return Done("power is on", change)
+
+
+async def await_ramdisk(job: Job) -> Outcome:
+    """Wait until the ramdisk that we allowed says it is ready; boot again when it does not come."""
+    boot = job.snapshot.boot
+    if boot is None:
+        return GoTo(Step.POWER_OFF, "its boot was closed")
+    if boot.ready_at is not None:
+        return Done("the ramdisk is ready")
+    if job.step_age() < job.context.limits.boot:
+        if await job.drivers.bmc.power(job.bmc_target()) is Power.ON:
+            return Wait(5, _progress(boot))
+        reason = "the server went off while it booted"
+    else:
+        reason = f"no ramdisk after {job.step_age().total_seconds():.0f} s: {_evidence(job, boot)}"
+    job.log(reason)
+    if job.operation.boots < BOOTS:
+        return GoTo(Step.POWER_OFF, reason)
+    # Whatever runs there is not ours: leave it off.
+    if not await reach_power(job, Power.OFF, PowerAction.OFF):
+        return Wait(2, "the server is still on")
+    raise Failure(
+        f"{reason} ({job.operation.boots} boots tried)",
+        next_action=_remedy(job, boot),
+        kind=FailureKind.SERVER_FAULT,
+    )
+
+
+def _progress(boot: Boot) -> str:
+    if boot.identified_at is not None:
+        return "the ramdisk starts"
+    return "the ramdisk loads" if boot.asked_at is not None else "firmware starts"
+
+
+def _evidence(job: Job, boot: Boot) -> str:
+    if boot.identified_at is not None:
+        return "it identified itself and never became ready"
+    if boot.asked_at is not None:
+        return "iPXE was given its boot script, the ramdisk never identified itself"
+    dhcp = job.drivers.netboot.dhcp_seen(job.server.boot_mac)
+    if dhcp is not None and dhcp >= boot.opened_at:
+        return f"{job.server.boot_mac} got an address by DHCP and never asked for a boot script"
+    return f"no DHCP request from {job.server.boot_mac} was seen"
+
+
+def _remedy(job: Job, boot: Boot) -> str:
+    if boot.asked_at is not None:
+        return "look at the serial console during boot; check memory and the ramdisk's drivers"
+    return (
+        f"check that {job.server.boot_mac} is the NIC on the provisioning network, its cable and "
+        "VLAN, and that network boot is enabled in the firmware; then: rackctl server repaired NAME"
+    ).replace("NAME", job.server.name)

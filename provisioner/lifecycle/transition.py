@@ -1,0 +1,154 @@
+"""Carrying out one row of the transition table, in the session that holds the claim."""
+
+from datetime import datetime
+
+from sqlmodel import col, select
+from sqlmodel.ext.asyncio.session import AsyncSession
+
+from provisioner.domain.lifecycle import (
+    REACHED,
+    RUNS,
+    STEPS,
+    Intent,
+    OperationStatus,
+    State,
+    Transition,
+    failed,
+)
+from provisioner.lifecycle.incidents import IncidentKind, close_incidents, open_incident
+from provisioner.lifecycle.snapshot import Snapshot
+from provisioner.lifecycle.steps.reclaim import MOVED
+from provisioner.rental.reservations import bind_waiting
+from provisioner.store.tables import (
+    AuditEvent,
+    Lease,
+    Operation,
+    Reservation,
+    ReservationStatus,
+    Server,
+)
+
+
+async def carry_out(
+    session: AsyncSession,
+    transition: Transition,
+    server: Server,
+    snapshot: Snapshot,
+    now: datetime,
+) -> None:
+    """Change the state and everything that must change with it, or nothing at all.
+
+    The caller holds the lock of the server's class and then the claim, in this order: binding a
+    reservation takes them in the same one.
+    """
+    await _end_operation(session, snapshot, now)
+    if transition.target is State.QUARANTINED:
+        await _enter_quarantine(session, transition, server, snapshot, now)
+    elif transition.source is State.IMAGING and transition.when is failed:
+        # Out of the pool, but only after it was powered off and its lease closed.
+        server.intent = Intent.QUARANTINE
+        await _move_lease(session, server, now)
+    elif transition.source is State.QUARANTINED and transition.target is not State.RETIRED:
+        await close_incidents(session, server, IncidentKind.FAULT, now=now)
+        # Whoever repaired it may have written to its disks.
+        server.last_used_at = now
+    if transition.target is State.IMAGING:
+        await _begin_tenancy(session, server, snapshot, now)
+    if transition.target in REACHED.get(server.intent, ()):
+        server.intent = Intent.NONE
+    await close_incidents(session, server, IncidentKind.STUCK, IncidentKind.STEP, now=now)
+
+    server.state = transition.target
+    server.state_since = now
+    if transition.target not in (State.QUARANTINED, State.RECLAIMING):
+        server.reason = server.next_action = ""
+    verb = RUNS.get(transition.target)
+    if verb is not None:
+        session.add(
+            Operation(
+                server_id=server.id,
+                lease_id=snapshot.lease.id if snapshot.lease else None,
+                verb=verb,
+                step=STEPS[verb][0],
+                step_started_at=now,
+                started_at=now,
+            )
+        )
+    session.add(
+        AuditEvent(
+            at=now,
+            actor="reconciler",
+            action=f"server.{transition.target.value}",
+            subject=server.id,
+            detail={
+                "from": transition.source.value,
+                "because": transition.condition,
+                "reason": server.reason,
+            },
+        )
+    )
+    await session.flush()
+    if State.AVAILABLE in (transition.source, transition.target) or transition.when is failed:
+        await bind_waiting(session, server.class_name, now)
+
+
+async def _end_operation(session: AsyncSession, snapshot: Snapshot, now: datetime) -> None:
+    """An operation that is still running when its state is left did not finish."""
+    if snapshot.operation is None:
+        return
+    operation = await session.get_one(Operation, snapshot.operation.id)
+    if operation.ended_at is None:
+        operation.status = OperationStatus.FAILED
+        operation.ended_at = now
+
+
+async def _enter_quarantine(
+    session: AsyncSession,
+    transition: Transition,
+    server: Server,
+    snapshot: Snapshot,
+    now: datetime,
+) -> None:
+    if transition.when is not failed and not server.reason:
+        server.reason = "an operator quarantined it"
+    if not server.next_action:
+        server.next_action = f"find the cause; then: rackctl server repaired {server.name}"
+    await _move_lease(session, server, now)
+    await open_incident(
+        session,
+        server,
+        IncidentKind.FAULT,
+        server.reason or transition.condition,
+        server.next_action,
+        now=now,
+        operation_id=snapshot.operation.id if snapshot.operation else None,
+    )
+
+
+async def _move_lease(session: AsyncSession, server: Server, now: datetime) -> None:
+    """A lease that was never handed over goes on elsewhere: its reservation waits again."""
+    found = await session.exec(
+        select(Lease).where(Lease.server_id == server.id, col(Lease.ended_at).is_(None))
+    )
+    lease = found.one_or_none()
+    if lease is None or lease.ready_at is not None or lease.ends_at <= now:
+        return
+    reservation = await session.get_one(Reservation, lease.reservation_id)
+    reservation.status = ReservationStatus.WAITING
+    lease.ends_at = now
+    lease.end_reason = MOVED
+    if server.state is State.AVAILABLE:
+        # Nothing of the tenant's was ever on it: there is no access to take away.
+        lease.ended_at = now
+
+
+async def _begin_tenancy(
+    session: AsyncSession, server: Server, snapshot: Snapshot, now: datetime
+) -> None:
+    """From here on the certificates are spent: the disks count as used again."""
+    lease = snapshot.lease
+    if lease is None or not snapshot.erased:
+        raise AssertionError(f"{server.name} must not be imaged: {snapshot.facts(now, now)}")
+    row = await session.get_one(Lease, lease.id)
+    row.certificates = [certificate.id for certificate in snapshot.certificates.values()]
+    server.last_used_at = now

@@ -1,0 +1,325 @@
+-- Ironlease's schema, for PostgreSQL 15 and SQLite. Made by `make schema` from the tables in
+-- provisioner/store/tables; tests hold it equal to what the models and the migrations create.
+
+CREATE TABLE account (
+    id VARCHAR NOT NULL,
+    name VARCHAR NOT NULL,
+    email VARCHAR NOT NULL,
+    role VARCHAR(40) NOT NULL,
+    password_hash VARCHAR NOT NULL,
+    created_at TIMESTAMP WITH TIME ZONE NOT NULL,
+    disabled_at TIMESTAMP WITH TIME ZONE,
+    PRIMARY KEY (id),
+    UNIQUE (email)
+);
+
+CREATE TABLE audit_event (
+    id VARCHAR NOT NULL,
+    at TIMESTAMP WITH TIME ZONE NOT NULL,
+    actor VARCHAR NOT NULL,
+    action VARCHAR NOT NULL,
+    subject VARCHAR NOT NULL,
+    detail JSON NOT NULL,
+    PRIMARY KEY (id)
+);
+
+CREATE INDEX ix_audit_event_at ON audit_event (at);
+
+CREATE INDEX ix_audit_event_subject ON audit_event (subject);
+
+CREATE TABLE image (
+    id VARCHAR NOT NULL,
+    name VARCHAR NOT NULL,
+    title VARCHAR NOT NULL,
+    digest VARCHAR NOT NULL,
+    size_bytes BIGINT NOT NULL,
+    boot JSON NOT NULL,
+    imported_at TIMESTAMP WITH TIME ZONE NOT NULL,
+    PRIMARY KEY (id),
+    UNIQUE (name)
+);
+
+CREATE TABLE server_class (
+    name VARCHAR NOT NULL,
+    title VARCHAR NOT NULL,
+    price_micro_per_hour BIGINT NOT NULL,
+    currency VARCHAR NOT NULL,
+    erase_floor VARCHAR(40) NOT NULL,
+    revision INTEGER NOT NULL,
+    PRIMARY KEY (name)
+);
+
+CREATE TABLE api_token (
+    id VARCHAR NOT NULL,
+    account_id VARCHAR NOT NULL,
+    name VARCHAR NOT NULL,
+    token_hash VARCHAR NOT NULL,
+    created_at TIMESTAMP WITH TIME ZONE NOT NULL,
+    expires_at TIMESTAMP WITH TIME ZONE,
+    revoked_at TIMESTAMP WITH TIME ZONE,
+    PRIMARY KEY (id),
+    FOREIGN KEY(account_id) REFERENCES account (id),
+    UNIQUE (token_hash)
+);
+
+CREATE INDEX ix_api_token_account_id ON api_token (account_id);
+
+CREATE TABLE reservation (
+    id VARCHAR NOT NULL,
+    account_id VARCHAR NOT NULL,
+    class_name VARCHAR NOT NULL,
+    image_id VARCHAR NOT NULL,
+    starts_at TIMESTAMP WITH TIME ZONE NOT NULL,
+    ends_at TIMESTAMP WITH TIME ZONE NOT NULL,
+    status VARCHAR(40) NOT NULL,
+    hostname VARCHAR NOT NULL,
+    authorized_keys JSON NOT NULL,
+    user_data VARCHAR NOT NULL,
+    idempotency_key VARCHAR,
+    created_at TIMESTAMP WITH TIME ZONE NOT NULL,
+    released_at TIMESTAMP WITH TIME ZONE,
+    PRIMARY KEY (id),
+    UNIQUE (account_id, idempotency_key),
+    FOREIGN KEY(account_id) REFERENCES account (id),
+    FOREIGN KEY(class_name) REFERENCES server_class (name),
+    FOREIGN KEY(image_id) REFERENCES image (id)
+);
+
+CREATE INDEX ix_reservation_account_id ON reservation (account_id);
+
+CREATE INDEX ix_reservation_class_name ON reservation (class_name);
+
+CREATE INDEX ix_reservation_status ON reservation (status);
+
+CREATE TABLE server (
+    id VARCHAR NOT NULL,
+    name VARCHAR NOT NULL,
+    site VARCHAR NOT NULL,
+    rack VARCHAR NOT NULL,
+    class_name VARCHAR NOT NULL,
+    serial VARCHAR NOT NULL,
+    boot_mac VARCHAR NOT NULL,
+    address VARCHAR NOT NULL,
+    bmc_protocol VARCHAR NOT NULL,
+    bmc_address VARCHAR NOT NULL,
+    bmc_port INTEGER NOT NULL,
+    bmc_username VARCHAR NOT NULL,
+    bmc_secret VARCHAR NOT NULL,
+    expect JSON NOT NULL,
+    facts JSON NOT NULL,
+    state VARCHAR(40) NOT NULL,
+    state_since TIMESTAMP WITH TIME ZONE NOT NULL,
+    reason VARCHAR NOT NULL,
+    next_action VARCHAR NOT NULL,
+    intent VARCHAR(40) NOT NULL,
+    last_used_at TIMESTAMP WITH TIME ZONE NOT NULL,
+    enrolled_at TIMESTAMP WITH TIME ZONE NOT NULL,
+    due_at TIMESTAMP WITH TIME ZONE,
+    attention INTEGER NOT NULL,
+    claim_owner VARCHAR NOT NULL,
+    claim_token VARCHAR NOT NULL,
+    claim_expires_at TIMESTAMP WITH TIME ZONE,
+    PRIMARY KEY (id),
+    UNIQUE (bmc_address, bmc_port),
+    UNIQUE (name),
+    FOREIGN KEY(class_name) REFERENCES server_class (name),
+    UNIQUE (serial),
+    UNIQUE (boot_mac),
+    UNIQUE (address)
+);
+
+CREATE INDEX ix_server_class_name ON server (class_name);
+
+CREATE INDEX ix_server_due_at ON server (due_at);
+
+CREATE INDEX ix_server_site ON server (site);
+
+CREATE INDEX ix_server_state ON server (state);
+
+CREATE TABLE ssh_key (
+    id VARCHAR NOT NULL,
+    account_id VARCHAR NOT NULL,
+    name VARCHAR NOT NULL,
+    public_key VARCHAR NOT NULL,
+    fingerprint VARCHAR NOT NULL,
+    created_at TIMESTAMP WITH TIME ZONE NOT NULL,
+    PRIMARY KEY (id),
+    UNIQUE (account_id, fingerprint),
+    FOREIGN KEY(account_id) REFERENCES account (id)
+);
+
+CREATE INDEX ix_ssh_key_account_id ON ssh_key (account_id);
+
+CREATE TABLE disk (
+    id VARCHAR NOT NULL,
+    server_id VARCHAR NOT NULL,
+    serial VARCHAR NOT NULL,
+    model VARCHAR NOT NULL,
+    firmware VARCHAR NOT NULL,
+    transport VARCHAR NOT NULL,
+    size_bytes BIGINT NOT NULL,
+    capabilities JSON NOT NULL,
+    present BOOLEAN NOT NULL,
+    seen_at TIMESTAMP WITH TIME ZONE NOT NULL,
+    PRIMARY KEY (id),
+    UNIQUE (server_id, serial),
+    FOREIGN KEY(server_id) REFERENCES server (id)
+);
+
+CREATE INDEX ix_disk_server_id ON disk (server_id);
+
+CREATE TABLE lease (
+    id VARCHAR NOT NULL,
+    reservation_id VARCHAR NOT NULL,
+    server_id VARCHAR NOT NULL,
+    bound_at TIMESTAMP WITH TIME ZONE NOT NULL,
+    ends_at TIMESTAMP WITH TIME ZONE NOT NULL,
+    certificates JSON NOT NULL,
+    host_key VARCHAR NOT NULL,
+    host_key_secret VARCHAR NOT NULL,
+    agent_token_secret VARCHAR NOT NULL,
+    ready_at TIMESTAMP WITH TIME ZONE,
+    locked_at TIMESTAMP WITH TIME ZONE,
+    ended_at TIMESTAMP WITH TIME ZONE,
+    end_reason VARCHAR NOT NULL,
+    PRIMARY KEY (id),
+    FOREIGN KEY(reservation_id) REFERENCES reservation (id),
+    FOREIGN KEY(server_id) REFERENCES server (id)
+);
+
+CREATE INDEX ix_lease_reservation_id ON lease (reservation_id);
+
+CREATE INDEX ix_lease_server_id ON lease (server_id);
+
+CREATE UNIQUE INDEX uq_lease_open ON lease (server_id) WHERE ended_at IS NULL;
+
+CREATE TABLE operation (
+    id VARCHAR NOT NULL,
+    server_id VARCHAR NOT NULL,
+    lease_id VARCHAR,
+    verb VARCHAR(40) NOT NULL,
+    status VARCHAR(40) NOT NULL,
+    step VARCHAR(40) NOT NULL,
+    step_started_at TIMESTAMP WITH TIME ZONE NOT NULL,
+    attempt INTEGER NOT NULL,
+    boots INTEGER NOT NULL,
+    memo JSON NOT NULL,
+    started_at TIMESTAMP WITH TIME ZONE NOT NULL,
+    ended_at TIMESTAMP WITH TIME ZONE,
+    PRIMARY KEY (id),
+    FOREIGN KEY(server_id) REFERENCES server (id),
+    FOREIGN KEY(lease_id) REFERENCES lease (id)
+);
+
+CREATE INDEX ix_operation_server_id ON operation (server_id);
+
+CREATE UNIQUE INDEX uq_operation_running ON operation (server_id) WHERE ended_at IS NULL;
+
+CREATE TABLE boot (
+    id VARCHAR NOT NULL,
+    server_id VARCHAR NOT NULL,
+    operation_id VARCHAR NOT NULL,
+    token_secret VARCHAR NOT NULL,
+    token_hash VARCHAR NOT NULL,
+    host_key VARCHAR NOT NULL,
+    host_key_secret VARCHAR NOT NULL,
+    agent_token_secret VARCHAR NOT NULL,
+    opened_at TIMESTAMP WITH TIME ZONE NOT NULL,
+    expires_at TIMESTAMP WITH TIME ZONE NOT NULL,
+    asked_at TIMESTAMP WITH TIME ZONE,
+    identified_at TIMESTAMP WITH TIME ZONE,
+    ready_at TIMESTAMP WITH TIME ZONE,
+    closed_at TIMESTAMP WITH TIME ZONE,
+    PRIMARY KEY (id),
+    FOREIGN KEY(server_id) REFERENCES server (id),
+    FOREIGN KEY(operation_id) REFERENCES operation (id),
+    UNIQUE (token_hash)
+);
+
+CREATE INDEX ix_boot_server_id ON boot (server_id);
+
+CREATE TABLE erase_certificate (
+    id VARCHAR NOT NULL,
+    server_id VARCHAR NOT NULL,
+    operation_id VARCHAR NOT NULL,
+    disk_serial VARCHAR NOT NULL,
+    method VARCHAR NOT NULL,
+    level VARCHAR(40) NOT NULL,
+    started_at TIMESTAMP WITH TIME ZONE NOT NULL,
+    finished_at TIMESTAMP WITH TIME ZONE NOT NULL,
+    evidence JSON NOT NULL,
+    PRIMARY KEY (id),
+    FOREIGN KEY(server_id) REFERENCES server (id),
+    FOREIGN KEY(operation_id) REFERENCES operation (id)
+);
+
+CREATE INDEX ix_erase_certificate_disk ON erase_certificate (server_id, disk_serial);
+
+CREATE INDEX ix_erase_certificate_operation_id ON erase_certificate (operation_id);
+
+CREATE TABLE incident (
+    id VARCHAR NOT NULL,
+    server_id VARCHAR NOT NULL,
+    operation_id VARCHAR,
+    kind VARCHAR NOT NULL,
+    reason VARCHAR NOT NULL,
+    next_action VARCHAR NOT NULL,
+    opened_at TIMESTAMP WITH TIME ZONE NOT NULL,
+    closed_at TIMESTAMP WITH TIME ZONE,
+    PRIMARY KEY (id),
+    FOREIGN KEY(server_id) REFERENCES server (id),
+    FOREIGN KEY(operation_id) REFERENCES operation (id)
+);
+
+CREATE INDEX ix_incident_server_id ON incident (server_id);
+
+CREATE UNIQUE INDEX uq_incident_open ON incident (server_id, kind) WHERE closed_at IS NULL;
+
+CREATE TABLE step_log (
+    id VARCHAR NOT NULL,
+    operation_id VARCHAR NOT NULL,
+    step VARCHAR(40) NOT NULL,
+    at TIMESTAMP WITH TIME ZONE NOT NULL,
+    text VARCHAR NOT NULL,
+    PRIMARY KEY (id),
+    FOREIGN KEY(operation_id) REFERENCES operation (id)
+);
+
+CREATE INDEX ix_step_log_operation_id ON step_log (operation_id);
+
+CREATE TABLE step_record (
+    id VARCHAR NOT NULL,
+    operation_id VARCHAR NOT NULL,
+    step VARCHAR(40) NOT NULL,
+    started_at TIMESTAMP WITH TIME ZONE NOT NULL,
+    ended_at TIMESTAMP WITH TIME ZONE,
+    outcome VARCHAR NOT NULL,
+    detail VARCHAR NOT NULL,
+    PRIMARY KEY (id),
+    FOREIGN KEY(operation_id) REFERENCES operation (id)
+);
+
+CREATE INDEX ix_step_record_operation_id ON step_record (operation_id);
+
+CREATE TABLE agent_identity (
+    id VARCHAR NOT NULL,
+    server_id VARCHAR NOT NULL,
+    lease_id VARCHAR,
+    boot_id VARCHAR,
+    token_hash VARCHAR NOT NULL,
+    issued_at TIMESTAMP WITH TIME ZONE NOT NULL,
+    revoked_at TIMESTAMP WITH TIME ZONE,
+    seen_at TIMESTAMP WITH TIME ZONE,
+    report JSON NOT NULL,
+    PRIMARY KEY (id),
+    FOREIGN KEY(server_id) REFERENCES server (id),
+    FOREIGN KEY(lease_id) REFERENCES lease (id),
+    FOREIGN KEY(boot_id) REFERENCES boot (id),
+    UNIQUE (token_hash)
+);
+
+CREATE INDEX ix_agent_identity_boot_id ON agent_identity (boot_id);
+
+CREATE INDEX ix_agent_identity_lease_id ON agent_identity (lease_id);
+
+CREATE INDEX ix_agent_identity_server_id ON agent_identity (server_id);
