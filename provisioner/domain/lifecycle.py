@@ -35,11 +35,11 @@ class Verb(StrEnum):
 
 
 class Step(StrEnum):
-    FINDRAMDISK = "find_ramdisk"
+    FIND_RAMDISK = "find_ramdisk"
     POWER_OFF = "power_off"
     OPEN_BOOT_WINDOW = "open_boot_window"
     POWER_ON = "power_on"
-    AWAITRAMDISK = "await_ramdisk"
+    AWAIT_RAMDISK = "await_ramdisk"
     COLLECT_FACTS = "collect_facts"
     WIPE = "wipe"
     CHECK_HARDWARE = "check_hardware"
@@ -52,11 +52,11 @@ class Step(StrEnum):
 
 
 RAMDISK = (
-    Step.FINDRAMDISK,
+    Step.FIND_RAMDISK,
     Step.POWER_OFF,
     Step.OPEN_BOOT_WINDOW,
     Step.POWER_ON,
-    Step.AWAITRAMDISK,
+    Step.AWAIT_RAMDISK,
 )
 """To a running deploy ramdisk; the first step skips the rest when one is waiting."""
 
@@ -77,7 +77,7 @@ STEPS: dict[Verb, tuple[Step, ...]] = {
         Step.CLOSE_LEASE,
         Step.OPEN_BOOT_WINDOW,
         Step.POWER_ON,
-        Step.AWAITRAMDISK,
+        Step.AWAIT_RAMDISK,
     ),
 }
 

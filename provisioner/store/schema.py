@@ -14,7 +14,7 @@ _HEADER = """\
 
 def schema_sql() -> str:
     """Every CREATE statement, tables in the order of their references."""
-    dialect = postgresql.dialect()
+    dialect = postgresql.dialect()  # type: ignore[no-untyped-call]
     parts = [_HEADER]
     for table in SQLModel.metadata.sorted_tables:
         parts.append(str(CreateTable(table).compile(dialect=dialect)).strip() + ";\n")

@@ -1,0 +1,85 @@
+"""Every setting of the daemon: from `IRONLEASE_…` environment variables or a TOML file.
+
+`IRONLEASE_CONFIG` names the file; a variable of the environment goes before it.
+"""
+
+import os
+from datetime import timedelta
+from ipaddress import IPv4Address, IPv4Network
+from pathlib import Path
+
+from pydantic import Field, model_validator
+from pydantic_settings import (
+    BaseSettings,
+    PydanticBaseSettingsSource,
+    SettingsConfigDict,
+    TomlConfigSettingsSource,
+)
+
+
+class Settings(BaseSettings):
+    model_config = SettingsConfigDict(env_prefix="IRONLEASE_", extra="forbid")
+
+    data_dir: Path = Path("/var/lib/ironlease")
+    """Where keys, images and the SQLite database live."""
+    database_url: str = Field(default="", validation_alias="DATABASE_URL")
+    """`sqlite:///path` or `postgresql://…`; empty is SQLite in `data_dir`."""
+    secret_key_file: Path | None = None
+    """The key that seals secrets at rest; by default `secret.key` in `data_dir`."""
+    site: str = ""
+    """Reconcile the servers of this site only; empty is all."""
+
+    listen_host: str = "127.0.0.1"
+    listen_port: int = 8080
+    public_url: str = "http://127.0.0.1:8080"
+    """The service as people see it."""
+    machine_url: str = "http://127.0.0.1:8080"
+    """The service as servers and agents see it."""
+    machine_networks: list[IPv4Network] = []
+    """Networks that boot, agent and image requests are taken from; empty is any."""
+
+    ramdisk_dir: Path = Path("/var/lib/ironlease/ramdisk")
+    """Holds the deploy ramdisk: `vmlinuz` and `ramdisk.img`."""
+    image_dir: Path | None = None
+    """The image library; by default `images` in `data_dir`."""
+
+    netboot_interface: str = ""
+    """Network interface on which DHCP and TFTP are served; empty: something else does it."""
+    netboot_address: IPv4Address = IPv4Address("10.77.0.1")
+    netboot_range_start: IPv4Address = IPv4Address("10.77.0.100")
+    netboot_range_end: IPv4Address = IPv4Address("10.77.0.250")
+    netboot_netmask: IPv4Address = IPv4Address("255.255.255.0")
+
+    boot_limit_s: float = 900
+    """From power-on to a ready ramdisk: real servers take minutes to POST."""
+    tenant_boot_limit_s: float = 600
+    wipe_limit_s: float = 6 * 3600
+    claim_ttl_s: float = 30
+    """How long a reconciler that died keeps others from its servers."""
+    concurrency: int = 64
+    """Servers that one process works on at once."""
+
+    @classmethod
+    def settings_customise_sources(
+        cls,
+        settings_cls: type[BaseSettings],
+        init_settings: PydanticBaseSettingsSource,
+        env_settings: PydanticBaseSettingsSource,
+        dotenv_settings: PydanticBaseSettingsSource,
+        file_secret_settings: PydanticBaseSettingsSource,
+    ) -> tuple[PydanticBaseSettingsSource, ...]:
+        named = os.environ.get("IRONLEASE_CONFIG")
+        if named is None:
+            return init_settings, env_settings
+        return init_settings, env_settings, TomlConfigSettingsSource(settings_cls, Path(named))
+
+    @model_validator(mode="after")
+    def fill_in(self) -> "Settings":
+        self.database_url = self.database_url or f"sqlite:///{self.data_dir / 'ironlease.db'}"
+        self.secret_key_file = self.secret_key_file or self.data_dir / "secret.key"
+        self.image_dir = self.image_dir or self.data_dir / "images"
+        return self
+
+    @property
+    def boot_limit(self) -> timedelta:
+        return timedelta(seconds=self.boot_limit_s)
