@@ -1,0 +1,138 @@
+"""rackctl class, image and key: what can be reserved, and who may log in to it."""
+
+import json
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from rich.table import Table
+
+from provisioner.rackctl.client import Api, JsonObject, path
+from provisioner.rackctl.errors import UsageFault
+from provisioner.rackctl.formats import local_time, size
+from provisioner.rackctl.output import Format, Output, rows
+from provisioner.rackctl.session import session
+
+classes = typer.Typer(no_args_is_help=True, help="Server classes: what is sold.")
+images = typer.Typer(no_args_is_help=True, help="Images: operating systems to put on servers.")
+keys = typer.Typer(no_args_is_help=True, help="SSH public keys of accounts.")
+
+
+@classes.command("list")
+def list_classes(context: typer.Context, output: Output = Format.TABLE) -> None:
+    """List the server classes, their price and how many are free."""
+    shared = session(context)
+    found = shared.api.items(path("classes"))
+    lines = (
+        (c["name"], c["title"], f"{c['price_per_hour']} {c['currency']}", c["free"]) for c in found
+    )
+    table = rows(["CLASS", "TITLE", "PER HOUR", "FREE"], lines)
+    shared.screen.show(output, {"items": found, "next": None}, table)
+
+
+@images.command("list")
+def list_images(context: typer.Context, output: Output = Format.TABLE) -> None:
+    """List the images."""
+    shared = session(context)
+    found = shared.api.items(path("images"))
+    lines = ((i["name"], i["title"], size(i["size_bytes"]), i["digest"]) for i in found)
+    table = rows(["IMAGE", "TITLE", "SIZE", "DIGEST"], lines)
+    shared.screen.show(output, {"items": found, "next": None}, table)
+
+
+@images.command("import")
+def import_image(
+    context: typer.Context,
+    disk: Annotated[
+        str, typer.Argument(metavar="PATH", help="Raw disk image on the provisioner's machine.")
+    ],
+    description: Annotated[
+        Path,
+        typer.Option(
+            "--description", help="JSON file: name, title, and how to boot it (docs/images.md)."
+        ),
+    ],
+    output: Output = Format.TABLE,
+) -> None:
+    """Import a raw disk image: from then on it can be reserved by its name."""
+    boot = _read_description(description)
+    shared = session(context)
+    body = {"path": disk, "name": boot.pop("name"), "title": boot.pop("title"), "boot": boot}
+    image = shared.api.post(path("images"), body)
+    lines = [(image["name"], image["title"], size(image["size_bytes"]), image["digest"])]
+    shared.screen.show(output, image, rows(["IMAGE", "TITLE", "SIZE", "DIGEST"], lines))
+
+
+def _read_description(file: Path) -> JsonObject:
+    try:
+        description = json.loads(file.read_text())
+    except (OSError, ValueError) as error:
+        raise UsageFault(f"{file} cannot be read as JSON: {error}") from error
+    if not isinstance(description, dict) or not {"name", "title"} <= description.keys():
+        raise UsageFault(f"{file} must be a JSON object with name, title and how to boot it")
+    return description
+
+
+@keys.command("add")
+def add_key(
+    context: typer.Context,
+    file: Annotated[Path, typer.Argument(help="OpenSSH public key file.")],
+    name: Annotated[
+        str | None, typer.Option(help="Its name; by default the key's comment.")
+    ] = None,
+    account: Annotated[
+        str | None, typer.Option(help="On behalf of this account (id or e-mail).")
+    ] = None,
+    output: Output = Format.TABLE,
+) -> None:
+    """Add an SSH public key to one's own account, or to another's."""
+    line = read_public_key(file)
+    shared = session(context)
+    key = register_key(shared.api, line, name or key_name(line, file), account)
+    shared.screen.show(output, key, _key_table([key]))
+
+
+@keys.command("list")
+def list_keys(context: typer.Context, output: Output = Format.TABLE) -> None:
+    """List the SSH public keys of one's own account."""
+    shared = session(context)
+    found = shared.api.items(path("ssh-keys"))
+    shared.screen.show(output, {"items": found, "next": None}, _key_table(found))
+
+
+def _key_table(found: list[JsonObject]) -> Table:
+    return rows(
+        ["KEY", "NAME", "FINGERPRINT", "ADDED"],
+        (
+            (k["id"], k["name"], k.get("fingerprint"), local_time(k.get("created_at")))
+            for k in found
+        ),
+    )
+
+
+def read_public_key(file: Path) -> str:
+    """The one public key line of a file; whether it is a good key is the service's to say.
+
+    Raises UsageFault, above all for a private key: it must not leave the machine.
+    """
+    try:
+        text = file.read_text()
+    except (OSError, UnicodeDecodeError) as error:
+        raise UsageFault(f"the key file {file} cannot be read: {error}") from error
+    if "PRIVATE KEY" in text:
+        raise UsageFault(f"{file} is a private key", next_action=f"give the public one: {file}.pub")
+    lines = [line for line in map(str.strip, text.splitlines()) if line and line[0] != "#"]
+    if len(lines) != 1:
+        raise UsageFault(f"{file} holds {len(lines)} lines; one public key is expected")
+    return lines[0]
+
+
+def key_name(line: str, file: Path) -> str:
+    """A key's comment, or the file's name when it has none."""
+    parts = line.split(maxsplit=2)
+    return parts[2] if len(parts) > 2 else file.stem
+
+
+def register_key(api: Api, line: str, name: str, account: str | None = None) -> JsonObject:
+    body: JsonObject = {"name": name, "public_key": line}
+    return api.post(path("ssh-keys"), body | ({"account": account} if account else {}))

@@ -1,0 +1,25 @@
+"""Erasure certificates as a table, of a server or of a reservation."""
+
+from collections.abc import Iterable
+
+from rich.table import Table
+
+from provisioner.rackctl.client import JsonObject
+from provisioner.rackctl.formats import local_time
+from provisioner.rackctl.output import rows
+
+
+def certificate_table(certificates: Iterable[JsonObject]) -> Table:
+    return rows(
+        ["CERTIFICATE", "DISK", "METHOD", "LEVEL", "FINISHED"],
+        (
+            (
+                certificate["id"],
+                certificate["disk_serial"],
+                certificate["method"],
+                certificate["level"],
+                local_time(certificate["finished_at"]),
+            )
+            for certificate in certificates
+        ),
+    )

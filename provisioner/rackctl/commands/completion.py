@@ -1,0 +1,22 @@
+"""Server names for the shell's completion."""
+
+import typer
+
+from provisioner.rackctl.client import Api, path
+from provisioner.rackctl.config import DEFAULT_URL, saved_token
+from provisioner.rackctl.errors import RackctlError
+
+_ANSWER_WITHIN_S = 1.0
+
+
+def server_names(context: typer.Context, incomplete: str) -> list[str]:
+    """Names that begin so; none when the service cannot be asked, as a shell has no place for
+    an error."""
+    options = context.find_root().params
+    try:
+        token = options.get("token") or saved_token()
+        with Api(options.get("url") or DEFAULT_URL, token, timeout_s=_ANSWER_WITHIN_S) as api:
+            names = [server["name"] for server in api.items(path("servers"))]
+    except RackctlError:
+        return []
+    return [name for name in names if name.startswith(incomplete)]

@@ -1,0 +1,51 @@
+"""rackctl enrol: inventory files into the fleet, all of them or none."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from provisioner.rackctl.client import path
+from provisioner.rackctl.errors import ApiRefusal, Failed
+from provisioner.rackctl.inventory_files import read_inventory
+from provisioner.rackctl.output import Format, Output, rows
+from provisioner.rackctl.session import session
+
+
+def enrol(
+    context: typer.Context,
+    files: Annotated[list[Path], typer.Argument(metavar="FILE…", help="Inventory files (YAML).")],
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="Have the service check them; change nothing.")
+    ] = False,
+    output: Output = Format.TABLE,
+) -> None:
+    """Enrol the servers of inventory files, or bring them up to date: all, or none.
+
+    Every fault is printed with its file and line. Nothing is sent while a file has one.
+    """
+    inventory = read_inventory(files)
+    shared = session(context)
+    try:
+        answer = shared.api.call(
+            "POST",
+            path("enrolments"),
+            body={"documents": inventory.documents},
+            parameters={"dry_run": "true" if dry_run else None},
+        )
+    except ApiRefusal as refusal:
+        if not refusal.faults:
+            raise
+        raise Failed(
+            refusal.reason,
+            details=[inventory.explain(pointer, reason) for pointer, reason in refusal.faults],
+            next_action="correct these lines and enrol again",
+        ) from refusal
+    lines = [
+        (name, outcome)
+        for outcome in ("created", "updated", "unchanged")
+        for name in answer.get(outcome, [])
+    ]
+    shared.screen.show(output, answer, rows(["SERVER", "OUTCOME"], lines))
+    if dry_run:
+        shared.screen.note("dry run: nothing was changed")

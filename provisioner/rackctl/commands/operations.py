@@ -1,0 +1,131 @@
+"""rackctl operation: what is being done to a server, step by step, live."""
+
+from typing import Annotated
+
+import typer
+from rich.table import Table
+from rich.text import Text
+
+from provisioner.rackctl.client import Api, JsonObject, path
+from provisioner.rackctl.commands.completion import server_names
+from provisioner.rackctl.commands.server_page import step_table, step_text
+from provisioner.rackctl.errors import Failed
+from provisioner.rackctl.follow import ENDED, operation_events
+from provisioner.rackctl.formats import local_time, plain
+from provisioner.rackctl.output import Format, Output, Screen, rows, section, sheet
+from provisioner.rackctl.session import session
+
+app = typer.Typer(no_args_is_help=True, help="Operations: steps, times, logs.")
+
+Which = Annotated[
+    str,
+    typer.Argument(
+        metavar="ID|SERVER",
+        help="An operation, or a server: its running operation, or else its last one.",
+        autocompletion=server_names,
+    ),
+]
+
+
+@app.command("list")
+def list_operations(
+    context: typer.Context,
+    server: Annotated[
+        str | None, typer.Option(help="Only of this server.", autocompletion=server_names)
+    ] = None,
+    limit: Annotated[int, typer.Option(min=1, help="How many at most.")] = 50,
+    output: Output = Format.TABLE,
+) -> None:
+    """List operations, newest first."""
+    shared = session(context)
+    found = shared.api.items(path("operations"), {"server": server}, at_most=limit)
+    table = rows(
+        ["OPERATION", "SERVER", "STEP", "STATUS", "STARTED", "ENDED"],
+        (
+            (
+                operation["id"],
+                operation.get("server"),
+                step_text(operation),
+                operation["status"],
+                local_time(operation.get("started_at")),
+                local_time(operation.get("ended_at")),
+            )
+            for operation in found
+        ),
+    )
+    shared.screen.show(output, {"items": found, "next": None}, table)
+
+
+@app.command()
+def show(context: typer.Context, which: Which, output: Output = Format.TABLE) -> None:
+    """Show one operation with the time that each step took."""
+    shared = session(context)
+    operation = shared.api.get(path("operations", _resolve(shared.api, which)))
+    if output is Format.JSON:
+        shared.screen.json(operation)
+        return
+    shared.screen.out.print(_summary(operation))
+    shared.screen.out.print(section("Steps", step_table(operation["steps"])))
+
+
+def _summary(operation: JsonObject) -> Table:
+    return sheet(
+        [
+            ("operation", operation["id"]),
+            ("server", operation.get("server")),
+            ("verb", operation["verb"]),
+            ("status", operation["status"]),
+            ("step", operation["step"]),
+            ("power cycles", operation["boots"]),
+            ("started", local_time(operation.get("started_at"))),
+            ("ended", local_time(operation.get("ended_at"))),
+        ]
+    )
+
+
+@app.command()
+def follow(context: typer.Context, which: Which, output: Output = Format.TABLE) -> None:
+    """Print an operation's log as it happens, until it ends. Exits with 1 when it failed.
+
+    A dropped connection is opened again where it broke. With `-o json` every line is one object,
+    `{"log": …}` or `{"operation": …}`.
+    """
+    shared = session(context)
+    screen = shared.screen
+    operation: JsonObject = {}
+    for event in operation_events(shared.api, _resolve(shared.api, which)):
+        if output is Format.JSON:
+            screen.json_line({event.name: event.data})
+        elif event.name == "log":
+            _print_line(screen, event.data)
+        elif event.data["status"] != "running" and event.data["status"] not in ENDED:
+            screen.note(f"{event.data['status']}: it waits for an operator")
+        if event.name == "operation":
+            operation = event.data
+    if operation["status"] == "failed":
+        raise Failed(
+            f"operation {operation['id']} ({operation['verb']}) failed at {operation['step']}",
+            next_action=f"see why and what to do: rackctl operation show {operation['id']}",
+        )
+    screen.note(f"operation {operation['id']} ({operation['verb']}) is done")
+
+
+def _print_line(screen: Screen, line: JsonObject) -> None:
+    at = local_time(line["at"]).split(" ")[1]
+    screen.out.print(
+        Text.assemble((f"{at} ", "dim"), (f"{line['step']} ", "bold"), plain(line["text"])),
+        soft_wrap=True,
+    )
+
+
+def _resolve(api: Api, which: str) -> str:
+    """The identifier of an operation, by itself or by its server."""
+    if which.startswith("op_"):
+        return which
+    server = api.get(path("servers", which))
+    if server["operation"]:
+        return str(server["operation"]["id"])
+    latest = api.items(path("operations"), {"server": which}, at_most=1)
+    if not latest:
+        raise Failed(f"{which} has had no operation yet")
+    return str(latest[0]["id"])

@@ -1,0 +1,200 @@
+"""rackctl server: what the servers are doing, and what an operator may ask of them."""
+
+from enum import StrEnum
+from typing import Annotated
+
+import typer
+
+from provisioner.rackctl.client import JsonObject, path
+from provisioner.rackctl.commands import server_page
+from provisioner.rackctl.commands.certificates import certificate_table
+from provisioner.rackctl.commands.completion import server_names
+from provisioner.rackctl.commands.secrets import read_secret
+from provisioner.rackctl.formats import local_time
+from provisioner.rackctl.output import Format, Output, rows, sheet
+from provisioner.rackctl.session import session
+
+app = typer.Typer(no_args_is_help=True, help="Servers: state, power, intents, BMC.")
+
+Name = Annotated[str, typer.Argument(help="Name of the server.", autocompletion=server_names)]
+Reason = Annotated[
+    str, typer.Option("--reason", help="Why; kept in the audit trail and shown to others.")
+]
+
+
+class PowerVerb(StrEnum):
+    STATUS = "status"
+    ON = "on"
+    OFF = "off"
+    RESET = "reset"
+    CYCLE = "cycle"
+
+
+@app.command("list")
+def list_servers(
+    context: typer.Context,
+    *,
+    state: Annotated[str | None, typer.Option(help="Only servers in this state.")] = None,
+    server_class: Annotated[str | None, typer.Option("--class", help="Only this class.")] = None,
+    rack: Annotated[str | None, typer.Option(help="Only this rack.")] = None,
+    stuck: Annotated[
+        bool, typer.Option("--stuck", help="Only servers that wait for a person.")
+    ] = False,
+    output: Output = Format.TABLE,
+) -> None:
+    """List servers: state, step, for how long, why, and what to do."""
+    shared = session(context)
+    servers = shared.api.items(
+        path("servers"), {"state": state, "class": server_class, "rack": rack}
+    )
+    if stuck:
+        servers = [server for server in servers if server_page.is_stuck(server)]
+    shared.screen.show(output, {"items": servers, "next": None}, server_page.server_table(servers))
+
+
+@app.command()
+def show(context: typer.Context, name: Name, output: Output = Format.TABLE) -> None:
+    """Show all about one server: why it is where it is, disks, incidents, the failing step."""
+    shared = session(context)
+    server = shared.api.get(path("servers", name))
+    if output is Format.JSON:
+        shared.screen.json(server)
+    else:
+        shared.screen.out.print(server_page.page(shared.api, server))
+
+
+@app.command()
+def power(
+    context: typer.Context,
+    name: Name,
+    action: Annotated[PowerVerb, typer.Argument(help="What to do.")] = PowerVerb.STATUS,
+    force: Annotated[
+        bool, typer.Option("--force", help="In any state (administrators only).")
+    ] = False,
+    output: Output = Format.TABLE,
+) -> None:
+    """Read a server's power, or switch it while it is quarantined or in maintenance."""
+    shared = session(context)
+    address = path("servers", name, "power")
+    if action is PowerVerb.STATUS:
+        answer = shared.api.get(address)
+    else:
+        answer = shared.api.post(address, {"action": action.value, "force": force})
+    answer = answer or {"power": ""}
+    shared.screen.show(output, answer, sheet([("server", name), ("power", answer.get("power"))]))
+
+
+def _intend(context: typer.Context, name: str, intent: str, reason: str, output: Format) -> None:
+    shared = session(context)
+    server = shared.api.post(path("servers", name, "intent"), {"intent": intent, "reason": reason})
+    server = server or shared.api.get(path("servers", name))
+    shared.screen.show(output, server, server_page.server_table([server]))
+
+
+@app.command()
+def quarantine(
+    context: typer.Context, name: Name, reason: Reason = "", output: Output = Format.TABLE
+) -> None:
+    """Take a server out of the pool, with the reason."""
+    _intend(context, name, "quarantine", reason, output)
+
+
+@app.command()
+def repaired(
+    context: typer.Context, name: Name, reason: Reason = "", output: Output = Format.TABLE
+) -> None:
+    """Say that a quarantined server was repaired: it is inspected and wiped anew."""
+    _intend(context, name, "repaired", reason, output)
+
+
+@app.command()
+def maintain(
+    context: typer.Context, name: Name, reason: Reason = "", output: Output = Format.TABLE
+) -> None:
+    """Take an available server aside for maintenance."""
+    _intend(context, name, "maintain", reason, output)
+
+
+@app.command()
+def resume(
+    context: typer.Context, name: Name, reason: Reason = "", output: Output = Format.TABLE
+) -> None:
+    """End the maintenance of a server: it is inspected and wiped before it is available."""
+    _intend(context, name, "resume", reason, output)
+
+
+@app.command()
+def retire(
+    context: typer.Context, name: Name, reason: Reason = "", output: Output = Format.TABLE
+) -> None:
+    """Take an erased server out of service for good."""
+    _intend(context, name, "retire", reason, output)
+
+
+@app.command()
+def retry(context: typer.Context, name: Name, output: Output = Format.TABLE) -> None:
+    """Try a parked operation again now, after its cause was mended."""
+    shared = session(context)
+    server = shared.api.post(path("servers", name, "retry"))
+    server = server or shared.api.get(path("servers", name))
+    shared.screen.show(output, server, server_page.server_table([server]))
+
+
+@app.command("set-bmc")
+def set_bmc(
+    context: typer.Context,
+    *,
+    name: Name,
+    username: Annotated[str, typer.Option(help="User name on the BMC.")],
+    password_stdin: Annotated[
+        bool,
+        typer.Option("--password-stdin", help="Read the password from the first line of stdin."),
+    ] = False,
+    address: Annotated[str | None, typer.Option(help="New address of the BMC.")] = None,
+    port: Annotated[int | None, typer.Option(help="New port of the BMC.")] = None,
+    output: Output = Format.TABLE,
+) -> None:
+    """Change how a server's BMC is reached. The password is asked for, or read from stdin."""
+    shared = session(context)
+    body: JsonObject = {
+        "username": username,
+        "password": read_secret("BMC password", from_stdin=password_stdin),
+    }
+    body |= {"address": address} if address else {}
+    body |= {"port": port} if port else {}
+    server = shared.api.put(path("servers", name, "bmc"), body)
+    server = server or shared.api.get(path("servers", name))
+    shared.screen.show(output, server, server_page.server_table([server]))
+
+
+@app.command()
+def sensors(context: typer.Context, name: Name, output: Output = Format.TABLE) -> None:
+    """Read a server's sensors through its BMC."""
+    shared = session(context)
+    answer = shared.api.get(path("servers", name, "sensors"))
+    lines = [
+        (sensor["name"], sensor["kind"], sensor["value"], sensor["unit"], sensor["health"])
+        for sensor in answer["items"]
+    ]
+    table = rows(["SENSOR", "KIND", "VALUE", "UNIT", "HEALTH"], lines)
+    shared.screen.show(output, answer, table)
+
+
+@app.command("event-log")
+def event_log(context: typer.Context, name: Name, output: Output = Format.TABLE) -> None:
+    """Read the system event log of a server's BMC."""
+    shared = session(context)
+    answer = shared.api.get(path("servers", name, "event-log"))
+    lines = [
+        (local_time(entry["at"]), entry["severity"], entry["source"], entry["text"])
+        for entry in answer["items"]
+    ]
+    shared.screen.show(output, answer, rows(["TIME", "SEVERITY", "SOURCE", "TEXT"], lines))
+
+
+@app.command()
+def certificates(context: typer.Context, name: Name, output: Output = Format.TABLE) -> None:
+    """List the erasure certificates of a server's disks, newest first."""
+    shared = session(context)
+    found = shared.api.items(path("servers", name, "certificates"))
+    shared.screen.show(output, {"items": found, "next": None}, certificate_table(found))

@@ -1,0 +1,126 @@
+"""Follow an operation or a reservation as it happens, through dropped connections.
+
+The service streams server-sent events; a stream that breaks is opened again from the last log
+line had, until the service has been silent for longer than `PATIENCE_S`.
+"""
+
+import time
+from collections.abc import Callable, Iterator
+
+import httpx
+
+from provisioner.rackctl.client import Api, Event, JsonObject, path
+from provisioner.rackctl.errors import ApiRefusal, Unreachable, WaitTimeout
+
+ENDED = frozenset({"done", "failed"})
+"""Statuses of an operation in which nothing more happens to it."""
+PATIENCE_S = 60.0
+_LONGEST_PAUSE_S = 5.0
+
+Pause = Callable[[float], None]
+Clock = Callable[[], float]
+
+
+def operation_events(
+    api: Api, operation_id: str, *, pause: Pause = time.sleep, clock: Clock = time.monotonic
+) -> Iterator[Event]:
+    """`log` events, each line once and in order, and `operation` events until the operation ends.
+
+    The last event is always the ended operation. Raises Unreachable when the service stays away.
+    """
+    last = ""
+    ended: JsonObject | None = None
+    stream = _Reconnecting(api, path("operations", operation_id, "events"), pause, clock)
+    while ended is None:
+        for event in stream.once(after=last):
+            if event.name == "log" and event.data["id"] > last:
+                last = event.data["id"]
+                yield event
+            elif event.name == "operation":
+                if event.data["status"] in ENDED:
+                    ended = event.data
+                    break
+                yield event
+        if ended is None:
+            # The stream broke, or it began after the end.
+            operation = stream.ask(path("operations", operation_id))
+            ended = operation if operation and operation["status"] in ENDED else None
+    for line in api.items(path("operations", operation_id, "log"), {"after": last or None}):
+        yield Event("log", line)
+    yield Event("operation", ended)
+
+
+def reservation_states(
+    api: Api,
+    reservation_id: str,
+    *,
+    timeout_s: float,
+    pause: Pause = time.sleep,
+    clock: Clock = time.monotonic,
+) -> Iterator[JsonObject]:
+    """The reservation at every change, until the caller has seen enough.
+
+    Raises WaitTimeout after `timeout_s`, Unreachable when the service stays away.
+    """
+    deadline = clock() + timeout_s
+    stream = _Reconnecting(api, path("reservations", reservation_id, "events"), pause, clock)
+    while True:
+        for event in stream.once(until=deadline):
+            if event.name == "reservation":
+                yield event.data
+        if clock() >= deadline:
+            raise WaitTimeout(
+                f"{reservation_id} was not ready in time; the provisioner goes on with it",
+                next_action=f"look at it: rackctl reservation show {reservation_id}",
+            )
+
+
+class _Reconnecting:
+    """Opens a stream again and again, with growing pauses while nothing answers."""
+
+    def __init__(self, api: Api, address: str, pause: Pause, clock: Clock) -> None:
+        self._api = api
+        self._address = address
+        self._pause = pause
+        self._clock = clock
+        self._missed_since: float | None = None
+        self._delay_s = 0.0
+
+    def once(self, *, after: str = "", until: float | None = None) -> Iterator[Event]:
+        """The events of one connection; ends quietly when it breaks."""
+        silence_s = 60.0 if until is None else max(0.1, min(60.0, until - self._clock()))
+        try:
+            for event in self._api.events(self._address, after=after, silence_s=silence_s):
+                self._heard()
+                yield event
+        except (Unreachable, ApiRefusal) as error:
+            self._missed(error)
+        self._rest()
+
+    def ask(self, address: str) -> JsonObject | None:
+        """A plain question meanwhile; None when there is no answer."""
+        try:
+            answer = self._api.get(address)
+        except (Unreachable, ApiRefusal) as error:
+            self._missed(error)
+            return None
+        self._heard()
+        return answer
+
+    def _heard(self) -> None:
+        self._missed_since = None
+        self._delay_s = 0.0
+
+    def _missed(self, error: Unreachable | ApiRefusal) -> None:
+        """Raises what will not pass by itself, and what has lasted too long."""
+        if isinstance(error, ApiRefusal) and error.status < httpx.codes.INTERNAL_SERVER_ERROR:
+            raise error
+        now = self._clock()
+        self._missed_since = self._missed_since or now
+        if now - self._missed_since > PATIENCE_S:
+            raise error
+
+    def _rest(self) -> None:
+        """Longer after every connection that brought nothing."""
+        self._pause(self._delay_s)
+        self._delay_s = min(_LONGEST_PAUSE_S, self._delay_s * 2 or 0.25)
