@@ -47,6 +47,17 @@ def saved_token() -> str:
     return checked_token(file.read_text())
 
 
+def token_for(given: str) -> str:
+    """The token to ask with: the one given, or the one saved. UsageFault when there is none."""
+    token = checked_token(given) if given else saved_token()
+    if not token:
+        raise UsageFault(
+            "not logged in",
+            next_action="run `rackctl login --token-stdin`, or set IRONLEASE_TOKEN",
+        )
+    return token
+
+
 def save_token(token: str) -> Path:
     """Keep a token for the next commands, readable by its owner alone from the first byte on."""
     file = token_file()

@@ -3,8 +3,7 @@
 import typer
 
 from provisioner.rackctl.client import Api
-from provisioner.rackctl.config import checked_token, saved_token
-from provisioner.rackctl.errors import UsageFault
+from provisioner.rackctl.config import token_for
 from provisioner.rackctl.output import Screen
 
 
@@ -20,13 +19,7 @@ class Session:
     @property
     def api(self) -> Api:
         if self._api is None:
-            token = checked_token(self._token) if self._token else saved_token()
-            if not token:
-                raise UsageFault(
-                    "not logged in",
-                    next_action="run `rackctl login --token-stdin`, or set IRONLEASE_TOKEN",
-                )
-            self._api = Api(self.url, token)
+            self._api = Api(self.url, token_for(self._token))
         return self._api
 
     def close(self) -> None:

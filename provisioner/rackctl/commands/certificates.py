@@ -10,8 +10,9 @@ from provisioner.rackctl.output import rows
 
 
 def certificate_table(certificates: Iterable[JsonObject]) -> Table:
+    """`occasion` says of a reservation's: before its start, or after its end."""
     return rows(
-        ["CERTIFICATE", "DISK", "METHOD", "LEVEL", "FINISHED"],
+        ["CERTIFICATE", "DISK", "METHOD", "LEVEL", "FINISHED", "OCCASION"],
         (
             (
                 certificate["id"],
@@ -19,6 +20,7 @@ def certificate_table(certificates: Iterable[JsonObject]) -> Table:
                 certificate["method"],
                 certificate["level"],
                 local_time(certificate["finished_at"]),
+                certificate.get("occasion"),
             )
             for certificate in certificates
         ),

@@ -3,7 +3,7 @@
 import typer
 
 from provisioner.rackctl.client import Api, path
-from provisioner.rackctl.config import DEFAULT_URL, saved_token
+from provisioner.rackctl.config import DEFAULT_URL, token_for
 from provisioner.rackctl.errors import RackctlError
 
 _ANSWER_WITHIN_S = 1.0
@@ -14,7 +14,7 @@ def server_names(context: typer.Context, incomplete: str) -> list[str]:
     an error."""
     options = context.find_root().params
     try:
-        token = options.get("token") or saved_token()
+        token = token_for(options.get("token", ""))
         with Api(options.get("url") or DEFAULT_URL, token, timeout_s=_ANSWER_WITHIN_S) as api:
             names = [server["name"] for server in api.items(path("servers"))]
     except RackctlError:
