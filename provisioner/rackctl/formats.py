@@ -54,8 +54,8 @@ def size(count: int | None) -> str:
     if count is None:
         return ""
     value = float(count)
-    for unit in ("B", "kB", "MB", "GB", "TB"):
-        if value < 1000 or unit == "TB":
+    for unit in ("B", "kB", "MB", "GB", "TB", "PB"):
+        if value < 1000 or unit == "PB":
             break
         value /= 1000
     return f"{value:.3g} {unit}"

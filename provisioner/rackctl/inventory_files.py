@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from ruamel.yaml import YAML
+from ruamel.yaml.composer import ComposerError
 from ruamel.yaml.error import MarkedYAMLError, YAMLError
 from ruamel.yaml.nodes import MappingNode, Node, ScalarNode, SequenceNode
 from ruamel.yaml.reader import ReaderError
@@ -117,7 +118,9 @@ def _documents(file: Path) -> Iterator[Node]:
     except MarkedYAMLError as error:
         mark = error.problem_mark or error.context_mark
         line = mark.line + 1 if mark else 0
-        raise InventoryFault(Place(file, line), "", f"bad YAML: {error.problem}") from error
+        # An alias is not named: an unquoted password that begins with "*" would be one.
+        problem = "undefined alias" if isinstance(error, ComposerError) else error.problem
+        raise InventoryFault(Place(file, line), "", f"bad YAML: {problem}") from error
     except ReaderError as error:
         line = text.count("\n", 0, error.position) + 1
         raise InventoryFault(Place(file, line), "", f"bad YAML: {error.reason}") from error
@@ -165,7 +168,8 @@ class _DocumentReader:
         try:
             value = self._constructor.construct_object(node)
         except (YAMLError, ValueError):
-            self._fault(node, pointer, f"is no {str(node.tag).rpartition(':')[2]}")
+            # The tag is not named: an unquoted password that begins with "!" would be one.
+            self._fault(node, pointer, "has a YAML tag that it does not fit; put it in quotes")
             return None
         finite = not isinstance(value, float) or math.isfinite(value)
         if finite and (value is None or isinstance(value, str | int | float)):
