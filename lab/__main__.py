@@ -113,7 +113,7 @@ def images(
     rebuild: Annotated[bool, typer.Option("--rebuild", help="Build even what is cached.")] = False,
 ) -> None:
     """Build the deploy ramdisk and the tenant image where they are missing."""
-    from lab.images.cli import build
+    from lab.images.cli import build  # noqa: PLC0415
 
     build(rebuild)
 
@@ -126,7 +126,7 @@ def demo(
     name: RackName = DEFAULT_NAME,
 ) -> None:
     """Play the whole loop on a virtual rack, with a timeline."""
-    from lab.demo import run
+    from lab.demo import run  # noqa: PLC0415
 
     raise typer.Exit(run(once=once, json_path=json_path, servers=servers, name=name))
 
@@ -136,7 +136,7 @@ def serve(
     port: Annotated[int, typer.Option(help="Port on 127.0.0.1.")] = 8080,
 ) -> None:
     """Run the service alone with simulated servers, to look at pages and API."""
-    from lab.serve import run
+    from lab.serve import run  # noqa: PLC0415
 
     raise typer.Exit(run(port=port))
 

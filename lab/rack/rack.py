@@ -6,6 +6,7 @@ line all use this class.
 
 from __future__ import annotations
 
+import ctypes
 import fcntl
 import os
 import shutil
@@ -13,11 +14,12 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Literal, Self
+from typing import Any, Literal, Self, TypeVar
 
 from ruamel.yaml import YAML
 
@@ -39,9 +41,11 @@ from lab.rack.plan import (
 
 PowerAction = Literal["on", "off", "reset", "button", "kill"]
 DiskFault = Literal["break", "fill"]
+_T = TypeVar("_T")
 
 _START_SECONDS = 120
 _STOP_SECONDS = 30
+_CLONE_NEWNET = 0x40000000
 
 
 class Rack:
@@ -135,11 +139,24 @@ class Rack:
 
         Raises CalledProcessError when it fails, unless `check=False`.
         """
-        options = {"check": True, "capture_output": True, "text": True, **options}
+        options = {"capture_output": True, "text": True, **options}
+        check = options.pop("check", True)
         result: subprocess.CompletedProcess[str] = subprocess.run(
-            self.command(words), timeout=timeout, **options
+            self.command(words), timeout=timeout, check=check, **options
         )
         return result
+
+    def inside(self, call: Callable[[], _T]) -> _T:
+        """Call a function in the namespace; sockets it opens stay there when it has returned."""
+        with ThreadPoolExecutor(1, initializer=self._enter) as thread:
+            return thread.submit(call).result()
+
+    def _enter(self) -> None:
+        libc = ctypes.CDLL(None, use_errno=True)
+        with Path("/run/netns", self.namespace).open() as namespace:
+            if libc.setns(namespace.fileno(), _CLONE_NEWNET) != 0:
+                error = os.strerror(ctypes.get_errno())
+                raise RackError(f"cannot enter the namespace {self.namespace}: {error}")
 
     def power(self, server: str, action: PowerAction | None = None) -> bool:
         """Do a power action (if any) past the BMC; returns whether the server has power now."""

@@ -98,12 +98,12 @@ class Switch:
         # The userspace switch passes frames as they are: checksums must be complete.
         await run("ethtool", "--offload", port, "tx", "off")
 
-    async def _start_daemon(self, ready: Path, name: str, *words: str | Path) -> None:
+    async def _start_daemon(self, socket: Path, name: str, *words: str | Path) -> None:
         command = [name, *words, "-vconsole:off", f"--log-file={self._folder / name}.log"]
         daemon = await spawn(command, self._folder / f"{name}.out", environment=self._environment)
         self._daemons.append(daemon)
         async with asyncio.timeout(_START_SECONDS):
-            while not ready.exists():
+            while not await _listens(socket):
                 if daemon.returncode is not None:
                     raise RackError(f"{name} ended at its start; see {self._folder / name}.log")
                 await asyncio.sleep(0.02)
@@ -118,3 +118,12 @@ class Switch:
 
     async def _run(self, *command: str | Path) -> str:
         return await run(*command, environment=self._environment)
+
+
+async def _listens(socket: Path) -> bool:
+    try:
+        _, writer = await asyncio.open_unix_connection(socket)
+    except (FileNotFoundError, ConnectionRefusedError):
+        return False
+    writer.close()
+    return True
