@@ -1,0 +1,1 @@
+"""Network boot: DHCP and TFTP by a supervised dnsmasq, then iPXE scripts over HTTP."""
