@@ -49,7 +49,7 @@ def test_host_list_has_a_line_per_machine() -> None:
     ],
 )
 def test_value_that_would_mean_more_is_refused(host: tuple[str, str, str]) -> None:
-    with pytest.raises(ValueError, match="dnsmasq|decimal digits"):
+    with pytest.raises(ValueError, match=r"dnsmasq|decimal digits"):
         host_list([host])
 
 
