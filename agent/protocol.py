@@ -69,7 +69,7 @@ class LeaseTerm(Message):
 
     @classmethod
     def _read(cls, data: Object) -> LeaseTerm:
-        return cls(id=_text(data, "id"), remaining_s=_seconds(data, "remaining_s"))
+        return cls(id=read_text(data, "id"), remaining_s=read_seconds(data, "remaining_s"))
 
 
 @dataclasses.dataclass(frozen=True)
@@ -84,8 +84,8 @@ class LeaseState(Message):
     @classmethod
     def _read(cls, data: Object) -> LeaseState:
         return cls(
-            id=_text(data, "id"),
-            remaining_s=_seconds(data, "remaining_s"),
+            id=read_text(data, "id"),
+            remaining_s=read_seconds(data, "remaining_s"),
             locked=_value(data, "locked", bool),
         )
 
@@ -105,8 +105,8 @@ class AgentConfig(Message):
     def _read(cls, data: Object) -> AgentConfig:
         return cls(
             url=_url(data, "url"),
-            server=_text(data, "server"),
-            token=_text(data, "token"),
+            server=read_text(data, "server"),
+            token=read_text(data, "token"),
             context=_context(data),
             interval_s=_interval(data),
             lease=_optional(data, "lease", LeaseTerm),
@@ -133,13 +133,13 @@ class Report(Message):
         if sequence < 1:
             raise ProtocolError("sequence: expected 1 or more")
         return cls(
-            server=_text(data, "server"),
+            server=read_text(data, "server"),
             context=_context(data),
-            boot_id=_text(data, "boot_id"),
+            boot_id=read_text(data, "boot_id"),
             sequence=sequence,
-            uptime_s=_seconds(data, "uptime_s"),
-            agent_version=_text(data, "agent_version"),
-            hostname=_text(data, "hostname"),
+            uptime_s=read_seconds(data, "uptime_s"),
+            agent_version=read_text(data, "agent_version"),
+            hostname=read_text(data, "hostname"),
             lease=_optional(data, "lease", LeaseState),
         )
 
@@ -169,10 +169,10 @@ class IdentityRequest(Message):
     @classmethod
     def _read(cls, data: Object) -> IdentityRequest:
         return cls(
-            token=_text(data, "token"),
-            boot_id=_text(data, "boot_id"),
+            token=read_text(data, "token"),
+            boot_id=read_text(data, "boot_id"),
             serial=_value(data, "serial", str),  # some boards carry an empty serial number
-            mac=_text(data, "mac"),
+            mac=read_text(data, "mac"),
         )
 
 
@@ -190,10 +190,10 @@ class Identity(Message):
     @classmethod
     def _read(cls, data: Object) -> Identity:
         return cls(
-            server=_text(data, "server"),
-            hostname=_text(data, "hostname"),
-            ssh_host_key=_text(data, "ssh_host_key"),
-            authorized_key=_text(data, "authorized_key"),
+            server=read_text(data, "server"),
+            hostname=read_text(data, "hostname"),
+            ssh_host_key=read_text(data, "ssh_host_key"),
+            authorized_key=read_text(data, "authorized_key"),
             agent=AgentConfig.from_dict(data.get("agent")),
         )
 
@@ -206,7 +206,7 @@ class Ready(Message):
 
     @classmethod
     def _read(cls, data: Object) -> Ready:
-        return cls(boot_id=_text(data, "boot_id"))
+        return cls(boot_id=read_text(data, "boot_id"))
 
 
 def _value(data: Object, name: str, kind: type[_T]) -> _T:
@@ -220,14 +220,14 @@ def _value(data: Object, name: str, kind: type[_T]) -> _T:
     return value
 
 
-def _text(data: Object, name: str) -> str:
+def read_text(data: Object, name: str) -> str:
     text = _value(data, name, str)
     if not text:
         raise ProtocolError(f"{name}: empty")
     return text
 
 
-def _seconds(data: Object, name: str) -> float:
+def read_seconds(data: Object, name: str) -> float:
     value = data.get(name)
     if isinstance(value, int) and not isinstance(value, bool):
         data = {name: float(value)}
@@ -238,21 +238,21 @@ def _seconds(data: Object, name: str) -> float:
 
 
 def _interval(data: Object) -> float:
-    interval = _seconds(data, "interval_s")
+    interval = read_seconds(data, "interval_s")
     if interval <= 0:
         raise ProtocolError("interval_s: expected more than 0 seconds")
     return interval
 
 
 def _context(data: Object) -> str:
-    context = _text(data, "context")
+    context = read_text(data, "context")
     if context not in CONTEXTS:
         raise ProtocolError(f"context: expected one of {', '.join(CONTEXTS)}, got {context!r}")
     return context
 
 
 def _url(data: Object, name: str) -> str:
-    url = _text(data, name)
+    url = read_text(data, name)
     if not url.startswith(("http://", "https://")):
         raise ProtocolError(f"{name}: expected an http or https address, got {url!r}")
     return url.rstrip("/")

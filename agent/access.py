@@ -1,0 +1,145 @@
+"""Closing and opening the machine to the tenant. Nothing of the tenant's is deleted: the service is
+masked until the next boot, sessions are ended, accounts are expired. When to do it is left to
+`agent.enforcer`.
+"""
+
+from __future__ import annotations
+
+import os
+import pwd
+import signal
+import subprocess
+from pathlib import Path
+from typing import Protocol
+
+_UNITS = ("ssh.service", "ssh.socket", "sshd.service")
+# Whatever runs below one of these is somebody's session
+_SESSION_ROOTS = ("sshd", "sshd-session", "login")
+_NO_LOGIN = ("nologin", "false", "sync")
+_COMMAND_TIMEOUT_S = 10
+
+
+class AccessError(Exception):
+    """Part of closing or opening failed; the text lists what. Try again."""
+
+
+class Access(Protocol):
+    """What the enforcer may do to the tenant's access; both are safe to repeat."""
+
+    def close(self) -> None:
+        """End all sessions and logins; raises `AccessError` when some may be left."""
+
+    def open(self) -> None:
+        """Undo `close`; raises `AccessError`."""
+
+
+class NoAccess:
+    """For the ramdisk: it has no tenant, the agent only reports."""
+
+    def close(self) -> None:
+        pass
+
+    def open(self) -> None:
+        pass
+
+
+class SystemAccess:
+    """Access to a system with systemd and OpenSSH."""
+
+    def close(self) -> None:
+        failures = _run("systemctl", "mask", "--runtime", "--now", *_UNITS)
+        failures += _end_sessions()
+        for user in _login_users():
+            # Denied by PAM's account phase and by sshd itself, whichever way the user logs in
+            failures += _run("usermod", "--expiredate", "1", user)
+        failures += _terminate_logind_sessions()
+        _raise(failures)
+
+    def open(self) -> None:
+        failures = []
+        for user in _login_users():
+            failures += _run("usermod", "--expiredate", "", user)
+        failures += _run("systemctl", "unmask", "--runtime", *_UNITS)
+        failures += _run("systemctl", "start", "ssh.service")
+        _raise(failures)
+
+
+def _raise(failures: list[str]) -> None:
+    if failures:
+        raise AccessError("; ".join(failures))
+
+
+def _run(*command: str) -> list[str]:
+    """Run a command; what failed, in words. One failure must not keep the rest from being done."""
+    try:
+        done = subprocess.run(
+            command,
+            check=False,
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.PIPE,
+            timeout=_COMMAND_TIMEOUT_S,
+        )
+    except (OSError, subprocess.TimeoutExpired) as error:
+        return [f"{' '.join(command)}: {error}"]
+    if done.returncode:
+        return [f"{' '.join(command)}: {done.stderr.decode(errors='replace').strip()}"]
+    return []
+
+
+def _login_users() -> list[str]:
+    return [
+        user.pw_name
+        for user in pwd.getpwall()
+        if (user.pw_uid == 0 or user.pw_uid >= 1000)
+        and not user.pw_shell.endswith(_NO_LOGIN)
+        and user.pw_name != "nobody"
+    ]
+
+
+def _end_sessions() -> list[str]:
+    """Kill every process below an sshd or login, and these themselves."""
+    return [failure for pid in session_processes(_process_table()) for failure in _kill(pid)]
+
+
+def _kill(pid: int) -> list[str]:
+    try:
+        os.kill(pid, signal.SIGKILL)
+    except ProcessLookupError:
+        return []  # it went with its parent
+    except OSError as error:
+        return [f"kill {pid}: {error}"]
+    return []
+
+
+def session_processes(table: dict[int, tuple[int, str]]) -> list[int]:
+    """The sessions' process ids in a table of pid → (parent, command name), roots included."""
+    members = {pid for pid, (_, name) in table.items() if name in _SESSION_ROOTS}
+    while True:
+        children = {pid for pid, (parent, _) in table.items() if parent in members} - members
+        if not children:
+            return sorted(members)
+        members |= children
+
+
+def _process_table() -> dict[int, tuple[int, str]]:
+    table = {}
+    for entry in Path("/proc").iterdir():
+        if not entry.name.isdigit():
+            continue
+        try:
+            stat = (entry / "stat").read_text(errors="replace")
+        except (FileNotFoundError, ProcessLookupError):
+            continue  # it ended meanwhile
+        # pid (name) state parent …: the name may hold spaces and brackets, proc(5)
+        name, _, fields = stat.partition("(")[2].rpartition(")")
+        table[int(entry.name)] = (int(fields.split()[1]), name)
+    return table
+
+
+def _terminate_logind_sessions() -> list[str]:
+    """What left the process tree of its login (a screen, a nohup) is still in its session."""
+    sessions = Path("/run/systemd/sessions")
+    names = [entry.name for entry in sessions.iterdir()] if sessions.is_dir() else []
+    ids = [name for name in names if not name.endswith(".ref")]
+    return _run("loginctl", "terminate-session", *ids) if ids else []
