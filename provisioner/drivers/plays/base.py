@@ -48,9 +48,17 @@ class Plays(Protocol):
         """
 
 
-class PlayFailed(Failure):
+class _PlayEnded(Failure):
+    """`evidence` is what the run's tasks had found before it failed."""
+
+    def __init__(self, reason: str, *, next_action: str, kind: FailureKind | None = None) -> None:
+        super().__init__(reason, next_action=next_action, kind=kind)
+        self.evidence: dict[str, Any] = {}
+
+
+class PlayFailed(_PlayEnded):
     kind = FailureKind.SERVER_FAULT
 
 
-class PlayUnreachable(Failure):
+class PlayUnreachable(_PlayEnded):
     kind = FailureKind.TRANSIENT

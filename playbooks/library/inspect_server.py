@@ -1,0 +1,91 @@
+"""What the server is made of: processors, memory, NICs, disks, GPUs, firmware. Changes nothing."""
+
+import glob
+import os
+
+from module_utils.disks import disks, read_sys
+from module_utils.nvme import Controller
+
+DMI = "/sys/class/dmi/id/"
+NVIDIA = "0x10de"
+DISPLAY_CLASS = "0x03"
+
+
+def memory_mib():
+    with open("/proc/meminfo") as handle:
+        for line in handle:
+            if line.startswith("MemTotal:"):
+                return int(line.split()[1]) // 1024
+    raise LookupError("/proc/meminfo has no MemTotal")
+
+
+def nics():
+    found = []
+    for name in sorted(os.listdir("/sys/class/net")):
+        device = f"/sys/class/net/{name}"
+        if not os.path.exists(device + "/device"):
+            continue  # loopback and other software interfaces
+        driver = os.path.basename(os.path.realpath(device + "/device/driver"))
+        link = read_sys(device + "/carrier") == "1"
+        mac = read_sys(device + "/address")
+        found.append({"name": name, "mac": mac, "link": link, "driver": driver})
+    return found
+
+
+def capabilities(disk):
+    """Fields of the provisioner's EraseCapabilities, as the disk itself reports them."""
+    can = dict.fromkeys(
+        ("sanitize_crypto", "sanitize_block", "format_user_data", "format_crypto"), False
+    )
+    if disk.nvme_namespace:
+        with Controller(disk.path) as controller:
+            can.update(controller.capabilities())
+    can["discard"] = disk.discards
+    return can
+
+
+def disk_facts(disk):
+    return {
+        "name": disk.name,
+        "serial": disk.serial,
+        "model": disk.model,
+        "firmware": disk.firmware,
+        "size_bytes": disk.size_bytes,
+        "transport": disk.transport,
+        "rotational": disk.rotational,
+        "capabilities": capabilities(disk),
+    }
+
+
+def gpus():
+    """NVIDIA display controllers that a driver has taken; none without one."""
+    found = []
+    for device in sorted(glob.glob("/sys/bus/pci/devices/*")):
+        display = read_sys(device + "/class").startswith(DISPLAY_CLASS)
+        if (
+            display
+            and read_sys(device + "/vendor") == NVIDIA
+            and os.path.exists(device + "/driver")
+        ):
+            found.append({"pci_address": os.path.basename(device)})
+    return found
+
+
+def main(variables):
+    return {
+        "facts": {
+            "serial": read_sys(DMI + "product_serial"),
+            "manufacturer": read_sys(DMI + "sys_vendor"),
+            "product": read_sys(DMI + "product_name"),
+            "firmware": {
+                "vendor": read_sys(DMI + "bios_vendor"),
+                "version": read_sys(DMI + "bios_version"),
+                "date": read_sys(DMI + "bios_date"),
+            },
+            "cpus": os.cpu_count(),
+            "memory_mib": memory_mib(),
+            "nics": nics(),
+            "disks": [disk_facts(disk) for disk in disks()],
+            "gpus": gpus(),
+        }
+    }

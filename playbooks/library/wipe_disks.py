@@ -1,0 +1,235 @@
+"""Erases every disk of the server, all at once, and proves each by reading it back.
+
+Which methods, in which order, is decided by the provisioner; here they are carried out. The next
+one is tried only when the disk *refuses* one; a disk that says yes and keeps its data is at fault.
+
+Variables: `disks`, a list of {serial, methods}. Result: `erasures`, one per disk.
+"""
+
+import errno
+import os
+import sys
+import threading
+import time
+
+from module_utils.channel import Configuration, Failure, ServerFault, progress
+from module_utils.disks import RawDisk, disks
+from module_utils.nvme import (
+    FORMAT_CRYPTO_ERASE,
+    FORMAT_USER_DATA_ERASE,
+    SANITIZE_BLOCK_ERASE,
+    SANITIZE_CRYPTO_ERASE,
+    Controller,
+    NvmeError,
+)
+from module_utils.readback import ReadBack
+
+DISCARD_STEP = 1 << 30
+REPLACE = "replace the disk, or destroy it physically"
+
+
+class Refused(Exception):
+    """The disk says that it does not do this."""
+
+
+def sanitize(action):
+    def run(raw, report):
+        with Controller(raw.disk.path) as controller:
+            _nvme(lambda: controller.start_sanitize(action))
+            if not controller.wait_for_sanitize(report):
+                raise ServerFault(f"disk {raw.disk.serial}: the sanitize failed", REPLACE)
+
+    return run
+
+
+def format_namespace(settings):
+    def run(raw, report):
+        with Controller(raw.disk.path) as controller:
+            _nvme(lambda: controller.format(raw.disk.nvme_namespace, settings))
+
+    return run
+
+
+def _nvme(command):
+    try:
+        command()
+    except NvmeError as error:
+        if error.refused:
+            raise Refused(str(error)) from error
+        raise ServerFault(str(error), REPLACE) from error
+
+
+def discard_and_overwrite(raw, report):
+    size = raw.disk.size_bytes
+    try:
+        for offset in range(0, size, DISCARD_STEP):
+            raw.discard(offset, min(DISCARD_STEP, size - offset))
+    except OSError as error:
+        if error.errno in (errno.EOPNOTSUPP, errno.EREMOTEIO):
+            raise Refused(f"discard: {error.strerror}") from error
+        raise
+    overwrite(raw, report)
+
+
+def overwrite(raw, report):
+    size = raw.disk.size_bytes
+    raw.buffer[:] = bytes(len(raw.buffer))
+    for offset in range(0, size, len(raw.buffer)):
+        raw.write_buffer(offset, raw.buffer[: min(len(raw.buffer), size - offset)])
+        report((offset + len(raw.buffer)) / size)
+    raw.flush()
+
+
+# Names and preference are the provisioner's (domain/erasure.py); with each: does it leave zeroes?
+METHODS = {
+    "nvme_sanitize_crypto": (sanitize(SANITIZE_CRYPTO_ERASE), False),
+    "nvme_sanitize_block": (sanitize(SANITIZE_BLOCK_ERASE), False),
+    "nvme_format_crypto": (format_namespace(FORMAT_CRYPTO_ERASE), False),
+    "nvme_format_user_data": (format_namespace(FORMAT_USER_DATA_ERASE), False),
+    "discard_and_overwrite": (discard_and_overwrite, True),
+    "overwrite": (overwrite, True),
+}
+
+
+class Reporter:
+    """Progress of one disk for the step's log, a line for each tenth."""
+
+    def __init__(self, serial, method):
+        self.text, self.next = f"{serial}: {method}", 0.1
+
+    def __call__(self, done):
+        if self.next <= done < 1:
+            progress(f"{self.text} {done:.0%}")
+            self.next = int(done * 10) / 10 + 0.1
+
+
+def now():
+    return time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())
+
+
+def await_running_sanitize(disk, attempts):
+    """A sanitize that an earlier run started is waited for: it cannot be stopped, and a disk
+    takes no other command meanwhile."""
+    if not disk.nvme_namespace:
+        return
+    began = time.monotonic()
+    with Controller(disk.path) as controller:
+        try:
+            state, _ = controller.sanitize_state()
+        except NvmeError:
+            return  # no sanitize log: no sanitize
+        if state == 2:
+            progress(f"{disk.serial}: a sanitize is running already, waiting for its end")
+            ended_well = controller.wait_for_sanitize(Reporter(disk.serial, "running sanitize"))
+            outcome = "erased" if ended_well else "failed"
+            attempts.append(attempt("running_sanitize", outcome, "started by another run", began))
+            state = 1 if ended_well else 3
+        if state == 3:
+            raise ServerFault(f"disk {disk.serial}: its last sanitize failed", REPLACE)
+
+
+def attempt(method, outcome, detail, began):
+    seconds = round(time.monotonic() - began, 3)
+    return {"method": method, "outcome": outcome, "detail": detail, "seconds": seconds}
+
+
+def erase(raw, methods, attempts):
+    """Carry out the first method that the disk does not refuse; its name, or None."""
+    for method in methods:
+        began = time.monotonic()
+        try:
+            METHODS[method][0](raw, Reporter(raw.disk.serial, method))
+        except Refused as refusal:
+            attempts.append(attempt(method, "refused", str(refusal), began))
+            progress(f"{raw.disk.serial}: {method} is refused by the disk ({refusal})")
+            continue
+        attempts.append(attempt(method, "erased", "", began))
+        return method
+    return None
+
+
+def wipe(disk, methods, erasure):
+    """Fill in `erasure` as it goes, so that a failure leaves its evidence."""
+    attempts = erasure["attempts"]
+    await_running_sanitize(disk, attempts)
+    seed = os.urandom(16).hex()
+    with RawDisk(disk) as raw:
+        readback = ReadBack(raw, seed)
+        erasure.update(sample_seed=seed, **readback.evidence())
+        readback.mark()
+        method = erase(raw, methods, attempts)
+        if method is None:
+            raise ServerFault(f"disk {disk.serial} refused every method of its policy", REPLACE)
+        erasure["method"] = method
+        left = readback.check(must_be_zero=METHODS[method][1])
+        if left:
+            raise ServerFault(
+                f"disk {disk.serial} ({disk.model}) reported success for {method} and kept its "
+                f"data: {left}",
+                REPLACE,
+            )
+        raw.reread_partitions()
+    erasure.update(verified=True, finished_at=now())
+    progress(f"{disk.serial}: erased by {method}, read back")
+
+
+def wipe_thread(disk, methods, erasure, failures):
+    try:
+        wipe(disk, methods, erasure)
+    except Failure as failure:
+        failures.append(failure)
+    except OSError as error:
+        failures.append(ServerFault(f"disk {disk.serial}: {error.strerror or error}", REPLACE))
+
+
+def matched(orders):
+    """(disk, methods) of each order; every disk of the server is in exactly one, or it fails."""
+    unknown = {m for order in orders for m in order["methods"]} - METHODS.keys()
+    if unknown:
+        raise Configuration(f"unknown erase method: {', '.join(sorted(unknown))}", "upgrade")
+    present = {}
+    for disk in disks():
+        if disk.serial in present:
+            raise ServerFault(
+                f"two block devices have the serial number {disk.serial!r}: {disk.name} and "
+                f"{present[disk.serial].name}",
+                "leave one NVMe namespace on each disk, then inspect the server again",
+            )
+        present[disk.serial] = disk
+    wanted = {order["serial"] for order in orders}
+    wrong = [f"disk {serial} is absent" for serial in sorted(wanted - present.keys())]
+    wrong += [
+        f"disk {serial or '(no serial)'} ({present[serial].name}) was never inspected"
+        for serial in sorted(present.keys() - wanted)
+    ]
+    if wrong:
+        raise ServerFault("; ".join(wrong), "find the disk or explain it, then inspect again")
+    return [(present[order["serial"]], order["methods"]) for order in orders]
+
+
+def main(variables):
+    work, erasures, failures, threads = matched(variables["disks"]), [], [], []
+    for disk, methods in work:
+        erasure = {
+            "serial": disk.serial,
+            "model": disk.model,
+            "firmware": disk.firmware,
+            "size_bytes": disk.size_bytes,
+            "method": None,
+            "attempts": [],
+            "verified": False,
+            "started_at": now(),
+            "finished_at": None,
+            "tool_versions": {"kernel": os.uname().release, "python": sys.version.split()[0]},
+        }
+        erasures.append(erasure)
+        arguments = (disk, methods, erasure, failures)
+        threads.append(threading.Thread(target=wipe_thread, args=arguments))
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    if failures:
+        reasons = "; ".join(failure.reason for failure in failures)
+        raise ServerFault(reasons, failures[0].next_action, {"erasures": erasures})
+    return {"erasures": erasures}

@@ -1,0 +1,87 @@
+"""What runs first on the server: receives a module by standard input and answers in JSON lines.
+
+Not imported by anything: `action_plugins/on_server.py` sends it. Only the cheap parts of the
+standard library, because starting counts.
+"""
+
+import fcntl
+import json
+import os
+import signal
+import sys
+import threading
+import time
+import types
+
+LOCK = "/run/ironlease-play.lock"
+LOCK_PATIENCE_S = 30.0
+
+
+def say(message):
+    """One line on the channel; the channel is the real standard output, kept for this alone."""
+    CHANNEL.write(json.dumps({"ironlease": message}).encode() + b"\n")
+    CHANNEL.flush()
+
+
+def end_with_the_caller():
+    """The far end holds our standard input open while it lives; at its end, so do we.
+
+    Without this, a run whose provisioner was killed would go on beside its successor.
+    """
+    while os.read(0, 65536):
+        pass
+    os.killpg(0, signal.SIGKILL)
+
+
+def lock():
+    """One run on a server at a time, whatever became of the one before."""
+    handle = open(LOCK, "w")
+    deadline = time.monotonic() + LOCK_PATIENCE_S
+    while True:
+        try:
+            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            return handle
+        except BlockingIOError:
+            if time.monotonic() > deadline:
+                return None
+        time.sleep(0.05)
+
+
+def load(sources):
+    """Make the sent sources importable, in the order they came; the last one is the module."""
+    package = sys.modules["module_utils"] = types.ModuleType("module_utils")
+    package.__path__ = []
+    for name, text in sources:
+        module = types.ModuleType(name)
+        sys.modules[name] = module
+        exec(compile(text, name.replace(".", "/") + ".py", "exec"), module.__dict__)
+    return module
+
+
+def run(payload):
+    handle = lock()
+    if handle is None:
+        return {
+            "failure": {
+                "kind": "transient",
+                "reason": "an earlier run is still at work on this server",
+                "next_action": "wait: a disk may be in the middle of an erase",
+            }
+        }
+    module = load(payload["sources"])
+    channel = sys.modules.get("module_utils.channel")
+    if channel is None:
+        return {"result": module.main(payload["variables"])}
+    channel.connect(say)
+    try:
+        return {"result": module.main(payload["variables"])}
+    except channel.Failure as failure:
+        return {"failure": failure.as_dict(), "result": failure.result}
+
+
+CHANNEL = os.fdopen(os.dup(1), "wb")
+os.dup2(2, 1)  # what a module's children print is noise, never an answer
+received = json.loads(sys.stdin.buffer.readline())
+threading.Thread(target=end_with_the_caller, daemon=True).start()
+say(run(received))
+os._exit(0)  # the watching thread sits in a read that nothing else would end

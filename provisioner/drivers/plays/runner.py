@@ -1,0 +1,243 @@
+"""Playbook runs through ansible-runner: each in a process of its own, its events as they happen.
+
+What a play does is the playbooks' matter, what its result means the caller's.
+"""
+
+import asyncio
+import contextlib
+import json
+import os
+import shutil
+import sys
+import tempfile
+from collections import deque
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from provisioner.domain.failures import FailureKind
+from provisioner.drivers.plays.base import OnEvent, PlayFailed, Plays
+from provisioner.drivers.plays.events import Transcript
+from provisioner.drivers.plays.workspace import Workspace
+from provisioner.drivers.ssh.base import SshTarget
+
+PLAYBOOKS = Path(__file__).resolve().parents[3] / "playbooks"
+LINE_LIMIT = 128 << 20
+"""Longest event in bytes that is read from a run."""
+LAST_WORDS_S = 5.0
+"""How long a run that was told to end may take to kill its processes."""
+
+
+class AnsiblePlays(Plays):
+    """Runs playbooks against one server at a time each.
+
+    `root` holds the runs' folders (those of failed runs are kept, the newest `keep_failed`).
+    Starting Ansible costs a second of CPU, waiting for a server nothing: `starts` bounds the
+    first (default: the number of CPUs), `runs` all of them (each has some 100 MB of memory).
+    """
+
+    def __init__(
+        self,
+        *,
+        root: Path,
+        private_key: Path,
+        playbooks: Path = PLAYBOOKS,
+        starts: int = os.cpu_count() or 1,
+        runs: int = 64,
+        keep_failed: int = 20,
+    ) -> None:
+        self._active = root / "active"
+        self._failed = root / "failed"
+        self._private_key = private_key
+        self._playbooks = playbooks
+        self._starts = asyncio.Semaphore(starts)
+        self._runs = asyncio.Semaphore(runs)
+        self._keep_failed = keep_failed
+        self._spare: asyncio.Task[asyncio.subprocess.Process] | None = None
+        self._endings: set[asyncio.Task[None]] = set()
+        # Runs of a provisioner that was killed: their variables must not stay on disk.
+        shutil.rmtree(self._active, ignore_errors=True)
+        self._control = Path(tempfile.mkdtemp(prefix="ironlease-ssh-"))
+
+    async def run(
+        self,
+        playbook: str,
+        target: SshTarget,
+        variables: Mapping[str, Any],
+        on_event: OnEvent,
+        *,
+        timeout_s: float,
+    ) -> dict[str, Any]:
+        async with self._runs:
+            await self._starts.acquire()
+            starting = _Once(self._starts.release)
+            try:
+                return await self._run(playbook, target, variables, on_event, starting, timeout_s)
+            finally:
+                starting.done()
+
+    async def _run(
+        self,
+        playbook: str,
+        target: SshTarget,
+        variables: Mapping[str, Any],
+        on_event: OnEvent,
+        starting: "_Once",
+        timeout_s: float,
+    ) -> dict[str, Any]:
+        workspace = Workspace.create(
+            self._active, target, variables, key=self._private_key, control_dir=self._control
+        )
+        process = await self._take_spare()
+        transcript = Transcript(playbook)
+        try:
+            async with asyncio.timeout(timeout_s):
+                _request(process, workspace, self._playbooks / f"{playbook}.yml")
+                noise = await _follow(process, transcript, on_event, starting)
+                if transcript.finished:
+                    return transcript.outcome("")
+                code = await process.wait()
+                return transcript.outcome(f"status {code}: {' '.join(noise)}".strip(": "))
+        except TimeoutError as error:
+            raise PlayFailed(
+                f"{playbook}.yml did not end within {timeout_s:.0f} s",
+                next_action="it is tried again; if it stays slow, look at the server's console",
+                kind=FailureKind.TRANSIENT,
+            ) from error
+        finally:
+            failed = sys.exc_info()[0] is not None
+            ending = asyncio.create_task(
+                self._end(process, workspace, failed, gently=transcript.finished)
+            )
+            self._endings.add(ending)
+            ending.add_done_callback(self._endings.discard)
+            if not transcript.finished:
+                # Cancelled or timed out: only when nothing of it runs any more is it over.
+                await asyncio.shield(ending)
+
+    async def _end(
+        self, process: asyncio.subprocess.Process, workspace: Workspace, failed: bool, gently: bool
+    ) -> None:
+        """See the process out. After the last event it only has to close its files: `gently`."""
+        if gently:
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(LAST_WORDS_S):
+                    await _drain(process)
+        if process.stdin is not None:
+            process.stdin.close()
+        try:
+            async with asyncio.timeout(LAST_WORDS_S):
+                await _drain(process)
+                await process.wait()
+        except TimeoutError:
+            process.kill()
+            await process.wait()
+        if failed:
+            workspace.keep(self._failed, at_most=self._keep_failed)
+        else:
+            workspace.remove()
+
+    async def warm_up(self) -> None:
+        """Start the spare process ahead of the first run."""
+        if self._spare is None:
+            self._spare = asyncio.create_task(self._start_process())
+        await asyncio.shield(self._spare)
+
+    async def _take_spare(self) -> asyncio.subprocess.Process:
+        taken, self._spare = self._spare, None
+        process = await (taken or asyncio.create_task(self._start_process()))
+        if process.returncode is not None:
+            process = await self._start_process()
+        self._spare = asyncio.create_task(self._start_process())
+        return process
+
+    async def _start_process(self) -> asyncio.subprocess.Process:
+        return await asyncio.create_subprocess_exec(
+            *(sys.executable, "-m", "provisioner.drivers.plays.child"),
+            stdin=asyncio.subprocess.PIPE,
+            stdout=asyncio.subprocess.PIPE,
+            stderr=asyncio.subprocess.STDOUT,
+            limit=LINE_LIMIT,
+            env=self._environment(),
+            start_new_session=True,
+        )
+
+    def _environment(self) -> dict[str, str]:
+        """Nothing of our own environment: settings of somebody's Ansible must not reach a run."""
+        scripts = Path(sys.executable).parent
+        return {
+            "PATH": f"{scripts}:/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin",
+            "LANG": "C.UTF-8",
+            "ANSIBLE_CONFIG": str(self._playbooks / "ansible.cfg"),
+            "ANSIBLE_NOCOLOR": "1",
+            "ANSIBLE_HOST_KEY_CHECKING": "True",
+        }
+
+    async def close(self) -> None:
+        """End the spare process and wait for runs that are still closing their files."""
+        if self._spare is not None:
+            spare = await self._spare
+            self._spare = None
+            if spare.stdin is not None:
+                spare.stdin.close()
+            await spare.wait()
+        await asyncio.gather(*self._endings)
+        shutil.rmtree(self._control, ignore_errors=True)
+
+
+class _Once:
+    """Calls back on the first `done()` only."""
+
+    def __init__(self, callback: Any) -> None:
+        self._callback = callback
+
+    def done(self) -> None:
+        callback, self._callback = self._callback, None
+        if callback is not None:
+            callback()
+
+
+def _request(process: asyncio.subprocess.Process, workspace: Workspace, playbook: Path) -> None:
+    if process.stdin is None:
+        raise RuntimeError("a run's process is always started with pipes")
+    request = {
+        "private_data_dir": str(workspace.path),
+        "playbook": str(playbook),
+        "inventory": str(workspace.inventory),
+        "home": str(workspace.home),
+        "ssh_config": str(workspace.ssh_config),
+        "connected": str(workspace.connected),
+    }
+    process.stdin.write(json.dumps(request).encode() + b"\n")
+
+
+async def _follow(
+    process: asyncio.subprocess.Process, transcript: Transcript, on_event: OnEvent, starting: _Once
+) -> deque[str]:
+    """Hand on the events until the last one; what else the process printed."""
+    noise: deque[str] = deque(maxlen=20)
+    if process.stdout is None:
+        raise RuntimeError("a run's process is always started with pipes")
+    async for line in process.stdout:
+        try:
+            message = json.loads(line)
+        except ValueError:
+            noise.append(line.decode(errors="replace").strip())
+            continue
+        if "event" not in message:
+            continue
+        event = transcript.read(message)
+        if transcript.started:
+            starting.done()
+        if event is not None:
+            on_event(event)
+        if transcript.finished:
+            break
+    return noise
+
+
+async def _drain(process: asyncio.subprocess.Process) -> None:
+    """Read to the end, so that a full pipe never holds the process up."""
+    if process.stdout is not None:
+        while await process.stdout.read(65536):
+            pass
