@@ -3,6 +3,7 @@ for an identity and opens SSH. What happens in it afterwards is left to the prov
 """
 
 import shutil
+import zipfile
 from pathlib import Path
 
 from agent.build import write_zipapp
@@ -14,14 +15,18 @@ PARTS = HERE / "ramdisk"
 FLAVOUR = "cloud-amd64"  # NVMe and ext4 built in, no AHCI, no IPMI: see docs/images.md
 SOURCES = [Path(__file__), HERE / "debian.py", PARTS, HERE.parents[1] / "agent"]
 
+_LIBRARY = "usr/lib/ironlease"
 # file of ramdisk/ → place in the root, mode
 _PLACES = {
     "init": ("init", 0o755),
     "inittab": ("etc/inittab", 0o644),
     "sshd_config": ("etc/ssh/sshd_config", 0o644),
-    "dhcp-event": ("usr/lib/ironlease/dhcp-event", 0o755),
-    "run-agent": ("usr/lib/ironlease/run-agent", 0o755),
+    "dhcp-event": (f"{_LIBRARY}/dhcp-event", 0o755),
+    "run-agent": (f"{_LIBRARY}/run-agent", 0o755),
+    "check_in.py": (f"{_LIBRARY}/check_in.py", 0o644),
 }
+# tools that Debian has in packages too large for a ramdisk
+_APPLETS = ("awk", "halt", "hostname", "less", "ping", "poweroff", "ps", "reboot", "vi")
 
 
 def build(result: Path) -> None:
@@ -37,21 +42,40 @@ def build(result: Path) -> None:
             "IRONLEASE_KERNEL": str(result / "vmlinuz"),
         },
     )
+    _add_own_files(root)
+    pack(root, result / "ramdisk.img")
+
+
+def _add_own_files(root: Path) -> None:
     for name, (place, mode) in _PLACES.items():
         target = root / place
         target.parent.mkdir(parents=True, exist_ok=True)
         shutil.copyfile(PARTS / name, target)
         target.chmod(mode)
-    write_zipapp(root / "usr/lib/ironlease/agent.pyz")
-    for applet in ("awk", "reboot", "poweroff", "halt", "ps", "vi", "less", "ping"):
-        link = root / "usr/sbin" / applet
-        if not (root / "usr/bin" / applet).exists() and not link.exists():
-            link.symlink_to("/bin/busybox")
-    pack(root, result / "ramdisk.img")
-    shutil.rmtree(root)
+    zipapp = root / "agent.pyz"
+    write_zipapp(zipapp)
+    zipfile.ZipFile(zipapp).extractall(root / _LIBRARY)
+    zipapp.unlink()
+    # By the ramdisk's own Python, whose byte code this machine's may not be
+    compileall = ["python3", "-m", "compileall", "-q", "--invalidation-mode", "unchecked-hash"]
+    run(["chroot", root, *compileall, f"/{_LIBRARY}"])
+    for applet in _APPLETS:
+        if not any((root / "usr" / folder / applet).exists() for folder in ("bin", "sbin")):
+            (root / "usr/sbin" / applet).symlink_to("/bin/busybox")
 
 
 def pack(root: Path, image: Path) -> None:
-    """Write the folder `root` as a zstd-compressed initramfs."""
-    script = 'find . | LC_ALL=C sort | cpio -o -H newc --quiet | zstd -q -T0 -12 -o "$0"'
+    """Write the folder `root` as an initramfs: /usr as a compressed file system in it, mounted by
+    /init, and all the rest plain. Unpacking 130 MB takes an emulated machine 3.5 s, reading what
+    is used of it 0.3 s; lz4 is a quarter larger than zstd and saves another 0.4 s."""
+    usr = root / "usr"
+    squashfs = ["-comp", "lz4", "-Xhc", "-noappend", "-quiet", "-no-progress"]
+    run(["mksquashfs", usr, root / "usr.squashfs", *squashfs])
+    busybox = (usr / "bin/busybox").read_bytes()
+    shutil.rmtree(usr)
+    for folder in ("bin", "sbin", "lib", "lib64"):
+        (usr / folder).mkdir(parents=True)
+    (usr / "bin/busybox").write_bytes(busybox)
+    (usr / "bin/busybox").chmod(0o755)
+    script = 'find . | LC_ALL=C sort | cpio -o -H newc --quiet -O "$0"'
     run(["bash", "-o", "pipefail", "-c", script, image], cwd=root)
