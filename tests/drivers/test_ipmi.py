@@ -286,12 +286,14 @@ async def test_bmc_that_stays_silent_is_answered_for_without_asking(
     await driver.close()
 
 
-async def test_bmcs_known_as_silent_take_no_slot_of_the_others(
-    bmc: SimulatedBmc, silent: BmcTarget
+@pytest.mark.parametrize("known_as_silent", [False, True])
+async def test_silent_bmcs_give_up_their_slot(
+    bmc: SimulatedBmc, silent: BmcTarget, known_as_silent: bool
 ) -> None:
-    driver = IpmiBmc(limit_s=0.5, concurrent=1, breaker_threshold=1000)
-    with pytest.raises(BmcUnreachable):
-        await driver.power(silent)
+    driver = IpmiBmc(limit_s=2, concurrent=1, breaker_threshold=1000)
+    if known_as_silent:
+        with pytest.raises(BmcUnreachable):
+            await driver.power(silent)
     waiting = asyncio.create_task(driver.power(silent))
     await driver.power(bmc.target)
     assert not waiting.done()

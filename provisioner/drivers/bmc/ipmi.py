@@ -11,7 +11,7 @@ import random
 import socket
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from functools import partial
@@ -64,6 +64,7 @@ _LOGIN_REFUSALS = (
 """Words by which pyghmi's login errors tell a wrong login from a BMC in trouble."""
 _READINGS_LIMIT_S = 120.0
 _RETRY_DELAY_S = (0.1, 0.5)
+_PATIENCE_S = 0.25
 
 
 @dataclass(slots=True)
@@ -74,6 +75,7 @@ class _Peer:
     queue: asyncio.Lock = field(default_factory=asyncio.Lock)
     session: IpmiSession | None = None
     login: BmcTarget | None = None
+    in_slot: bool = False
 
 
 class IpmiBmc:
@@ -98,10 +100,7 @@ class IpmiBmc:
             CircuitBreaker, breaker_threshold, cooldown_s, clock=clock
         )
         self._peers: dict[tuple[str, int], _Peer] = {}
-        self._lane = asyncio.Semaphore(concurrent)
-        # BMCs that were silent the last time queue here, so that a rack without power takes no
-        # slot for its time limits from those that answer.
-        self._lane_of_the_silent = asyncio.Semaphore(concurrent)
+        self._slots = asyncio.Semaphore(concurrent)
         self._readers = ThreadPoolExecutor(max_workers=16, thread_name_prefix="ipmi-reader")
         self._thread = ipmi_thread()
 
@@ -165,6 +164,12 @@ class IpmiBmc:
         self._peers.clear()
         self._readers.shutdown(wait=False, cancel_futures=True)
 
+    def _peer(self, target: BmcTarget) -> _Peer:
+        key = (target.address, target.port)
+        if key not in self._peers:
+            self._peers[key] = _Peer(self._new_breaker())
+        return self._peers[key]
+
     async def _converse(
         self,
         target: BmcTarget,
@@ -177,7 +182,7 @@ class IpmiBmc:
         Only what fails after the login is repeated (a session the BMC has forgotten, a busy
         BMC): a login is retransmitted by itself, and a refused one can lock the account.
         """
-        peer = self._peers.setdefault((target.address, target.port), _Peer(self._new_breaker()))
+        peer = self._peer(target)
         async with self._turn(peer, target):
             if repeat:
                 try:
@@ -198,16 +203,41 @@ class IpmiBmc:
                     target,
                     f"silent {peer.breaker.failures} times in a row, asked again in {wait_s:.0f} s",
                 )
-            async with self._lane_of_the_silent if peer.breaker.failures else self._lane:
-                try:
-                    yield
-                except BmcUnreachable:
-                    peer.breaker.failed()
-                    raise
-                except (BmcLoginRefused, BmcCommandFailed):
-                    peer.breaker.succeeded()  # it answers, whatever it says
-                    raise
-                peer.breaker.succeeded()
+            await self._slots.acquire()
+            peer.in_slot = True
+            try:
+                yield
+            except BmcUnreachable:
+                peer.breaker.failed()
+                raise
+            except (BmcLoginRefused, BmcCommandFailed):
+                peer.breaker.succeeded()  # it answers, whatever it says
+                raise
+            finally:
+                self._leave_slot(peer)
+            peer.breaker.succeeded()
+
+    def _leave_slot(self, peer: _Peer) -> None:
+        if peer.in_slot:
+            peer.in_slot = False
+            self._slots.release()
+
+    async def _answer(self, peer: _Peer, future: Future[T]) -> T:
+        """Wait for the IPMI thread's result, `limit_s` at most (TimeoutError).
+
+        A BMC that does not answer soon waits on without a slot, and one that was silent the last
+        time at once: waiting costs nothing, and a rack without power keeps nobody from the rest.
+        """
+        answer = asyncio.wrap_future(future)
+        try:
+            async with asyncio.timeout(self._limit_s):
+                patience_s = 0 if peer.breaker.failures else _PATIENCE_S
+                answered, _ = await asyncio.wait({answer}, timeout=patience_s)
+                if not answered:
+                    self._leave_slot(peer)
+                return await answer
+        finally:
+            answer.cancel()
 
     async def _attempt(
         self, peer: _Peer, target: BmcTarget, talk: Callable[[IpmiSession], Awaitable[T]]
@@ -236,8 +266,7 @@ class IpmiBmc:
         # A login given up here still ends by itself (pyghmi's limit is 6 s), and a session it
         # then gives is logged out when idle.
         try:
-            async with asyncio.timeout(self._limit_s):
-                peer.session = await asyncio.wrap_future(future)
+            peer.session = await self._answer(peer, future)
         except (NoAnswer, TimeoutError) as silence:
             raise BmcUnreachable(target, str(silence) or "no answer to the login") from None
         except LoginFailed as failed:
@@ -264,8 +293,7 @@ class IpmiBmc:
         netfn, command, *data = request
         future = self._thread.command(session, netfn, command, tuple(data), retransmit=retransmit)
         try:
-            async with asyncio.timeout(self._limit_s):
-                response = await asyncio.wrap_future(future)
+            response = await self._answer(self._peer(target), future)
         except (NoAnswer, TimeoutError):
             raise BmcUnreachable(target, f"no answer to {name}") from None
         if "error" in response:

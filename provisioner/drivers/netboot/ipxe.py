@@ -17,7 +17,7 @@ _KERNEL_ARGUMENTS = "console=ttyS0 quiet net.ifnames=0"
 
 
 def script_url(base_url: str) -> str:
-    """Where iPXE asks what to do; iPXE itself fills in `${…}`. A serial may hold any character."""
+    """Where iPXE asks what to do; iPXE itself fills in `${…}`. A serial may hold spaces."""
     return f"{_checked(_BASE_URL, base_url)}/boot/ipxe?mac=${{mac}}&serial=${{serial:uristring}}"
 
 
