@@ -5,7 +5,7 @@ Skips where a rack cannot be (no root, programs missing), saying what is missing
 
 from __future__ import annotations
 
-import fcntl
+import errno
 import os
 import re
 import select
@@ -20,11 +20,10 @@ from typing import Any, Self
 import pytest
 
 from lab.rack import Rack
+from lab.rack.namespaces import fabric, open_tap
 
 PROGRAMS = ("qemu-system-x86_64", "ipmi_sim", "ovs-vswitchd", "ip", "ethtool", "setpriv")
 
-_TUNSETIFF = 0x400454CA
-_IFF_TAP_NO_HEADER = 0x1002
 _BROADCAST = b"\xff" * 6
 
 
@@ -97,7 +96,7 @@ class PortNic:
         plan = rack.plan.server(server)
         self._mac = bytes.fromhex(plan.mac.replace(":", ""))
         self._address = plan.address
-        self._tap = rack.inside(lambda: _open_tap(plan.name))
+        self._tap = open_tap(fabric(rack.name), plan.name)
 
     def reaches(self, address: str, timeout: float = 10) -> bool:
         """Whether an ARP request for `address` is answered within `timeout` seconds."""
@@ -107,7 +106,12 @@ class PortNic:
         frame = _BROADCAST + self._mac + b"\x08\x06" + request
         deadline = time.monotonic() + timeout
         while (left := deadline - time.monotonic()) > 0:
-            os.write(self._tap, frame.ljust(60, b"\0"))
+            try:
+                os.write(self._tap, frame.ljust(60, b"\0"))
+            except OSError as error:
+                if error.errno != errno.EIO:  # the port is shut
+                    raise
+                return False
             while select.select([self._tap], [], [], min(left, 0.3))[0]:
                 answer = os.read(self._tap, 2048)
                 if answer[12:14] == b"\x08\x06" and answer[20:22] == b"\0\2":
@@ -130,9 +134,3 @@ class PortNic:
 
     def __exit__(self, *_: object) -> None:
         os.close(self._tap)
-
-
-def _open_tap(name: str) -> int:
-    tap = os.open("/dev/net/tun", os.O_RDWR)
-    fcntl.ioctl(tap, _TUNSETIFF, struct.pack("16sH14x", name.encode(), _IFF_TAP_NO_HEADER))
-    return tap

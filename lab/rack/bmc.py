@@ -28,6 +28,8 @@ NOWHERE = "nowhere"
 
 _CHASSIS = Path(__file__).with_name("chassis.py")
 _START_SECONDS = 20
+_SAVE_SECONDS = 1.2
+"""ipmi_sim writes changed users down once a second, and at no signal."""
 # Get Channel Authentication Capabilities without a session (IPMI 2.0, 22.13): every BMC answers.
 _HELLO = bytes.fromhex("0600ff07000000000000000000092018c88100388e04b5")
 
@@ -72,6 +74,7 @@ class Bmc:
         elif fault == "hang":
             self._signal(signal.SIGSTOP)
         elif fault == "refuse":
+            await asyncio.sleep(_SAVE_SECONDS)
             await self.stop()
             shutil.rmtree(self._folder / "refusing", ignore_errors=True)
             await self._start("refusing", "nobody-knows")

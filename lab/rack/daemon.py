@@ -19,6 +19,7 @@ from lab.rack import bmc, control
 from lab.rack.acceleration import acceleration
 from lab.rack.bmc import Bmc, BmcFault
 from lab.rack.chassis_link import ChassisLink
+from lab.rack.child import run
 from lab.rack.errors import RackError
 from lab.rack.machine import BootDevice, Machine
 from lab.rack.plan import RackPlan, ServerPlan
@@ -71,6 +72,7 @@ class Rackd:
         log.info("rack %s is down", self._plan.name)
 
     async def _start(self) -> None:
+        await run("ip", "link", "set", "lo", "up")
         await self._switch.start()
         await bmc.prepare_network()
         for server in self._plan.servers:

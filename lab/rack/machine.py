@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import os
 import shutil
 import socket
 from dataclasses import dataclass
@@ -16,6 +17,7 @@ from typing import Literal
 from lab.rack import qemu
 from lab.rack.child import end, spawn
 from lab.rack.errors import RackError
+from lab.rack.namespaces import fabric, open_tap
 from lab.rack.plan import DiskPlan, RackPlan, ServerPlan
 from lab.rack.qmp import Qmp
 from lab.rack.serial_hub import SerialHub
@@ -123,7 +125,8 @@ class Machine:
         network_first, self.boot = self.boot == "pxe", "default"
         serial, machine_serial = socket.socketpair()
         monitor, machine_monitor = socket.socketpair()
-        with machine_serial, machine_monitor:
+        tap = open_tap(fabric(self._rack.name), self._server.name)
+        with machine_serial, machine_monitor, os.fdopen(tap, "rb+", buffering=0):
             command = qemu.command_line(
                 self._rack,
                 self._server,
@@ -131,12 +134,13 @@ class Machine:
                 network_first=network_first,
                 serial_fd=machine_serial.fileno(),
                 monitor_fd=machine_monitor.fileno(),
+                tap_fd=tap,
                 disk_faults=self.disk_faults,
             )
             process = await spawn(
                 command,
                 self._rack.run / f"{self._server.name}.qemu.log",
-                pass_fds=(machine_serial.fileno(), machine_monitor.fileno()),
+                pass_fds=(machine_serial.fileno(), machine_monitor.fileno(), tap),
             )
         run = _Run(process, await Qmp.connect(monitor), await self.hub.attach(serial))
         self._run = run

@@ -69,6 +69,7 @@ def command_line(
     network_first: bool,
     serial_fd: int,
     monitor_fd: int,
+    tap_fd: int,
     disk_faults: Mapping[str, str],
 ) -> list[str]:
     """The words that start `server`; `disk_faults` is by disk serial."""
@@ -91,7 +92,7 @@ def command_line(
         flash = "if=pflash,unit={},format=raw,file={}"
         words += ["-drive", flash.format(0, UEFI_CODE) + ",readonly=on"]
         words += ["-drive", flash.format(1, uefi_variables(rack, server))]
-    words += _network(server, boot_index=1 if network_first else len(server.disks) + 1)
+    words += _network(server, tap_fd, boot_index=1 if network_first else len(server.disks) + 1)
     words += _disks(server, first_boot_index=2 if network_first else 1, faults=disk_faults)
     if server.options.in_band_bmc:
         link = f"host={server.link_address},port={BMC_LINK_PORT},reconnect=1"
@@ -109,15 +110,10 @@ def _smbios(rack: RackPlan, server: ServerPlan) -> str:
     )
 
 
-def _network(server: ServerPlan, boot_index: int) -> list[str]:
+def _network(server: ServerPlan, tap_fd: int, boot_index: int) -> list[str]:
     device = {"virtio": "virtio-net-pci", "e1000": "e1000"}[server.options.nic]
-    return [
-        # No offloads: the userspace switch passes frames as they are, checksums must be complete.
-        "-netdev",
-        f"tap,id=net0,ifname={server.name},script=no,downscript=no,vnet_hdr=off",
-        "-device",
-        f"{device},id={NIC_DEVICE},netdev=net0,mac={server.mac},bootindex={boot_index}",
-    ]
+    identity = f"id={NIC_DEVICE},netdev=net0,mac={server.mac},bootindex={boot_index}"
+    return ["-netdev", f"tap,id=net0,fd={tap_fd}", "-device", f"{device},{identity}"]
 
 
 def _disks(server: ServerPlan, first_boot_index: int, faults: Mapping[str, str]) -> list[str]:

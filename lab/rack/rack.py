@@ -6,7 +6,6 @@ line all use this class.
 
 from __future__ import annotations
 
-import ctypes
 import fcntl
 import os
 import shutil
@@ -15,7 +14,6 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
 from types import TracebackType
@@ -23,7 +21,7 @@ from typing import Any, Literal, Self, TypeVar
 
 from ruamel.yaml import YAML
 
-from lab.rack import control
+from lab.rack import control, namespaces
 from lab.rack.bmc import BmcFault
 from lab.rack.errors import RackError, RackIsUp, RackNotUp
 from lab.rack.machine import BootDevice
@@ -45,7 +43,6 @@ _T = TypeVar("_T")
 
 _START_SECONDS = 120
 _STOP_SECONDS = 30
-_CLONE_NEWNET = 0x40000000
 
 
 class Rack:
@@ -148,15 +145,7 @@ class Rack:
 
     def inside(self, call: Callable[[], _T]) -> _T:
         """Call a function in the namespace; sockets it opens stay there when it has returned."""
-        with ThreadPoolExecutor(1, initializer=self._enter) as thread:
-            return thread.submit(call).result()
-
-    def _enter(self) -> None:
-        libc = ctypes.CDLL(None, use_errno=True)
-        with Path("/run/netns", self.namespace).open() as namespace:
-            if libc.setns(namespace.fileno(), _CLONE_NEWNET) != 0:
-                error = os.strerror(ctypes.get_errno())
-                raise RackError(f"cannot enter the namespace {self.namespace}: {error}")
+        return namespaces.inside(self.namespace, call)
 
     def power(self, server: str, action: PowerAction | None = None) -> bool:
         """Do a power action (if any) past the BMC; returns whether the server has power now."""
@@ -245,7 +234,8 @@ def _locked(name: str) -> Iterator[None]:
 
 
 def _start_daemon(plan: RackPlan) -> None:
-    subprocess.run(["ip", "netns", "add", plan.name], check=True)
+    for namespace in (plan.name, namespaces.fabric(plan.name)):
+        subprocess.run(["ip", "netns", "add", namespace], check=True)
     log = plan.run / "rackd.log"
     command = [sys.executable, "-m", "lab.rack.daemon", str(plan.run / "plan.json")]
     with log.open("wb") as output:
@@ -273,8 +263,9 @@ def _clear(name: str) -> None:
     """End what runs of a rack, and remove its namespace and files."""
     run = run_folder(name)
     _stop_daemon(run)
-    if Path("/run/netns", name).exists():
-        subprocess.run(["ip", "netns", "del", name], check=True)
+    for namespace in (name, namespaces.fabric(name)):
+        if (namespaces.FOLDER / namespace).exists():
+            subprocess.run(["ip", "netns", "del", namespace], check=True)
     for folder in (run, data_folder(name)):
         if folder.exists():
             shutil.rmtree(folder)

@@ -1,7 +1,7 @@
-"""The rack's switch: Open vSwitch with its userspace datapath, inside the rack's namespace.
+"""The rack's switch: Open vSwitch with its userspace datapath, in a namespace of its own.
 
-Each server has an access port named after it; the provisioner has the internal port `prov`. A port
-can be shut, moved to another network (tag) and robbed of DHCP.
+Each server has an access port named after it; the provisioner has `prov`, whose other end is in
+the rack's namespace. A port can be shut, moved to another network (tag) and robbed of DHCP.
 """
 
 from __future__ import annotations
@@ -12,6 +12,7 @@ from pathlib import Path
 
 from lab.rack.child import end, run, spawn
 from lab.rack.errors import RackError
+from lab.rack.namespaces import fabric, inside
 from lab.rack.plan import (
     BMC_NETWORK,
     PROVISIONER_ADDRESS,
@@ -23,6 +24,8 @@ from lab.rack.plan import (
 BRIDGE = "sw0"
 PROVISIONER_PORT = "prov"
 _SCHEMA = Path("/usr/share/openvswitch/vswitch.ovsschema")
+_SETTINGS_4 = Path("/proc/sys/net/ipv4/conf")
+_DISABLE_IPV6 = Path("/proc/sys/net/ipv6/conf/default/disable_ipv6")
 _START_SECONDS = 20
 
 
@@ -30,6 +33,8 @@ class Switch:
     def __init__(self, rack: RackPlan) -> None:
         self._rack = rack
         self._folder = rack.ovs_folder
+        self._fabric = fabric(rack.name)
+        self._control = self._folder / "vswitchd.ctl"
         self._environment = {
             f"OVS_{kind}DIR": str(self._folder) for kind in ("RUN", "LOG", "DB", "SYSCONF")
         }
@@ -44,35 +49,31 @@ class Switch:
             socket, "ovsdb-server", database, f"--remote=punix:{socket}", "--no-chdir"
         )
         await self._vsctl("--no-wait", "init")
+        control = self._control
         await self._start_daemon(
-            self._folder / "vswitchd.ctl",
-            *("ovs-vswitchd", f"unix:{socket}", "--no-chdir"),
-            f"--unixctl={self._folder / 'vswitchd.ctl'}",
+            control, "ovs-vswitchd", f"unix:{socket}", f"--unixctl={control}", "--no-chdir"
         )
-        await run("ip", "link", "set", "lo", "up")
-        for server in self._rack.servers:
-            await run("ip", "tuntap", "add", "dev", server.name, "mode", "tap")
-            await run("ip", "link", "set", server.name, "up")
+        await self._make_ports()
         tag = f"tag={PROVISIONING_TAG}"
         words = ["add-br", BRIDGE, "--", "set", "bridge", BRIDGE, "datapath_type=netdev"]
         words += ["--", "add-port", BRIDGE, PROVISIONER_PORT, tag]
-        words += ["--", "set", "interface", PROVISIONER_PORT, "type=internal"]
         for server in self._rack.servers:
             words += ["--", "add-port", BRIDGE, server.name, tag]
         await self._vsctl(*words)
-        await self._bring_up_provisioner_port()
-        # BMC addresses are local to the namespace, which would answer for them on every port.
+        # No server may use the provisioner, in whose namespace they are, as its router to a BMC.
         await self._ofctl("add-flow", BRIDGE, f"priority=300,ip,nw_dst={BMC_NETWORK},actions=drop")
 
     async def set_port(self, port: str, *, up: bool) -> None:
         """Open or shut a server's port; nothing passes a shut one either way."""
         await self._ofctl("mod-port", BRIDGE, port, "up" if up else "down")
+        await self._forget_flows()
 
     async def set_tag(self, port: str, tag: int) -> None:
         """Move a port to another network (VLAN 1 to 4094)."""
         if not 1 <= tag <= 4094:
             raise RackError(f"{tag} is no VLAN; it is 1 to 4094")
         await self._vsctl("set", "port", port, f"tag={tag}")
+        await self._forget_flows()
 
     async def tag(self, port: str) -> int:
         """The network (VLAN) a port is in, as the switch says."""
@@ -85,13 +86,24 @@ class Switch:
             await self._ofctl("--strict", "del-flows", BRIDGE, f"priority=200,{requests}")
         else:
             await self._ofctl("add-flow", BRIDGE, f"priority=200,{requests},actions=drop")
+        await self._forget_flows()
 
     async def stop(self) -> None:
         while self._daemons:
             await end(self._daemons.pop(), signal.SIGTERM)
 
-    async def _bring_up_provisioner_port(self) -> None:
-        port = PROVISIONER_PORT
+    async def _make_ports(self) -> None:
+        """The servers' taps, and a cable from the switch to the provisioner's namespace."""
+        port, fabric = PROVISIONER_PORT, self._fabric
+        inside(fabric, lambda: _DISABLE_IPV6.write_text("1"))
+        for server in self._rack.servers:
+            await run("ip", "-n", fabric, "tuntap", "add", "dev", server.name, "mode", "tap")
+            await run("ip", "-n", fabric, "link", "set", server.name, "up")
+        peer = ["peer", "name", port, "netns", fabric]
+        await run("ip", "link", "add", port, "type", "veth", *peer)
+        await run("ip", "-n", fabric, "link", "set", port, "up")
+        # Answer ARP for its own addresses alone, not for the BMCs', which are in its namespace too.
+        (_SETTINGS_4 / port / "arp_ignore").write_text("1")
         await run("ip", "address", "add", f"{PROVISIONER_ADDRESS}/24", "dev", port)
         await run("ip", "address", "add", PROVISIONER_PREFIX6, "dev", port, "nodad")
         await run("ip", "link", "set", port, "up")
@@ -99,7 +111,9 @@ class Switch:
         await run("ethtool", "--offload", port, "tx", "off")
 
     async def _start_daemon(self, socket: Path, name: str, *words: str | Path) -> None:
-        command = [name, *words, "-vconsole:off", f"--log-file={self._folder / name}.log"]
+        log = f"--log-file={self._folder / name}.log"
+        enter = ("ip", "netns", "exec", self._fabric)
+        command = [*enter, name, *words, "-vconsole:off", log]
         daemon = await spawn(command, self._folder / f"{name}.out", environment=self._environment)
         self._daemons.append(daemon)
         async with asyncio.timeout(_START_SECONDS):
@@ -107,6 +121,10 @@ class Switch:
                 if daemon.returncode is not None:
                     raise RackError(f"{name} ended at its start; see {self._folder / name}.log")
                 await asyncio.sleep(0.02)
+
+    async def _forget_flows(self) -> None:
+        """Let a change hold at once: cached flows would pass frames for another half second."""
+        await self._run("ovs-appctl", f"--target={self._control}", "revalidator/purge")
 
     async def _vsctl(self, *words: str | Path) -> str:
         return await self._run(
