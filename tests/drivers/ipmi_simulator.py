@@ -9,7 +9,7 @@ import socket
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from lab.rack.bmc_records import SENSORS, emulator_commands
+from lab.rack.bmc_records import emulator_commands
 from lab.rack.plan import ServerPlan
 from provisioner.drivers.bmc.base import BmcTarget
 
@@ -36,12 +36,6 @@ while [ -n "$1" ]; do
     shift 2
 done
 """
-
-# A sensor that does not scan has no reading.
-_SCANNING = "".join(
-    f"sensor_set_event_support 0x20 0 {number} enable scanning none{' 000000000000000' * 4}\n"
-    for number in range(1, len(SENSORS) + 1)
-)
 
 _LAN = """name "{name}"
 set_working_mc 0x20
@@ -97,7 +91,7 @@ class SimulatedBmc:
             link_address="",
             disks=(),
         )
-        (self.folder / "emulator").write_text(emulator_commands(plan) + _SCANNING)
+        (self.folder / "emulator").write_text(emulator_commands(plan))
         with (self.folder / "log").open("w") as log:
             self.process = await asyncio.create_subprocess_exec(
                 "ipmi_sim",
