@@ -7,7 +7,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from types import TracebackType
 from typing import Any, Self
-from urllib.parse import quote
+from urllib.parse import quote, urlsplit
 
 import httpx
 from httpx_sse import SSEError, connect_sse
@@ -37,6 +37,20 @@ def path(*parts: str) -> str:
     return "/v1/" + "/".join(quote(part, safe="") for part in parts)
 
 
+def _checked(url: str) -> str:
+    try:
+        parts = urlsplit(url)
+        good = parts.scheme in {"http", "https"} and parts.hostname and parts.port != 0
+    except ValueError:  # brackets or a port that are none
+        good = False
+    if not good:
+        raise UsageFault(
+            f"{url!r} is no address of a provisioner",
+            next_action="give it as http://host:port by --url or IRONLEASE_URL",
+        )
+    return url.rstrip("/")
+
+
 class Api:
     """A connection to one provisioner. Use it as a context manager, or close it.
 
@@ -45,28 +59,17 @@ class Api:
     """
 
     def __init__(self, url: str, token: str, *, timeout_s: float = TIMEOUT_S) -> None:
-        self.url = url.rstrip("/")
-        if not self.url.startswith(("http://", "https://")):
-            raise UsageFault(
-                f"{url!r} is no address of a provisioner",
-                next_action="give it as http://host:port by --url or IRONLEASE_URL",
-            )
+        self.url = _checked(url)
         headers = {"Accept": "application/json", "User-Agent": "rackctl"}
         if token:
             headers["Authorization"] = f"Bearer {token}"
-        try:
-            self._http = httpx.Client(
-                base_url=self.url,
-                headers=headers,
-                timeout=timeout_s,
-                # A proxy for the outside world knows nothing of this machine's loopback.
-                mounts=dict.fromkeys(_LOCAL),
-            )
-        except httpx.InvalidURL as error:
-            raise UsageFault(
-                f"{url!r} is no address of a provisioner: {error}",
-                next_action="give it as http://host:port by --url or IRONLEASE_URL",
-            ) from error
+        self._http = httpx.Client(
+            base_url=self.url,
+            headers=headers,
+            timeout=timeout_s,
+            # A proxy for the outside world knows nothing of this machine's loopback.
+            mounts=dict.fromkeys(_LOCAL),
+        )
 
     def __enter__(self) -> Self:
         return self
@@ -142,9 +145,9 @@ class Api:
                     source.response.read()
                     self._answer(source.response)
                 for event in source.iter_sse():
-                    data = event.json()
-                    if isinstance(data, dict):
-                        yield Event(event.event, data)
+                    # Without data it is no event (WHATWG HTML 9.2.6), but a reconnection time.
+                    if event.data:
+                        yield Event(event.event, event.json())
         except httpx.TransportError as error:
             raise self._unreachable(error) from error
         except (SSEError, ValueError) as error:

@@ -80,15 +80,15 @@ def add_key(
     name: Annotated[
         str | None, typer.Option(help="Its name; by default the key's comment.")
     ] = None,
-    account: Annotated[
-        str | None, typer.Option(help="On behalf of this account (id or e-mail).")
-    ] = None,
     output: Output = Format.TABLE,
 ) -> None:
-    """Add an SSH public key to one's own account, or to another's."""
+    """Add an SSH public key to one's own account.
+
+    On behalf of others a key is given to `rackctl reserve --account … --key FILE` itself.
+    """
     line = read_public_key(file)
     shared = session(context)
-    key = register_key(shared.api, line, name or key_name(line, file), account)
+    key = register_key(shared.api, line, name or key_name(line, file))
     shared.screen.show(output, key, _key_table([key]))
 
 
@@ -133,6 +133,5 @@ def key_name(line: str, file: Path) -> str:
     return parts[2] if len(parts) > 2 else file.stem
 
 
-def register_key(api: Api, line: str, name: str, account: str | None = None) -> JsonObject:
-    body: JsonObject = {"name": name, "public_key": line}
-    return api.post(path("ssh-keys"), body | ({"account": account} if account else {}))
+def register_key(api: Api, line: str, name: str) -> JsonObject:
+    return api.post(path("ssh-keys"), {"name": name, "public_key": line})

@@ -87,8 +87,8 @@ def _summary(operation: JsonObject) -> Table:
 def follow(context: typer.Context, which: Which, output: Output = Format.TABLE) -> None:
     """Print an operation's log as it happens, until it ends. Exits with 1 when it failed.
 
-    A dropped connection is opened again where it broke. With `-o json` every line is one object,
-    `{"log": …}` or `{"operation": …}`.
+    A dropped connection is opened again where it broke. With `-o json` every line is one object
+    with the key `log` or `operation`.
     """
     shared = session(context)
     screen = shared.screen

@@ -1,0 +1,119 @@
+"""What the tests run: the service in a thread of its own, and rackctl in this process."""
+
+import asyncio
+import io
+import sys
+import threading
+from collections.abc import Coroutine
+from concurrent.futures import Future
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Self, TypeVar
+
+import pytest
+from aiohttp import web
+from rackctl_fleet import FakeBmc, seed
+
+from provisioner.drivers.images import ImageLibrary
+from provisioner.fleet.accounts import bootstrap_admin
+from provisioner.rackctl.__main__ import main
+from provisioner.service.app import make_app
+from provisioner.service.services import Services
+from provisioner.store.database import Database
+from provisioner.store.migrate import migrate
+from provisioner.store.secrets import SecretBox
+
+T = TypeVar("T")
+_PATIENCE_S = 30
+
+
+class Background:
+    """An event loop in a thread of its own: rackctl blocks, the service must not."""
+
+    def __init__(self) -> None:
+        self.loop = asyncio.new_event_loop()
+        self._thread = threading.Thread(target=self.loop.run_forever, daemon=True)
+        self._thread.start()
+
+    def run(self, work: Coroutine[Any, Any, T]) -> T:
+        future: Future[T] = asyncio.run_coroutine_threadsafe(work, self.loop)
+        return future.result(_PATIENCE_S)
+
+    def stop(self) -> None:
+        self.loop.call_soon_threadsafe(self.loop.stop)
+        self._thread.join(_PATIENCE_S)
+        self.loop.close()
+
+
+@dataclass
+class Fleet:
+    """A database with the fleet in it, to be copied; the administrator's token."""
+
+    file: Path
+    box: SecretBox
+    token: str
+
+    @classmethod
+    async def make(cls, file: Path, box: SecretBox) -> Self:
+        database = Database(f"sqlite:///{file}")
+        await migrate(database)
+        async with database.write() as session:
+            token = await bootstrap_admin(session)
+            await seed(session, box)
+        await database.close()
+        return cls(file, box, token)
+
+
+class Service:
+    """A running service; `background.run` reaches into its database."""
+
+    def __init__(self, fleet: Fleet, folder: Path, background: Background) -> None:
+        self.background = background
+        self.token = fleet.token
+        self.bmc = FakeBmc()
+        self.database = Database(f"sqlite:///{fleet.file}")
+        self._services = Services(
+            database=self.database,
+            secret_box=fleet.box,
+            bmc=self.bmc,
+            images=ImageLibrary(folder / "images"),
+            machine_url="http://127.0.0.1:8080",
+            ramdisk_dir=folder,
+            authorized_key="ssh-ed25519 AAAA provisioner",
+            poll_s=0.02,
+        )
+        self._runner = web.AppRunner(make_app(self._services), shutdown_timeout=0.1)
+        self.port = background.run(self._start())
+        self.url = f"http://127.0.0.1:{self.port}"
+
+    async def _start(self) -> int:
+        await self._runner.setup()
+        await web.TCPSite(self._runner, "127.0.0.1", 0).start()
+        return int(self._runner.addresses[0][1])
+
+    async def close(self) -> None:
+        await self._runner.cleanup()
+        await self.database.close()
+
+
+@dataclass
+class Ran:
+    code: int
+    out: str
+    err: str
+
+
+class Rackctl:
+    """Runs commands in this process, by the environment that the fixtures set."""
+
+    def __init__(self, capsys: pytest.CaptureFixture[str], patch: pytest.MonkeyPatch) -> None:
+        self._capsys = capsys
+        self._patch = patch
+
+    def __call__(self, *arguments: str, stdin: str = "") -> Ran:
+        self._patch.setattr(sys, "stdin", io.StringIO(stdin))
+        self._capsys.readouterr()
+        with pytest.raises(SystemExit) as ended:
+            main(arguments)
+        out, err = self._capsys.readouterr()
+        return Ran(int(ended.value.code or 0), out, err)
