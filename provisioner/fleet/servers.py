@@ -1,0 +1,126 @@
+"""What an operator asks of one server: an intent, another try, other BMC credentials."""
+
+from datetime import datetime
+
+from sqlalchemy import update
+from sqlalchemy.exc import IntegrityError
+from sqlmodel import col, select
+from sqlmodel.ext.asyncio.session import AsyncSession
+
+from provisioner.domain.lifecycle import Intent, OperationStatus, intents_for
+from provisioner.domain.refusals import Fault, Refusal, RefusalKind
+from provisioner.drivers.bmc import BmcTarget
+from provisioner.store import audit
+from provisioner.store.database import call_attention
+from provisioner.store.secrets import SecretBox
+from provisioner.store.tables import Operation, Server
+
+
+async def server_named(session: AsyncSession, name: str) -> Server:
+    """Raises :class:`Refusal` (unknown_server)."""
+    server = (await session.exec(select(Server).where(Server.name == name))).one_or_none()
+    if server is None:
+        raise Refusal(
+            RefusalKind.NOT_FOUND,
+            "unknown_server",
+            f"there is no server {name!r}",
+            next_action="see GET /v1/servers for the names",
+        )
+    return server
+
+
+async def file_intent(
+    session: AsyncSession, name: str, intent: Intent, reason: str, *, actor: str, now: datetime
+) -> Server:
+    """Ask for a change of state; the reconciler makes it. Raises :class:`Refusal`
+    (unknown_server, intent_refused)."""
+    server = await server_named(session, name)
+    allowed = sorted(intents_for(server.state))
+    if intent not in allowed:
+        options = ", ".join(i.value for i in allowed) or "nothing"
+        raise Refusal(
+            RefusalKind.CONFLICT,
+            "intent_refused",
+            f"{name} is {server.state.value}: {intent.value!r} cannot be asked of it now",
+            next_action=f"in this state one may ask for: {options}",
+            faults=(Fault("/intent", f"allowed in state {server.state.value}: {options}"),),
+        )
+    server.intent = intent
+    if intent is Intent.QUARANTINE and reason:
+        server.reason, server.next_action = reason, ""
+    await session.flush()
+    await call_attention(session, server.id)
+    audit.record(
+        session, actor, "server.intent", server.id, now, intent=intent.value, reason=reason
+    )
+    return server
+
+
+async def retry(session: AsyncSession, name: str, *, actor: str, now: datetime) -> Server:
+    """Have a parked operation tried again now. Raises :class:`Refusal` (unknown_server,
+    nothing_parked)."""
+    server = await server_named(session, name)
+    resumed = await session.execute(
+        update(Operation)
+        .where(
+            col(Operation.server_id) == server.id,
+            col(Operation.ended_at).is_(None),
+            col(Operation.status) == OperationStatus.PARKED,
+        )
+        .values(status=OperationStatus.RUNNING, attempt=0)
+    )
+    if resumed.rowcount == 0:  # type: ignore[attr-defined]
+        raise Refusal(
+            RefusalKind.CONFLICT,
+            "nothing_parked",
+            f"no operation of {name} is parked",
+            next_action="see the server's state and reason for what it waits for",
+        )
+    await call_attention(session, server.id)
+    audit.record(session, actor, "server.retry", server.id, now)
+    return server
+
+
+async def set_bmc(
+    session: AsyncSession,
+    name: str,
+    secret_box: SecretBox,
+    *,
+    username: str,
+    password: str,
+    address: str | None,
+    port: int | None,
+    actor: str,
+    now: datetime,
+) -> Server:
+    """Change how the server's BMC is reached. Raises :class:`Refusal` (unknown_server,
+    bmc_address_taken)."""
+    server = await server_named(session, name)
+    server.bmc_username = username
+    server.bmc_secret = secret_box.seal(password)
+    server.bmc_address = address or server.bmc_address
+    server.bmc_port = port or server.bmc_port
+    place = f"{server.bmc_address}:{server.bmc_port}"
+    try:
+        await session.flush()
+    except IntegrityError as error:
+        raise Refusal(
+            RefusalKind.CONFLICT,
+            "bmc_address_taken",
+            f"another server's BMC is at {place}",
+            faults=(Fault("/address", "belongs to another server's BMC"),),
+        ) from error
+    await call_attention(session, server.id)
+    audit.record(session, actor, "server.set_bmc", server.id, now, username=username, place=place)
+    return server
+
+
+def bmc_target(server: Server, secret_box: SecretBox) -> BmcTarget:
+    """Where the server's BMC answers, with its password opened."""
+    return BmcTarget(
+        protocol=server.bmc_protocol,
+        address=server.bmc_address,
+        port=server.bmc_port,
+        username=server.bmc_username,
+        password=secret_box.open(server.bmc_secret),
+    )

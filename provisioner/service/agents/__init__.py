@@ -1,0 +1,1 @@
+"""The agents' link: reports in, lease terms out."""

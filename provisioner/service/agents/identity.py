@@ -1,0 +1,25 @@
+"""Which machine an agent's token speaks for."""
+
+from aiohttp import web
+from sqlmodel import col, select
+
+from provisioner.service.identity import bearer
+from provisioner.service.problems import unauthenticated
+from provisioner.service.services import services_of
+from provisioner.store.secrets import token_hash
+from provisioner.store.tables import AgentIdentity
+
+
+async def agent_identity(request: web.Request) -> AgentIdentity:
+    """The identity of the request's bearer token, unless it was revoked (401)."""
+    async with services_of(request).database.read() as session:
+        found = await session.exec(
+            select(AgentIdentity).where(
+                AgentIdentity.token_hash == token_hash(bearer(request)),
+                col(AgentIdentity.revoked_at).is_(None),
+            )
+        )
+        identity = found.one_or_none()
+    if identity is None:
+        raise unauthenticated("the agent's identity is unknown or was revoked")
+    return identity

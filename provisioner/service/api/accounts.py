@@ -1,0 +1,146 @@
+"""Accounts, their API tokens and SSH keys."""
+
+from datetime import datetime, timedelta
+from typing import Annotated
+
+from pydantic import AfterValidator, Field
+
+from provisioner.domain.ssh_keys import LONGEST as LONGEST_KEY
+from provisioner.fleet import accounts, passwords
+from provisioner.fleet.inventory import Line
+from provisioner.rental import ssh_keys
+from provisioner.service.api.endpoint import Body, Call
+from provisioner.service.views.accounts import (
+    AccountView,
+    SshKeyView,
+    account_view,
+    ssh_key_view,
+)
+from provisioner.service.views.base import Page, PageQuery, View, page
+from provisioner.store.tables import Role
+
+_TEN_YEARS_S = 10 * 366 * 86400
+
+
+def _email(text: str) -> str:
+    local, _, domain = text.rpartition("@")
+    if not local or not domain or any(c.isspace() for c in text):
+        raise ValueError("an e-mail address is name@domain")
+    return text
+
+
+Email = Annotated[Line, AfterValidator(_email)]
+
+
+class NewSshKey(Body):
+    name: Line
+    public_key: str = Field(min_length=1, max_length=LONGEST_KEY)
+    """One line of a .pub file."""
+
+
+class NewAccount(Body):
+    name: Line
+    email: Email
+    role: Role = Role.CUSTOMER
+    password: str | None = Field(
+        default=None, min_length=passwords.SHORTEST, max_length=passwords.LONGEST
+    )
+    """Without one the account has API tokens only."""
+
+
+class NewToken(Body):
+    name: Line
+    expires_in_s: int | None = Field(default=None, ge=60, le=_TEN_YEARS_S)
+
+
+class TokenView(View):
+    id: str
+    token: str
+    """Shown this once."""
+    expires_at: datetime | None
+
+
+async def me(call: Call) -> AccountView:
+    """The account that asks"""
+    return account_view(call.caller.account)
+
+
+async def list_keys(call: Call) -> Page[SshKeyView]:
+    """SSH public keys of the account"""
+    async with call.services.database.read() as session:
+        rows = await ssh_keys.keys_of(session, call.caller.account.id)
+    return Page(items=[ssh_key_view(row) for row in rows])
+
+
+async def add_key(call: Call, body: NewSshKey) -> SshKeyView:
+    """Add an SSH public key"""
+    async with call.services.database.write() as session:
+        row = await ssh_keys.add_key(
+            session,
+            call.caller.account.id,
+            body.name,
+            body.public_key,
+            actor=call.caller.actor,
+            now=call.now(),
+        )
+    return ssh_key_view(row)
+
+
+async def remove_key(call: Call) -> None:
+    """Remove an SSH public key"""
+    async with call.services.database.write() as session:
+        await ssh_keys.remove_key(
+            session,
+            call.caller.account.id,
+            call.path("id"),
+            actor=call.caller.actor,
+            now=call.now(),
+        )
+
+
+async def list_accounts(call: Call, query: PageQuery) -> Page[AccountView]:
+    """Accounts, the oldest first"""
+    async with call.services.database.read() as session:
+        rows = await accounts.all_accounts(session, after=query.cursor, limit=query.fetch)
+    shown, following = page(query, rows, lambda row: row.id)
+    return Page(items=[account_view(row) for row in shown], next=following)
+
+
+async def create_account(call: Call, body: NewAccount) -> AccountView:
+    """Make an account; one that is more than a customer's is an administrator's to make"""
+    password_hash = await passwords.hash_password(body.password) if body.password else ""
+    async with call.services.database.write() as session:
+        row = await accounts.create_account(
+            session,
+            name=body.name,
+            email=body.email,
+            role=body.role,
+            password_hash=password_hash,
+            by=call.caller.account,
+            now=call.now(),
+        )
+    return account_view(row)
+
+
+async def issue_token(call: Call, body: NewToken) -> TokenView:
+    """Make an API token for an account; it is shown this once"""
+    lifetime = timedelta(seconds=body.expires_in_s) if body.expires_in_s else None
+    async with call.services.database.write() as session:
+        row, text = await accounts.issue_token(
+            session,
+            call.path("id"),
+            body.name,
+            lifetime=lifetime,
+            by=call.caller.account,
+            now=call.now(),
+        )
+    return TokenView(id=row.id, token=text, expires_at=row.expires_at)
+
+
+async def disable_account(call: Call) -> AccountView:
+    """End an account's logins and tokens at once; its leases run to their end"""
+    async with call.services.database.write() as session:
+        row = await accounts.disable_account(
+            session, call.path("id"), by=call.caller.account, now=call.now()
+        )
+    return account_view(row)

@@ -1,0 +1,100 @@
+"""What the server's BMC says and does, asked for by a person."""
+
+from datetime import datetime
+
+from provisioner.domain.lifecycle import State
+from provisioner.domain.refusals import Refusal, RefusalKind
+from provisioner.drivers.bmc import BmcTarget, Power, PowerAction
+from provisioner.fleet.servers import bmc_target, server_named
+from provisioner.service.api.endpoint import Body, Call
+from provisioner.service.views.base import Page, View
+from provisioner.store import audit
+from provisioner.store.tables import Role
+
+_BY_HAND = (State.QUARANTINED, State.MAINTENANCE)
+"""States in which the reconciler leaves the power alone."""
+
+
+class PowerRequest(Body):
+    action: PowerAction
+    force: bool = False
+    """Administrators: also while the provisioner is at work on the server."""
+
+
+class PowerView(View):
+    power: Power
+
+
+class SensorView(View):
+    name: str
+    kind: str
+    value: float | None
+    unit: str
+    health: str
+
+
+class LogEntryView(View):
+    at: datetime | None
+    source: str
+    text: str
+    severity: str
+
+
+class BmcInventoryView(View):
+    items: dict[str, dict[str, str]]
+
+
+async def _target(call: Call) -> BmcTarget:
+    async with call.services.database.read() as session:
+        server = await server_named(session, call.path("name"))
+    return bmc_target(server, call.services.secret_box)
+
+
+async def power(call: Call) -> PowerView:
+    """Whether the server is on, as its BMC says"""
+    return PowerView(power=await call.services.bmc.power(await _target(call)))
+
+
+async def set_power(call: Call, body: PowerRequest) -> PowerView:
+    """Switch the server on or off, reset or power-cycle it; answers what the BMC says then"""
+    if body.force:
+        call.caller.require(Role.ADMIN)
+    async with call.services.database.write() as session:
+        server = await server_named(session, call.path("name"))
+        if server.state not in _BY_HAND and not body.force:
+            raise Refusal(
+                RefusalKind.CONFLICT,
+                "power_is_the_provisioners",
+                f"{server.name} is {server.state.value}: its power is the provisioner's to switch",
+                next_action="ask for maintenance or quarantine first "
+                "(an administrator may force it)",
+            )
+        audit.record(
+            session,
+            call.caller.actor,
+            "server.power",
+            server.id,
+            call.now(),
+            power_action=body.action.value,
+            force=body.force,
+        )
+    target = bmc_target(server, call.services.secret_box)
+    await call.services.bmc.set_power(target, body.action)
+    return PowerView(power=await call.services.bmc.power(target))
+
+
+async def sensors(call: Call) -> Page[SensorView]:
+    """Sensor readings"""
+    found = await call.services.bmc.sensors(await _target(call))
+    return Page(items=[SensorView.model_validate(s, from_attributes=True) for s in found])
+
+
+async def event_log(call: Call) -> Page[LogEntryView]:
+    """The BMC's system event log"""
+    found = await call.services.bmc.event_log(await _target(call))
+    return Page(items=[LogEntryView.model_validate(e, from_attributes=True) for e in found])
+
+
+async def inventory(call: Call) -> BmcInventoryView:
+    """Parts and serial numbers as the BMC knows them (FRU)"""
+    return BmcInventoryView(items=await call.services.bmc.inventory(await _target(call)))

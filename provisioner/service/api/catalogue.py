@@ -1,0 +1,52 @@
+"""What can be rented; importing images."""
+
+from pathlib import Path
+from typing import Any
+
+from provisioner.fleet.images import import_image
+from provisioner.fleet.inventory import Line
+from provisioner.service.api.endpoint import Body, Call
+from provisioner.service.views.base import Page
+from provisioner.service.views.catalogue import (
+    ClassView,
+    ImageView,
+    class_views,
+    image_view,
+    image_views,
+)
+
+
+class NewImage(Body):
+    path: Line
+    """A raw disk image on the provisioner's machine."""
+    name: Line
+    title: Line
+    boot: dict[str, Any]
+    """Root partition, kernel, command line and login user."""
+
+
+async def list_classes(call: Call) -> Page[ClassView]:
+    """Server classes with their price and how many are free now"""
+    async with call.services.database.read() as session:
+        return Page(items=await class_views(session))
+
+
+async def list_images(call: Call) -> Page[ImageView]:
+    """Images that can be put on a server"""
+    async with call.services.database.read() as session:
+        return Page(items=await image_views(session))
+
+
+async def add_image(call: Call, body: NewImage) -> ImageView:
+    """Import a raw disk image, or a newer version of one; answers when it is in the library"""
+    row = await import_image(
+        call.services.database,
+        call.services.images,
+        Path(body.path),
+        name=body.name,
+        title=body.title,
+        boot=body.boot,
+        actor=call.caller.actor,
+        now=call.now(),
+    )
+    return image_view(row)

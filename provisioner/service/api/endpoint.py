@@ -1,0 +1,142 @@
+"""One endpoint of the API: declared in the table, typed by its handler's signature.
+
+A handler takes a :class:`Call` and, where it wants them, a `body` and a `query` (pydantic models);
+it returns a pydantic model, None (204), or a stream it has sent itself.
+"""
+
+import re
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+from datetime import datetime
+from functools import cached_property
+from typing import Any, get_type_hints
+
+from aiohttp import web
+from pydantic import BaseModel, ConfigDict, ValidationError
+
+from provisioner.service.identity import Caller, caller_by_token
+from provisioner.service.problems import HttpError, invalid_request
+from provisioner.service.services import Services, services_of
+from provisioner.store.tables import Role
+
+BODY_LIMIT = 256 * 1024
+
+
+class Body(BaseModel):
+    """A request body: no unknown names, no `"3"` for 3."""
+
+    model_config = ConfigDict(extra="forbid", strict=True, populate_by_name=True)
+
+
+@dataclass(frozen=True, slots=True)
+class Call:
+    """What every handler gets to know of its request."""
+
+    request: web.Request
+    services: Services
+    caller: Caller
+
+    def path(self, name: str) -> str:
+        return self.request.match_info[name]
+
+    def now(self) -> datetime:
+        return self.services.clock()
+
+
+@dataclass(frozen=True)
+class Endpoint:
+    """`path` is below `/v1`; `role` is the least that may call it."""
+
+    method: str
+    path: str
+    role: Role
+    handler: Callable[..., Awaitable[Any]]
+    status: int = 200
+    body_limit: int = BODY_LIMIT
+    """Bytes of body read at most."""
+
+    @property
+    def full_path(self) -> str:
+        return f"/v1{self.path}"
+
+    @cached_property
+    def hints(self) -> dict[str, Any]:
+        return get_type_hints(self.handler)
+
+    @property
+    def body(self) -> type[BaseModel] | None:
+        return self.hints.get("body")
+
+    @property
+    def query(self) -> type[BaseModel] | None:
+        return self.hints.get("query")
+
+    @property
+    def answer(self) -> Any:
+        """The model answered; NoneType for none, StreamResponse for server-sent events."""
+        return self.hints["return"]
+
+    @property
+    def summary(self) -> str:
+        return (self.handler.__doc__ or "").strip()
+
+    @property
+    def path_names(self) -> list[str]:
+        return re.findall(r"{(\w+)}", self.path)
+
+    async def handle(self, request: web.Request) -> web.StreamResponse:
+        caller = await caller_by_token(request)
+        caller.require(self.role)
+        arguments: dict[str, Any] = {}
+        if self.query is not None:
+            arguments["query"] = _read_query(request, self.query)
+        if self.body is not None:
+            arguments["body"] = await _read_body(request, self.body, self.body_limit)
+        call = Call(request, services_of(request), caller)
+        answer = await self.handler(call, **arguments)
+        if isinstance(answer, web.StreamResponse):
+            return answer
+        if answer is None:
+            return web.Response(status=204)
+        return web.Response(
+            text=answer.model_dump_json(by_alias=True),
+            status=self.status,
+            content_type="application/json",
+        )
+
+
+def _read_query(request: web.Request, model: type[BaseModel]) -> BaseModel:
+    repeated = {k for k in request.query if len(request.query.getall(k)) > 1}
+    if repeated:
+        raise HttpError(422, "invalid_request", f"given twice: {', '.join(sorted(repeated))}")
+    try:
+        return model.model_validate(dict(request.query))
+    except ValidationError as error:
+        raise invalid_request(error) from error
+
+
+async def _read_body(request: web.Request, model: type[BaseModel], limit: int) -> BaseModel:
+    if request.content_type != "application/json":
+        raise HttpError(
+            415,
+            "unsupported_media_type",
+            "the body must be JSON",
+            next_action="send it with 'Content-Type: application/json'",
+        )
+    try:
+        return model.model_validate_json(await read_limited(request, limit))
+    except ValidationError as error:
+        raise invalid_request(error) from error
+
+
+async def read_limited(request: web.Request, limit: int) -> bytes:
+    """The body, refused as soon as it is known to be longer than `limit` bytes."""
+    body = bytearray()
+    too_large = HttpError(413, "too_large", f"the body may have {limit} bytes at most")
+    if (request.content_length or 0) > limit:
+        raise too_large
+    async for chunk in request.content.iter_any():
+        body += chunk
+        if len(body) > limit:
+            raise too_large
+    return bytes(body)

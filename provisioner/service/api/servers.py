@@ -1,0 +1,119 @@
+"""Servers: look, file intents, credentials of the BMC."""
+
+from collections.abc import Sequence
+from ipaddress import ip_address
+from typing import Annotated
+
+from pydantic import AfterValidator, Field
+from sqlmodel import col, select
+from sqlmodel.ext.asyncio.session import AsyncSession
+
+from provisioner.domain.lifecycle import Intent, State
+from provisioner.fleet import servers
+from provisioner.fleet.inventory import Line
+from provisioner.service.api.endpoint import Body, Call
+from provisioner.service.views.base import Page, PageQuery, page
+from provisioner.service.views.certificates import (
+    CertificateView,
+    certificate_view,
+    server_certificates,
+)
+from provisioner.service.views.servers import ServerView, server_views
+from provisioner.store.tables import Server
+
+Address = Annotated[str, AfterValidator(lambda text: str(ip_address(text)))]
+
+
+class ServerQuery(PageQuery):
+    state: State | None = None
+    class_: str | None = Field(default=None, alias="class")
+    rack: str | None = None
+
+
+class IntentRequest(Body):
+    intent: Intent
+    reason: str = Field(default="", max_length=1000)
+
+
+class BmcAccess(Body):
+    username: Line
+    password: str = Field(min_length=1, max_length=200)
+    address: Address | None = None
+    port: int | None = Field(default=None, ge=1, le=65535)
+
+
+async def matching(session: AsyncSession, query: ServerQuery) -> Sequence[Server]:
+    """Servers by name."""
+    statement = select(Server).order_by(col(Server.name)).limit(query.fetch)
+    if query.state is not None:
+        statement = statement.where(Server.state == query.state)
+    if query.class_ is not None:
+        statement = statement.where(Server.class_name == query.class_)
+    if query.rack is not None:
+        statement = statement.where(Server.rack == query.rack)
+    if query.cursor is not None:
+        statement = statement.where(col(Server.name) > query.cursor)
+    return (await session.exec(statement)).all()
+
+
+async def list_all(call: Call, query: ServerQuery) -> Page[ServerView]:
+    """Servers by name, with their state and why"""
+    async with call.services.database.read() as session:
+        shown, following = page(query, await matching(session, query), lambda row: row.name)
+        return Page(items=await server_views(session, shown, call.now()), next=following)
+
+
+async def show(call: Call) -> ServerView:
+    """One server with its operation, lease, disks and open incidents"""
+    async with call.services.database.read() as session:
+        server = await servers.server_named(session, call.path("name"))
+        return (await server_views(session, [server], call.now()))[0]
+
+
+async def file_intent(call: Call, body: IntentRequest) -> ServerView:
+    """Ask for quarantine, repaired, maintain, resume or retire; the reconciler carries it out"""
+    async with call.services.database.write() as session:
+        server = await servers.file_intent(
+            session,
+            call.path("name"),
+            body.intent,
+            body.reason,
+            actor=call.caller.actor,
+            now=call.now(),
+        )
+        return (await server_views(session, [server], call.now()))[0]
+
+
+async def retry(call: Call) -> ServerView:
+    """Have a parked operation tried again now"""
+    async with call.services.database.write() as session:
+        server = await servers.retry(
+            session, call.path("name"), actor=call.caller.actor, now=call.now()
+        )
+        return (await server_views(session, [server], call.now()))[0]
+
+
+async def set_bmc(call: Call, body: BmcAccess) -> ServerView:
+    """Change how the server's BMC is reached"""
+    async with call.services.database.write() as session:
+        server = await servers.set_bmc(
+            session,
+            call.path("name"),
+            call.services.secret_box,
+            username=body.username,
+            password=body.password,
+            address=body.address,
+            port=body.port,
+            actor=call.caller.actor,
+            now=call.now(),
+        )
+        return (await server_views(session, [server], call.now()))[0]
+
+
+async def certificates(call: Call, query: PageQuery) -> Page[CertificateView]:
+    """Erasure certificates of the server's disks, the newest first"""
+    async with call.services.database.read() as session:
+        server = await servers.server_named(session, call.path("name"))
+        rows = await server_certificates(session, server, query)
+    shown, following = page(query, rows, lambda row: row.id)
+    return Page(items=[certificate_view(row, server.name) for row in shown], next=following)

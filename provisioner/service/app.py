@@ -1,0 +1,43 @@
+"""The web application, put together: middlewares, the API, pages, what machines and agents ask."""
+
+from aiohttp import web
+from sqlalchemy import text
+
+from provisioner.service import boot
+from provisioner.service import web as pages
+from provisioner.service.agents.reports import report
+from provisioner.service.api import endpoints
+from provisioner.service.api.openapi import openapi
+from provisioner.service.guards import machine_doors, problems, strict_headers
+from provisioner.service.metrics import METRICS, Metrics, measured, metrics
+from provisioner.service.services import SERVICES, Services, services_of
+from provisioner.service.web import login, render
+
+_FORM_LIMIT = 512 * 1024
+"""Bytes of a page's form; 64 KiB of user data may take three times that when it is encoded."""
+
+
+def make_app(services: Services) -> web.Application:
+    app = web.Application(
+        middlewares=[measured, problems, machine_doors], client_max_size=_FORM_LIMIT
+    )
+    app[SERVICES] = services
+    app[METRICS] = Metrics()
+    app.on_response_prepare.append(strict_headers)
+    login.setup(app)
+    render.setup(app)
+    endpoints.add_routes(app)
+    boot.add_routes(app)
+    pages.add_routes(app)
+    app.router.add_post("/agents/report", report)
+    app.router.add_get("/openapi.json", openapi)
+    app.router.add_get("/healthz", healthz)
+    app.router.add_get("/metrics", metrics)
+    return app
+
+
+async def healthz(request: web.Request) -> web.Response:
+    """Whether the service reaches its database."""
+    async with services_of(request).database.read() as session:
+        await session.execute(text("SELECT 1"))
+    return web.json_response({"status": "ok"})

@@ -1,0 +1,131 @@
+"""The ramdisk spends its boot token for its identity, and says when its SSH server listens."""
+
+import logging
+from datetime import datetime
+
+from aiohttp import web
+from sqlalchemy import update
+from sqlmodel import col, select
+from sqlmodel.ext.asyncio.session import AsyncSession
+
+from agent.protocol import RAMDISK, AgentConfig, Identity, IdentityRequest, Ready
+from provisioner.service.agents.identity import agent_identity
+from provisioner.service.messages import read_message
+from provisioner.service.problems import HttpError
+from provisioner.service.services import Services, services_of
+from provisioner.store import audit
+from provisioner.store.database import call_attention
+from provisioner.store.secrets import token_hash
+from provisioner.store.tables import AgentIdentity, Boot, Server
+
+_LOG = logging.getLogger(__name__)
+
+
+async def exchange(request: web.Request) -> web.Response:
+    """`POST /boot/identity`: of any number of requests with one token, one gets the identity."""
+    services = services_of(request)
+    asked = await read_message(request, IdentityRequest)
+    now = services.clock()
+    async with services.database.write() as session:
+        boot, server = await _spend(session, asked, now)
+        agent_token = services.secret_box.open(boot.agent_token_secret)
+        host_key = services.secret_box.open(boot.host_key_secret)
+        session.add(
+            AgentIdentity(
+                server_id=server.id,
+                boot_id=boot.id,
+                token_hash=token_hash(agent_token),
+                issued_at=now,
+            )
+        )
+        audit.record(session, f"agent:{server.id}", "boot.identified", server.id, now, boot=boot.id)
+    identity = Identity(
+        server=server.id,
+        hostname=server.name,
+        ssh_host_key=host_key,
+        authorized_key=services.authorized_key,
+        agent=_agent_config(services, server, agent_token),
+    )
+    return web.Response(
+        text=identity.to_json(),
+        content_type="application/json",
+        headers={"Cache-Control": "no-store"},
+    )
+
+
+def _agent_config(services: Services, server: Server, token: str) -> AgentConfig:
+    return AgentConfig(
+        url=services.machine_url,
+        server=server.id,
+        token=token,
+        context=RAMDISK,
+        interval_s=services.report_interval_s,
+        lease=None,
+    )
+
+
+async def _spend(
+    session: AsyncSession, asked: IdentityRequest, now: datetime
+) -> tuple[Boot, Server]:
+    found = await session.exec(
+        select(Boot, Server)
+        .join(Server, col(Server.id) == col(Boot.server_id))
+        .where(Boot.token_hash == token_hash(asked.token))
+    )
+    row = found.one_or_none()
+    if row is None:
+        raise _refused("unknown_boot_token", "the boot token is unknown")
+    boot, server = row
+    if asked.mac.lower() != server.boot_mac or asked.serial != server.serial:
+        _LOG.warning(
+            "a machine with MAC %r and serial %r holds the boot token of %s (%s, %s)",
+            asked.mac,
+            asked.serial,
+            server.name,
+            server.boot_mac,
+            server.serial,
+        )
+        raise _refused(
+            "other_machine",
+            f"the boot token was given to a machine of other MAC or serial than "
+            f"{asked.mac}, {asked.serial}",
+        )
+    # The server before the boot, as the reconciler does: two orders could lock each other out.
+    await call_attention(session, server.id)
+    spent = await session.execute(
+        update(Boot)
+        .where(
+            col(Boot.id) == boot.id,
+            col(Boot.identified_at).is_(None),
+            col(Boot.closed_at).is_(None),
+            col(Boot.expires_at) > now,
+        )
+        .values(identified_at=now)
+    )
+    if spent.rowcount == 0:  # type: ignore[attr-defined]
+        raise _refused("spent_boot_token", "the boot token was used already, or its window closed")
+    return boot, server
+
+
+def _refused(code: str, reason: str) -> HttpError:
+    return HttpError(
+        403, code, reason, next_action="boot again: the provisioner opens a new boot window"
+    )
+
+
+async def ready(request: web.Request) -> web.Response:
+    """`POST /boot/ready`: the ramdisk's SSH server listens."""
+    services = services_of(request)
+    await read_message(request, Ready)
+    identity = await agent_identity(request)
+    if identity.boot_id is None:
+        raise HttpError(403, "no_ramdisk", "only the agent of a ramdisk reports it ready")
+    now = services.clock()
+    async with services.database.write() as session:
+        await call_attention(session, identity.server_id)
+        await session.execute(
+            update(Boot)
+            .where(col(Boot.id) == identity.boot_id, col(Boot.ready_at).is_(None))
+            .values(ready_at=now)
+        )
+    return web.Response(status=204)

@@ -1,0 +1,71 @@
+"""What holds for every request: errors become problems, headers are strict, machines have doors."""
+
+from collections.abc import Awaitable, Callable
+from ipaddress import ip_address
+
+from aiohttp import web
+
+from provisioner.service.problems import HttpError, answer_to
+from provisioner.service.services import services_of
+from provisioner.service.web.render import problem_page
+
+Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
+
+_MACHINES = ("/boot/", "/agents/", "/images/")
+_PROGRAMS = ("/v1/", "/openapi.json", "/healthz", "/metrics", *_MACHINES)
+"""Paths that programs ask: they are answered in JSON, people with pages."""
+
+_HEADERS = {
+    "Content-Security-Policy": "default-src 'none'; style-src 'self'; script-src 'self'; "
+    "img-src 'self'; connect-src 'self'; form-action 'self'; frame-ancestors 'none'; "
+    "base-uri 'none'",
+    "X-Content-Type-Options": "nosniff",
+    "X-Frame-Options": "DENY",
+    "Referrer-Policy": "same-origin",
+    "Cross-Origin-Opener-Policy": "same-origin",
+    "Cross-Origin-Resource-Policy": "same-origin",
+}
+
+
+@web.middleware
+async def problems(request: web.Request, handler: Handler) -> web.StreamResponse:
+    """Every error is answered as a problem (RFC 9457), to people as a page."""
+    try:
+        if "\0" in request.path or "\0" in request.query_string or "%00" in request.raw_path:
+            raise HttpError(400, "bad_request", "an address has no NUL characters")
+        return await handler(request)
+    except web.HTTPException as error:
+        if error.status < 400:
+            raise
+        failed = answer_to(error)
+    except ConnectionResetError:
+        raise  # the client went: there is nobody to answer
+    except Exception as error:
+        failed = answer_to(error)
+    if request.path.startswith(_PROGRAMS):
+        return failed.as_json()
+    response = problem_page(request, failed.problem)
+    response.headers.update(failed.headers)
+    return response
+
+
+async def strict_headers(request: web.Request, response: web.StreamResponse) -> None:
+    """A signal handler, so that streams and files, too, have them."""
+    for name, value in _HEADERS.items():
+        response.headers.setdefault(name, value)
+    if services_of(request).secure:
+        response.headers.setdefault("Strict-Transport-Security", "max-age=31536000")
+    if request.path.startswith("/v1/"):
+        response.headers.setdefault("Cache-Control", "no-store")
+    response.headers.pop("Server", None)
+
+
+@web.middleware
+async def machine_doors(request: web.Request, handler: Handler) -> web.StreamResponse:
+    """What machines ask is answered on their networks alone: a boot token is for no one else."""
+    networks = services_of(request).machine_networks
+    if networks and request.path.startswith(_MACHINES):
+        peer = ip_address((request.remote or "0.0.0.0").partition("%")[0])  # noqa: S104
+        if not any(peer in network for network in networks):
+            raise HttpError(403, "not_a_machine", "this is answered on the servers' network only")
+    return await handler(request)

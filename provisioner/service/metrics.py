@@ -1,0 +1,85 @@
+"""`/metrics` for Prometheus: requests by endpoint, servers by state, what waits for a person."""
+
+import time
+from collections.abc import Awaitable, Callable
+
+from aiohttp import web
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
+from prometheus_client.exposition import CONTENT_TYPE_LATEST
+from sqlalchemy import func
+from sqlmodel import col, select
+
+from provisioner.domain.lifecycle import State
+from provisioner.service.services import services_of
+from provisioner.store.tables import Incident, Server
+
+Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
+
+
+class Metrics:
+    """The metrics of one application, in a registry of its own."""
+
+    def __init__(self) -> None:
+        self.registry = CollectorRegistry()
+        self.requests = Counter(
+            "ironlease_http_requests",
+            "Requests answered",
+            ("method", "route", "status"),
+            registry=self.registry,
+        )
+        self.seconds = Histogram(
+            "ironlease_http_request_seconds",
+            "Time to the end of the answer, event streams left out",
+            ("method", "route"),
+            registry=self.registry,
+        )
+        self.servers = Gauge(
+            "ironlease_servers",
+            "Servers by class and state",
+            ("class", "state"),
+            registry=self.registry,
+        )
+        self.incidents = Gauge(
+            "ironlease_incidents_open", "Open incidents by kind", ("kind",), registry=self.registry
+        )
+
+
+METRICS = web.AppKey("metrics", Metrics)
+
+
+@web.middleware
+async def measured(request: web.Request, handler: Handler) -> web.StreamResponse:
+    began = time.perf_counter()
+    response = await handler(request)
+    resource = request.match_info.route.resource
+    # The route's pattern and not the path, which has as many values as there are things.
+    route = resource.canonical if resource is not None else "unknown"
+    metrics = request.config_dict[METRICS]
+    metrics.requests.labels(request.method, route, str(response.status)).inc()
+    if response.content_type != "text/event-stream":
+        metrics.seconds.labels(request.method, route).observe(time.perf_counter() - began)
+    return response
+
+
+async def metrics(request: web.Request) -> web.Response:
+    found = request.config_dict[METRICS]
+    async with services_of(request).database.read() as session:
+        servers = await session.exec(
+            select(Server.class_name, Server.state, func.count()).group_by(
+                col(Server.class_name), col(Server.state)
+            )
+        )
+        incidents = await session.exec(
+            select(Incident.kind, func.count())
+            .where(col(Incident.closed_at).is_(None))
+            .group_by(col(Incident.kind))
+        )
+    found.servers.clear()
+    for class_name, state, count in servers.all():
+        found.servers.labels(class_name, State(state).value).set(count)
+    found.incidents.clear()
+    for kind, count in incidents.all():
+        found.incidents.labels(kind).set(count)
+    return web.Response(
+        body=generate_latest(found.registry), headers={"Content-Type": CONTENT_TYPE_LATEST}
+    )

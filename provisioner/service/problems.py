@@ -1,0 +1,160 @@
+"""Problems: every refusal and error as one kind of value, shown as RFC 9457 JSON or as a page."""
+
+import logging
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from http import HTTPStatus
+
+from aiohttp import web
+from pydantic import BaseModel, Field, ValidationError
+
+from agent.protocol import ProtocolError
+from provisioner.domain.failures import Failure
+from provisioner.domain.refusals import Fault, Refusal, RefusalKind
+from provisioner.fleet.enrolment import validation_faults
+
+_LOG = logging.getLogger(__name__)
+
+_STATUS = {
+    RefusalKind.INVALID: 422,
+    RefusalKind.FORBIDDEN: 403,
+    RefusalKind.NOT_FOUND: 404,
+    RefusalKind.CONFLICT: 409,
+}
+CONTENT_TYPE = "application/problem+json"
+
+
+class FaultView(BaseModel):
+    pointer: str = Field(description="JSON pointer (RFC 6901) into the request's body")
+    reason: str
+
+
+class Problem(BaseModel):
+    """RFC 9457; `code` is for programs, `detail` and `next_action` are for people."""
+
+    type: str = ""
+    title: str = ""
+    status: int
+    detail: str
+    code: str
+    next_action: str = ""
+    errors: list[FaultView] = []
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """A problem with the headers that go with it."""
+
+    problem: Problem
+    headers: Mapping[str, str] = field(default_factory=dict)
+
+    def as_json(self) -> web.Response:
+        return web.Response(
+            text=self.problem.model_dump_json(),
+            status=self.problem.status,
+            content_type=CONTENT_TYPE,
+            headers=self.headers,
+        )
+
+
+class HttpError(Exception):
+    """A request wrong as HTTP: its status, and what to do instead."""
+
+    def __init__(
+        self,
+        status: int,
+        code: str,
+        detail: str,
+        *,
+        next_action: str = "",
+        faults: tuple[Fault, ...] = (),
+        headers: Mapping[str, str] | None = None,
+    ) -> None:
+        super().__init__(detail)
+        self.answer = answer(
+            status, code, detail, next_action=next_action, faults=faults, headers=headers
+        )
+
+
+def answer(
+    status: int,
+    code: str,
+    detail: str,
+    *,
+    next_action: str = "",
+    faults: tuple[Fault, ...] = (),
+    headers: Mapping[str, str] | None = None,
+) -> Answer:
+    problem = Problem(
+        type=f"urn:ironlease:problem:{code}",
+        title=HTTPStatus(status).phrase,
+        status=status,
+        detail=detail,
+        code=code,
+        next_action=next_action,
+        errors=[FaultView(pointer=f.pointer, reason=f.reason) for f in faults],
+    )
+    return Answer(problem, headers or {})
+
+
+def unauthenticated(detail: str) -> HttpError:
+    return HttpError(
+        401,
+        "unauthenticated",
+        detail,
+        next_action="send a valid API token as 'Authorization: Bearer …'",
+        headers={"WWW-Authenticate": 'Bearer realm="ironlease"'},
+    )
+
+
+def invalid_request(error: ValidationError) -> HttpError:
+    """What pydantic found wrong in a body or query."""
+    malformed = any(item["type"] == "json_invalid" for item in error.errors())
+    faults = tuple(validation_faults(error))
+    return HttpError(
+        400 if malformed else 422,
+        "malformed_json" if malformed else "invalid_request",
+        "; ".join(f"{f.pointer or 'body'}: {f.reason}" for f in faults),
+        next_action="see GET /openapi.json for what is expected",
+        faults=faults,
+    )
+
+
+def answer_to(error: Exception) -> Answer:
+    """The answer to whatever a handler raised; what nobody foresaw is logged, not shown."""
+    match error:
+        case HttpError():
+            return error.answer
+        case Refusal():
+            return answer(
+                _STATUS[error.kind],
+                error.code,
+                error.reason,
+                next_action=error.next_action,
+                faults=error.faults,
+            )
+        case Failure():
+            code = re.sub(r"(?<!^)(?=[A-Z])", "_", type(error).__name__).lower()
+            return answer(502, code, error.reason, next_action=error.next_action)
+        case ProtocolError():
+            return answer(400, "bad_message", str(error))
+        case web.HTTPException():
+            return _answer_to_http(error)
+    _LOG.error("a request failed for a reason nobody foresaw", exc_info=error)
+    return answer(
+        500,
+        "internal_error",
+        "the provisioner failed to answer; nothing of this request was kept",
+        next_action="try again; if it persists, look at the provisioner's log",
+    )
+
+
+def _answer_to_http(error: web.HTTPException) -> Answer:
+    phrase = HTTPStatus(error.status).phrase
+    code = phrase.lower().replace(" ", "_").replace("-", "_")
+    headers = {k: v for k, v in error.headers.items() if k == "Allow"}
+    detail = {404: "there is nothing at this address", 413: "the request is too large"}.get(
+        error.status, phrase
+    )
+    return answer(error.status, code, detail, headers=headers)

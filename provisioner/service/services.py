@@ -1,0 +1,50 @@
+"""What the handlers work with, put together once at the start."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import datetime
+from ipaddress import IPv4Network, IPv6Network
+from pathlib import Path
+
+from aiohttp import web
+
+from provisioner.drivers.bmc import Bmc
+from provisioner.fleet.images import ImageLibrary
+from provisioner.store.columns import utc_now
+from provisioner.store.database import Database
+from provisioner.store.secrets import SecretBox
+
+
+@dataclass(frozen=True, kw_only=True)
+class Services:
+    database: Database
+    secret_box: SecretBox
+    bmc: Bmc
+    images: ImageLibrary
+    machine_url: str
+    """Base URL of the service as servers see it, without a slash at the end."""
+    ramdisk_dir: Path
+    """Holds `vmlinuz` and `ramdisk.img`."""
+    authorized_key: str
+    """The provisioner's own public key line: the only one that ramdisks let in."""
+    public_url: str = "http://127.0.0.1:8080"
+    """As people see it; with https, cookies are for https only."""
+    machine_networks: tuple[IPv4Network | IPv6Network, ...] = ()
+    """Where boot, agent and image requests may come from; empty is anywhere."""
+    clock: Callable[[], datetime] = utc_now
+    report_interval_s: float = 10.0
+    """How often agents are asked to report."""
+    poll_s: float = 1.0
+    """How often an event stream looks for changes."""
+
+    @property
+    def secure(self) -> bool:
+        """Whether people reach the service by https."""
+        return self.public_url.startswith("https:")
+
+
+SERVICES = web.AppKey("services", Services)
+
+
+def services_of(request: web.Request) -> Services:
+    return request.config_dict[SERVICES]

@@ -1,0 +1,50 @@
+"""Server-sent events (WHATWG HTML, section 9.2) from what the database says as time goes on."""
+
+import asyncio
+from collections.abc import AsyncIterator
+from dataclasses import dataclass
+
+from aiohttp import web
+
+_QUIET_S = 15.0
+"""A comment is sent after so long without an event, so that a lost client is noticed."""
+
+
+@dataclass(frozen=True, slots=True)
+class Event:
+    """`data` is JSON on one line; `id` is what a client names to go on after it."""
+
+    name: str
+    data: str
+    id: str = ""
+
+    def encode(self) -> bytes:
+        head = f"id: {self.id}\n" if self.id else ""
+        return f"{head}event: {self.name}\ndata: {self.data}\n\n".encode()
+
+
+async def send_events(
+    request: web.Request, events: AsyncIterator[Event | None]
+) -> web.StreamResponse:
+    """Send events until there are no more or the client goes; None is a look without news."""
+    response = web.StreamResponse(
+        headers={
+            "Content-Type": "text/event-stream",
+            "Cache-Control": "no-store",
+            "X-Accel-Buffering": "no",
+        }
+    )
+    await response.prepare(request)
+    loop = asyncio.get_running_loop()
+    sent_at = loop.time()
+    try:
+        await response.write(b"retry: 2000\n\n")
+        async for event in events:
+            if event is None and loop.time() - sent_at < _QUIET_S:
+                continue
+            await response.write(event.encode() if event else b": quiet\n\n")
+            sent_at = loop.time()
+    except ConnectionResetError:
+        return response  # the client went: nobody is left to tell
+    await response.write_eof()
+    return response

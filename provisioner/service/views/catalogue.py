@@ -1,0 +1,59 @@
+"""What can be rented: server classes with price and free servers, and images."""
+
+from decimal import Decimal
+
+from sqlmodel import col, select
+from sqlmodel.ext.asyncio.session import AsyncSession
+
+from provisioner.fleet.inventory import MICRO
+from provisioner.rental.reservations import free_servers
+from provisioner.service.views.base import View
+from provisioner.store.tables import Image, ServerClass
+
+
+class ClassView(View):
+    name: str
+    title: str
+    price_per_hour: str
+    """A decimal number in `currency`."""
+    currency: str
+    free: int
+
+
+class ImageView(View):
+    name: str
+    title: str
+    digest: str
+    size_bytes: int
+
+
+def decimal_price(micro: int) -> str:
+    """`1.20` for 1,200,000 millionths: two decimals, more where they are needed."""
+    price = Decimal(micro) / MICRO
+    cents = price.quantize(Decimal("0.01"))
+    return str(cents) if cents == price else str(price.normalize())
+
+
+async def class_views(session: AsyncSession) -> list[ClassView]:
+    rows = (await session.exec(select(ServerClass).order_by(col(ServerClass.name)))).all()
+    return [
+        ClassView(
+            name=row.name,
+            title=row.title,
+            price_per_hour=decimal_price(row.price_micro_per_hour),
+            currency=row.currency,
+            free=max(0, await free_servers(session, row.name)),
+        )
+        for row in rows
+    ]
+
+
+def image_view(image: Image) -> ImageView:
+    return ImageView(
+        name=image.name, title=image.title, digest=image.digest, size_bytes=image.size_bytes
+    )
+
+
+async def image_views(session: AsyncSession) -> list[ImageView]:
+    rows = (await session.exec(select(Image).order_by(col(Image.name)))).all()
+    return [image_view(row) for row in rows]

@@ -1,0 +1,109 @@
+"""Erasure certificates: of a server, and those that frame a reservation."""
+
+from collections.abc import Sequence
+from datetime import datetime
+from typing import Any, Literal
+
+from sqlmodel import col, func, select
+from sqlmodel.ext.asyncio.session import AsyncSession
+
+from provisioner.domain.erasure import Level
+from provisioner.service.views.base import PageQuery, View
+from provisioner.store.tables import EraseCertificate, Lease, Server
+
+
+class CertificateView(View):
+    id: str
+    server: str
+    operation: str
+    disk_serial: str
+    method: str
+    level: Level
+    started_at: datetime
+    finished_at: datetime
+    evidence: dict[str, Any]
+
+
+class LeaseCertificateView(CertificateView):
+    occasion: Literal["before", "after"]
+    """Erased before the server was handed over, or after the lease ended."""
+
+
+async def server_certificates(
+    session: AsyncSession, server: Server, query: PageQuery
+) -> Sequence[EraseCertificate]:
+    """The newest first."""
+    statement = (
+        select(EraseCertificate)
+        .where(EraseCertificate.server_id == server.id)
+        .order_by(col(EraseCertificate.id).desc())
+        .limit(query.fetch)
+    )
+    if query.cursor is not None:
+        statement = statement.where(col(EraseCertificate.id) < query.cursor)
+    return (await session.exec(statement)).all()
+
+
+def certificate_view(row: EraseCertificate, server_name: str) -> CertificateView:
+    return CertificateView(**_fields(row, server_name))
+
+
+def _fields(row: EraseCertificate, server_name: str) -> dict[str, Any]:
+    return {
+        "id": row.id,
+        "server": server_name,
+        "operation": row.operation_id,
+        "disk_serial": row.disk_serial,
+        "method": row.method,
+        "level": row.level,
+        "started_at": row.started_at,
+        "finished_at": row.finished_at,
+        "evidence": row.evidence,
+    }
+
+
+async def reservation_certificates(
+    session: AsyncSession, reservation_id: str
+) -> list[LeaseCertificateView]:
+    """Of every lease of a reservation: what it was handed over on, and what followed its end up to
+    the next tenant."""
+    leases = await session.exec(
+        select(Lease, Server)
+        .join(Server, col(Server.id) == col(Lease.server_id))
+        .where(Lease.reservation_id == reservation_id)
+        .order_by(col(Lease.bound_at))
+    )
+    views: list[LeaseCertificateView] = []
+    for lease, server in leases.all():
+        before = await session.exec(
+            select(EraseCertificate)
+            .where(col(EraseCertificate.id).in_(lease.certificates))
+            .order_by(col(EraseCertificate.disk_serial))
+        )
+        views += [
+            LeaseCertificateView(**_fields(row, server.name), occasion="before")
+            for row in before.all()
+        ]
+        views += [
+            LeaseCertificateView(**_fields(row, server.name), occasion="after")
+            for row in await _after(session, lease)
+        ]
+    return views
+
+
+async def _after(session: AsyncSession, lease: Lease) -> Sequence[EraseCertificate]:
+    if lease.ended_at is None:
+        return ()
+    following = await session.exec(
+        select(func.min(Lease.bound_at)).where(
+            Lease.server_id == lease.server_id, col(Lease.bound_at) >= lease.ended_at
+        )
+    )
+    statement = select(EraseCertificate).where(
+        EraseCertificate.server_id == lease.server_id,
+        col(EraseCertificate.started_at) >= lease.ended_at,
+    )
+    next_bound = following.one()
+    if next_bound is not None:
+        statement = statement.where(col(EraseCertificate.started_at) < next_bound)
+    return (await session.exec(statement.order_by(col(EraseCertificate.id)))).all()

@@ -1,0 +1,172 @@
+"""A reservation as its customer sees it: the lease, how far it is, how to log in."""
+
+from collections import defaultdict
+from collections.abc import Sequence
+from datetime import datetime
+from enum import StrEnum
+
+from pydantic import Field
+from sqlmodel import col, select
+from sqlmodel.ext.asyncio.session import AsyncSession
+
+from provisioner.domain.lifecycle import Step
+from provisioner.service.views.base import View, seconds_between
+from provisioner.store.tables import (
+    Image,
+    Lease,
+    Operation,
+    Reservation,
+    ReservationStatus,
+    Server,
+    StepRecord,
+)
+
+
+class LeaseState(StrEnum):
+    PREPARING = "preparing"
+    READY = "ready"
+    ENDING = "ending"
+    ENDED = "ended"
+
+
+class PhaseView(View):
+    """One step of preparing or taking back the server."""
+
+    step: Step
+    started_at: datetime
+    ended_at: datetime | None
+    seconds: float | None
+    """null while it runs"""
+
+
+class LeaseView(View):
+    id: str
+    server: str
+    state: LeaseState
+    step: Step | None
+    """What is being done to the server now."""
+    ready_at: datetime | None
+    ends_at: datetime
+    ended_at: datetime | None
+    address: str
+    user: str
+    host_key: str
+    """The server's SSH host key, known before the first connection; empty until issued."""
+    ssh_command: str
+    """Empty until the server is ready."""
+    known_hosts: str
+    phases: list[PhaseView]
+
+
+class ReservationView(View):
+    id: str
+    class_: str = Field(alias="class")
+    image: str
+    status: ReservationStatus
+    starts_at: datetime
+    ends_at: datetime
+    created_at: datetime
+    released_at: datetime | None
+    hostname: str
+    account: str
+    lease: LeaseView | None
+
+
+async def reservation_views(
+    session: AsyncSession, rows: Sequence[Reservation], now: datetime
+) -> list[ReservationView]:
+    """The rows in their order, with the newest lease of each."""
+    images = await session.exec(
+        select(Image).where(col(Image.id).in_({row.image_id for row in rows}))
+    )
+    image_of = {image.id: image for image in images.all()}
+    found = await session.exec(
+        select(Lease, Server)
+        .join(Server, col(Server.id) == col(Lease.server_id))
+        .where(col(Lease.reservation_id).in_([row.id for row in rows]))
+        .order_by(col(Lease.bound_at), col(Lease.id))
+    )
+    lease_of = {lease.reservation_id: (lease, server) for lease, server in found.all()}
+    records = await _records(session, [lease.id for lease, _ in lease_of.values()])
+
+    views = []
+    for row in rows:
+        image = image_of[row.image_id]
+        lease, server = lease_of.get(row.id, (None, None))
+        views.append(
+            ReservationView(
+                id=row.id,
+                class_=row.class_name,
+                image=image.name,
+                status=row.status,
+                starts_at=row.starts_at,
+                ends_at=row.ends_at,
+                created_at=row.created_at,
+                released_at=row.released_at,
+                hostname=row.hostname,
+                account=row.account_id,
+                lease=_lease_view(lease, server, image, records[lease.id], now)
+                if lease and server
+                else None,
+            )
+        )
+    return views
+
+
+async def reservation_view(
+    session: AsyncSession, row: Reservation, now: datetime
+) -> ReservationView:
+    return (await reservation_views(session, [row], now))[0]
+
+
+async def _records(session: AsyncSession, lease_ids: Sequence[str]) -> dict[str, list[StepRecord]]:
+    found = await session.exec(
+        select(Operation.lease_id, StepRecord)
+        .join(Operation, col(Operation.id) == col(StepRecord.operation_id))
+        .where(col(Operation.lease_id).in_(lease_ids))
+        .order_by(col(StepRecord.started_at), col(StepRecord.id))
+    )
+    records: dict[str, list[StepRecord]] = defaultdict(list)
+    for lease_id, record in found.all():
+        if lease_id is not None:
+            records[lease_id].append(record)
+    return records
+
+
+def lease_state(lease: Lease, now: datetime) -> LeaseState:
+    if lease.ended_at is not None:
+        return LeaseState.ENDED
+    if lease.ends_at <= now:
+        return LeaseState.ENDING
+    return LeaseState.PREPARING if lease.ready_at is None else LeaseState.READY
+
+
+def _lease_view(
+    lease: Lease, server: Server, image: Image, records: Sequence[StepRecord], now: datetime
+) -> LeaseView:
+    state = lease_state(lease, now)
+    user = str(image.boot.get("user", "root"))
+    return LeaseView(
+        id=lease.id,
+        server=server.name,
+        state=state,
+        step=next((r.step for r in reversed(records) if r.ended_at is None), None),
+        ready_at=lease.ready_at,
+        ends_at=lease.ends_at,
+        ended_at=lease.ended_at,
+        address=server.address,
+        user=user,
+        host_key=lease.host_key,
+        ssh_command=f"ssh {user}@{server.address}" if state is LeaseState.READY else "",
+        known_hosts=f"{server.address} {lease.host_key}" if lease.host_key else "",
+        phases=[
+            PhaseView(
+                step=record.step,
+                started_at=record.started_at,
+                ended_at=record.ended_at,
+                seconds=seconds_between(record.started_at, record.ended_at),
+            )
+            for record in records
+            if record.outcome != "skipped"
+        ],
+    )

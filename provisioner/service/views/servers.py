@@ -1,0 +1,256 @@
+"""A server as operators see it: state, why, for how long, what it does, what it has."""
+
+from collections.abc import Sequence
+from datetime import datetime
+from typing import Any
+
+from pydantic import Field
+from sqlmodel import col, func, select
+from sqlmodel.ext.asyncio.session import AsyncSession
+
+from provisioner.domain.lifecycle import Intent, State, intents_for
+from provisioner.service.views.base import View
+from provisioner.service.views.operations import (
+    IncidentView,
+    OperationView,
+    incident_view,
+    operation_view,
+)
+from provisioner.service.views.reservations import LeaseState, lease_state
+from provisioner.store.tables import (
+    AgentIdentity,
+    Disk,
+    EraseCertificate,
+    Incident,
+    Lease,
+    Operation,
+    Reservation,
+    Server,
+)
+
+
+class BmcView(View):
+    protocol: str
+    address: str
+    port: int
+    username: str
+
+
+class ServerLeaseView(View):
+    id: str
+    reservation: str
+    account: str
+    state: LeaseState
+    bound_at: datetime
+    ready_at: datetime | None
+    ends_at: datetime
+    locked_at: datetime | None
+
+
+class AgentView(View):
+    """The last report of the agent that now speaks for the server."""
+
+    context: str
+    seen_at: datetime
+    uptime_s: float
+
+
+class DiskView(View):
+    serial: str
+    model: str
+    size_bytes: int
+    transport: str
+    present: bool
+    erased: bool
+    """It has a certificate newer than the server's last use."""
+    certificate: str | None
+    """Its newest certificate."""
+
+
+class ServerView(View):
+    id: str
+    name: str
+    site: str
+    rack: str
+    class_: str = Field(alias="class")
+    state: State
+    state_since: datetime
+    seconds_in_state: float
+    reason: str
+    next_action: str
+    intent: Intent
+    address: str
+    boot_mac: str
+    serial: str
+    bmc: BmcView
+    operation: OperationView | None
+    lease: ServerLeaseView | None
+    agent: AgentView | None
+    disks: list[DiskView]
+    incidents: list[IncidentView]
+    """Open ones."""
+    facts: dict[str, Any]
+    expect: dict[str, Any]
+    last_used_at: datetime
+    enrolled_at: datetime
+    allowed_intents: list[Intent]
+
+
+class _Related:
+    """The rows that belong to some servers, read in a handful of queries whatever their number."""
+
+    def __init__(self) -> None:
+        self.operation: dict[str, Operation] = {}
+        self.lease: dict[str, tuple[Lease, Reservation]] = {}
+        self.agent: dict[str, AgentIdentity] = {}
+        self.disks: dict[str, list[Disk]] = {}
+        self.certificate: dict[tuple[str, str], EraseCertificate] = {}
+        self.incidents: dict[str, list[Incident]] = {}
+
+    async def read(self, session: AsyncSession, ids: Sequence[str]) -> None:
+        operations = await session.exec(
+            select(Operation).where(
+                col(Operation.server_id).in_(ids), col(Operation.ended_at).is_(None)
+            )
+        )
+        self.operation = {row.server_id: row for row in operations.all()}
+        leases = await session.exec(
+            select(Lease, Reservation)
+            .join(Reservation, col(Reservation.id) == col(Lease.reservation_id))
+            .where(col(Lease.server_id).in_(ids), col(Lease.ended_at).is_(None))
+        )
+        self.lease = {lease.server_id: (lease, booked) for lease, booked in leases.all()}
+        agents = await session.exec(
+            select(AgentIdentity)
+            .where(
+                col(AgentIdentity.server_id).in_(ids),
+                col(AgentIdentity.revoked_at).is_(None),
+                col(AgentIdentity.seen_at).is_not(None),
+            )
+            .order_by(col(AgentIdentity.seen_at))
+        )
+        self.agent = {row.server_id: row for row in agents.all()}
+        disks = await session.exec(
+            select(Disk).where(col(Disk.server_id).in_(ids)).order_by(col(Disk.serial))
+        )
+        for disk in disks.all():
+            self.disks.setdefault(disk.server_id, []).append(disk)
+        await self._read_certificates(session, ids)
+        incidents = await session.exec(
+            select(Incident)
+            .where(col(Incident.server_id).in_(ids), col(Incident.closed_at).is_(None))
+            .order_by(col(Incident.opened_at))
+        )
+        for incident in incidents.all():
+            self.incidents.setdefault(incident.server_id, []).append(incident)
+
+    async def _read_certificates(self, session: AsyncSession, ids: Sequence[str]) -> None:
+        # The newest of each disk only: a server keeps those of all its past tenants.
+        newer = (
+            select(
+                EraseCertificate,
+                func.row_number()
+                .over(
+                    partition_by=(
+                        col(EraseCertificate.server_id),
+                        col(EraseCertificate.disk_serial),
+                    ),
+                    order_by=col(EraseCertificate.finished_at).desc(),
+                )
+                .label("place"),
+            )
+            .where(col(EraseCertificate.server_id).in_(ids))
+            .subquery()
+        )
+        newest = await session.exec(
+            select(EraseCertificate)
+            .join(newer, newer.c.id == col(EraseCertificate.id))
+            .where(newer.c.place == 1)
+        )
+        self.certificate = {(row.server_id, row.disk_serial): row for row in newest.all()}
+
+
+async def server_views(
+    session: AsyncSession, servers: Sequence[Server], now: datetime
+) -> list[ServerView]:
+    related = _Related()
+    await related.read(session, [server.id for server in servers])
+    return [_view(server, related, now) for server in servers]
+
+
+def _view(server: Server, related: _Related, now: datetime) -> ServerView:
+    operation = related.operation.get(server.id)
+    return ServerView(
+        id=server.id,
+        name=server.name,
+        site=server.site,
+        rack=server.rack,
+        class_=server.class_name,
+        state=server.state,
+        state_since=server.state_since,
+        seconds_in_state=round((now - server.state_since).total_seconds(), 3),
+        reason=server.reason,
+        next_action=server.next_action,
+        intent=server.intent,
+        address=server.address,
+        boot_mac=server.boot_mac,
+        serial=server.serial,
+        bmc=BmcView(
+            protocol=server.bmc_protocol,
+            address=server.bmc_address,
+            port=server.bmc_port,
+            username=server.bmc_username,
+        ),
+        operation=operation_view(operation, server.name) if operation else None,
+        lease=_lease(related.lease.get(server.id), now),
+        agent=_agent(related.agent.get(server.id)),
+        disks=[
+            _disk(disk, server, related.certificate.get((server.id, disk.serial)))
+            for disk in related.disks.get(server.id, [])
+        ],
+        incidents=[incident_view(i, server.name) for i in related.incidents.get(server.id, [])],
+        facts=server.facts,
+        expect=server.expect,
+        last_used_at=server.last_used_at,
+        enrolled_at=server.enrolled_at,
+        allowed_intents=sorted(intents_for(server.state)),
+    )
+
+
+def _lease(found: tuple[Lease, Reservation] | None, now: datetime) -> ServerLeaseView | None:
+    if found is None:
+        return None
+    lease, reservation = found
+    return ServerLeaseView(
+        id=lease.id,
+        reservation=reservation.id,
+        account=reservation.account_id,
+        state=lease_state(lease, now),
+        bound_at=lease.bound_at,
+        ready_at=lease.ready_at,
+        ends_at=lease.ends_at,
+        locked_at=lease.locked_at,
+    )
+
+
+def _agent(row: AgentIdentity | None) -> AgentView | None:
+    if row is None or row.seen_at is None:
+        return None
+    return AgentView(
+        context=str(row.report.get("context", "")),
+        seen_at=row.seen_at,
+        uptime_s=float(row.report.get("uptime_s", 0)),
+    )
+
+
+def _disk(disk: Disk, server: Server, certificate: EraseCertificate | None) -> DiskView:
+    return DiskView(
+        serial=disk.serial,
+        model=disk.model,
+        size_bytes=disk.size_bytes,
+        transport=disk.transport,
+        present=disk.present,
+        # Begun after the last use: an erasure under way then would not cover it.
+        erased=certificate is not None and certificate.started_at >= server.last_used_at,
+        certificate=certificate.id if certificate else None,
+    )

@@ -1,0 +1,77 @@
+"""A customer's reservations, and the page of one: how far it is, how to log in, give it back."""
+
+from aiohttp import web
+from sqlmodel import col, select
+
+from provisioner.service import booking
+from provisioner.service.api.reservations import stream
+from provisioner.service.views.certificates import reservation_certificates
+from provisioner.service.views.reservations import (
+    LeaseState,
+    reservation_view,
+    reservation_views,
+)
+from provisioner.service.web.render import page
+from provisioner.service.web.session import Visitor, checked_form, for_role
+from provisioner.store.tables import Reservation, ReservationStatus, Role
+
+_SHOWN = 100
+
+
+@for_role(Role.CUSTOMER)
+async def overview(request: web.Request, who: Visitor) -> web.StreamResponse:
+    """The newest reservations; those that go on stand first."""
+    async with who.services.database.read() as session:
+        rows = await session.exec(
+            select(Reservation)
+            .where(Reservation.account_id == who.caller.account.id)
+            .order_by(col(Reservation.id).desc())
+            .limit(_SHOWN)
+        )
+        views = await reservation_views(session, rows.all(), who.services.clock())
+    over = (ReservationStatus.ENDED, ReservationStatus.CANCELLED)
+    return page(
+        request,
+        "overview.html",
+        who,
+        current=[view for view in views if view.status not in over],
+        past=[view for view in views if view.status in over],
+    )
+
+
+@for_role(Role.CUSTOMER)
+async def show(request: web.Request, who: Visitor) -> web.StreamResponse:
+    now = who.services.clock()
+    async with who.services.database.read() as session:
+        row = await booking.visible_reservation(session, request.match_info["id"], who.caller)
+        view = await reservation_view(session, row, now)
+        certificates = await reservation_certificates(session, row.id)
+    lease = view.lease
+    over = view.status in (ReservationStatus.ENDED, ReservationStatus.CANCELLED)
+    left = (lease.ends_at if lease else view.ends_at) - now
+    return page(
+        request,
+        "lease.html",
+        who,
+        reservation=view,
+        lease=lease,
+        certificates=certificates,
+        left=max(0.0, left.total_seconds()),
+        over=over,
+        live=not over or (lease is not None and lease.state is not LeaseState.ENDED),
+        releasable=not over and view.released_at is None,
+    )
+
+
+@for_role(Role.CUSTOMER)
+async def events(request: web.Request, who: Visitor) -> web.StreamResponse:
+    return await stream(request, who.services, who.caller, request.match_info["id"])
+
+
+@for_role(Role.CUSTOMER)
+async def release(request: web.Request, who: Visitor) -> web.StreamResponse:
+    await checked_form(request, who.session)
+    reservation_id = request.match_info["id"]
+    async with who.services.database.write() as session:
+        await booking.release(session, reservation_id, who.caller, who.services.clock())
+    raise web.HTTPSeeOther(f"/reservations/{reservation_id}")

@@ -1,0 +1,94 @@
+"""Templates and how values are written in them."""
+
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import aiohttp_jinja2
+from aiohttp import web
+from jinja2 import PackageLoader, StrictUndefined
+
+from provisioner.service.problems import Problem
+from provisioner.service.services import services_of
+from provisioner.service.web.session import Session, Visitor, set_cookie
+
+_UNITS = (("d", 86400), ("h", 3600), ("min", 60), ("s", 1))
+
+
+def setup(app: web.Application) -> None:
+    environment = aiohttp_jinja2.setup(
+        app,
+        loader=PackageLoader("provisioner.service.web"),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    environment.filters.update(duration=duration, moment=moment, size=size, words=words)
+
+
+def page(
+    request: web.Request, template: str, who: Visitor, *, status: int = 200, **context: Any
+) -> web.Response:
+    """A page for somebody who is logged in."""
+    return _render(request, template, who.session, status, visitor=who, **context)
+
+
+def open_page(
+    request: web.Request, template: str, session: Session, *, status: int = 200, **context: Any
+) -> web.Response:
+    """A page for anybody; remembers the session so that its form can be sent back."""
+    response = _render(request, template, session, status, visitor=None, **context)
+    set_cookie(services_of(request), response, session)
+    return response
+
+
+def problem_page(request: web.Request, problem: Problem) -> web.Response:
+    return _render(request, "problem.html", None, problem.status, visitor=None, problem=problem)
+
+
+def _render(
+    request: web.Request, template: str, session: Session | None, status: int, **context: Any
+) -> web.Response:
+    values = {
+        "now": services_of(request).clock(),
+        "path": request.path,
+        "csrf": session.csrf if session else "",
+        **context,
+    }
+    response = aiohttp_jinja2.render_template(template, request, values)
+    response.set_status(status)
+    response.headers["Cache-Control"] = "no-store"
+    return response
+
+
+def duration(span: timedelta | float) -> str:
+    """`2 h 5 min`: the two largest units that count."""
+    seconds = span.total_seconds() if isinstance(span, timedelta) else span
+    if 0 <= seconds < 10:
+        return f"{seconds:.1f} s"
+    rest = round(abs(seconds))
+    parts = []
+    for unit, length in _UNITS:
+        count, rest = divmod(rest, length)
+        if count:
+            parts.append(f"{count} {unit}")
+    return ("−" if seconds < 0 else "") + " ".join(parts[:2] or ["0 s"])
+
+
+def moment(at: datetime | None) -> str:
+    return at.astimezone(UTC).strftime("%Y-%m-%d %H:%M:%S UTC") if at else "–"
+
+
+def size(count: int) -> str:
+    """Decimal units, as disks are sold."""
+    amount = float(count)
+    for unit in ("B", "kB", "MB", "GB"):
+        if amount < 1000:
+            return f"{amount:.3g} {unit}"
+        amount /= 1000
+    return f"{amount:.3g} TB"
+
+
+def words(name: str) -> str:
+    """`write_image` as people write it."""
+    return name.replace("_", " ")

@@ -1,0 +1,29 @@
+"""The addresses of the pages."""
+
+from pathlib import Path
+
+from aiohttp import web
+
+from provisioner.service.web import keys, lease, login, operator, reserve
+
+_STATIC = Path(__file__).parent / "static"
+
+
+def add_routes(app: web.Application) -> None:
+    app.router.add_get("/", lease.overview)
+    app.router.add_get("/login", login.form)
+    app.router.add_post("/login", login.submit)
+    app.router.add_post("/logout", login.logout)
+    app.router.add_get("/reserve", reserve.form)
+    app.router.add_post("/reserve", reserve.submit)
+    app.router.add_get("/reservations/{id}", lease.show)
+    app.router.add_get("/reservations/{id}/events", lease.events)
+    app.router.add_post("/reservations/{id}/release", lease.release)
+    app.router.add_get("/keys", keys.show)
+    app.router.add_post("/keys", keys.add)
+    app.router.add_post("/keys/{id}/remove", keys.remove)
+    app.router.add_get("/servers", operator.servers)
+    app.router.add_get("/servers/{name}", operator.server)
+    app.router.add_get("/operations/{id}", operator.operation)
+    app.router.add_get("/incidents", operator.incidents)
+    app.router.add_static("/static/", _STATIC)

@@ -1,0 +1,155 @@
+"""Web sessions in one sealed cookie, and the CSRF token that every form carries.
+
+The cookie holds no more than who is logged in since when. It stops working when it is twelve hours
+old, when the account is disabled, and when its password changes.
+"""
+
+import hashlib
+import hmac
+import json
+import secrets
+from collections.abc import Awaitable, Callable
+from dataclasses import asdict, dataclass, field
+from functools import wraps
+from urllib.parse import quote
+
+from aiohttp import web
+from multidict import MultiMapping
+
+from provisioner.service.identity import Caller
+from provisioner.service.problems import HttpError
+from provisioner.service.services import Services, services_of
+from provisioner.store.secrets import SecretUnreadable
+from provisioner.store.tables import Account, Role
+
+LIFETIME_S = 12 * 3600
+
+Form = MultiMapping[str]
+
+
+@dataclass(frozen=True, slots=True)
+class Session:
+    """`account` is empty before a login: the login form needs a CSRF token too."""
+
+    issued_at: float
+    account: str = ""
+    password: str = ""
+    """Digest of the password's hash at the time of the login."""
+    csrf: str = field(default_factory=lambda: secrets.token_urlsafe(24))
+
+
+@dataclass(frozen=True, slots=True)
+class Visitor:
+    """Who looks at a page."""
+
+    session: Session
+    caller: Caller
+    services: Services
+
+
+def _cookie_name(services: Services) -> str:
+    # The prefix makes browsers insist on https, this very host and the whole site (RFC 6265bis).
+    return "__Host-ironlease" if services.secure else "ironlease"
+
+
+def begin(services: Services, account: Account) -> Session:
+    return Session(services.clock().timestamp(), account.id, _digest(account))
+
+
+def _digest(account: Account) -> str:
+    return hashlib.sha256(account.password_hash.encode()).hexdigest()[:16]
+
+
+def set_cookie(services: Services, response: web.StreamResponse, session: Session) -> None:
+    response.set_cookie(
+        _cookie_name(services),
+        services.secret_box.seal(json.dumps(asdict(session))),
+        max_age=LIFETIME_S,
+        path="/",
+        secure=services.secure,
+        httponly=True,
+        samesite="Lax",
+    )
+
+
+def drop_cookie(services: Services, response: web.StreamResponse) -> None:
+    response.del_cookie(
+        _cookie_name(services),
+        path="/",
+        secure=services.secure,
+        httponly=True,
+        samesite="Lax",
+    )
+
+
+def current(request: web.Request) -> Session:
+    """The request's session; a new one without account when there is none that is good."""
+    services = services_of(request)
+    now = services.clock().timestamp()
+    sealed = request.cookies.get(_cookie_name(services))
+    if sealed is not None:
+        try:
+            session = Session(**json.loads(services.secret_box.open(sealed)))
+        except (SecretUnreadable, ValueError, TypeError):
+            return Session(now)
+        if 0 <= now - session.issued_at < LIFETIME_S:
+            return session
+    return Session(now)
+
+
+async def visitor(request: web.Request) -> Visitor | None:
+    """Who is logged in; None when nobody is."""
+    services = services_of(request)
+    session = current(request)
+    if not session.account:
+        return None
+    async with services.database.read() as database:
+        account = await database.get(Account, session.account)
+    if account is None or account.disabled_at is not None or _digest(account) != session.password:
+        return None
+    return Visitor(session, Caller(account), services)
+
+
+async def checked_form(request: web.Request, session: Session) -> Form:
+    """A form's fields, when it was sent from a page of ours that this session was shown."""
+    if request.content_type not in ("application/x-www-form-urlencoded", "multipart/form-data"):
+        raise HttpError(415, "unsupported_media_type", "a page's form is expected")
+    posted = await request.post()
+    token = posted.get("csrf")
+    elsewhere = request.headers.get("Sec-Fetch-Site", "same-origin") not in ("same-origin", "none")
+    if elsewhere or not isinstance(token, str):
+        raise _stale_form()
+    if not hmac.compare_digest(token.encode(), session.csrf.encode()):
+        raise _stale_form()
+    return posted  # type: ignore[return-value] # no form of ours has a file field
+
+
+def _stale_form() -> HttpError:
+    return HttpError(
+        403,
+        "stale_form",
+        "the form is too old, or was not sent from a page of this site; nothing was done",
+        next_action="go back, reload the page and send it again",
+    )
+
+
+Page = Callable[[web.Request, Visitor], Awaitable[web.StreamResponse]]
+Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
+
+
+def for_role(role: Role) -> Callable[[Page], Handler]:
+    """A page for accounts of at least a role; others are asked to log in."""
+
+    def decorate(page: Page) -> Handler:
+        @wraps(page)
+        async def handler(request: web.Request) -> web.StreamResponse:
+            who = await visitor(request)
+            if who is None:
+                to = f"?next={quote(request.path_qs, safe='')}" if request.method == "GET" else ""
+                raise web.HTTPSeeOther(f"/login{to}")
+            who.caller.require(role)
+            return await page(request, who)
+
+        return handler
+
+    return decorate

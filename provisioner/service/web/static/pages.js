@@ -1,0 +1,85 @@
+// Makes the pages livelier; every page works without it. The server renders everything: a live part
+// is fetched anew and put in place of the old one, so that no markup is written twice.
+"use strict";
+
+const RETRY_MS = 3000;
+
+function duration(seconds) {
+  let rest = Math.max(0, Math.round(seconds));
+  const parts = [];
+  for (const [unit, length] of [["d", 86400], ["h", 3600], ["min", 60], ["s", 1]]) {
+    const count = Math.floor(rest / length);
+    rest -= count * length;
+    if (count > 0) parts.push(`${count} ${unit}`);
+  }
+  return parts.slice(0, 2).join(" ") || "0 s";
+}
+
+function offerCopying(root) {
+  for (const box of root.querySelectorAll(".copyable")) {
+    const button = document.createElement("button");
+    button.type = "button";
+    button.className = "plain";
+    button.textContent = "Copy";
+    button.addEventListener("click", async () => {
+      await navigator.clipboard.writeText(box.querySelector("pre").textContent);
+      button.textContent = "Copied";
+    });
+    box.append(button);
+  }
+}
+
+// Counted from when the part arrived, by a clock that nobody sets.
+let arrived = performance.now();
+
+function tick() {
+  const passed = (performance.now() - arrived) / 1000;
+  for (const place of document.querySelectorAll("[data-remaining]")) {
+    place.textContent = duration(place.dataset.remaining - passed);
+  }
+  for (const place of document.querySelectorAll("[data-since]")) {
+    place.textContent = duration(Number(place.dataset.since) + passed);
+  }
+}
+
+async function renew() {
+  const old = document.querySelector("[data-live]");
+  if (old === null || document.hidden) return;
+  const answer = await fetch(location.href, { credentials: "same-origin" }).catch(() => null);
+  if (answer === null || !answer.ok || answer.redirected) return;
+  const page = new DOMParser().parseFromString(await answer.text(), "text/html");
+  const fresh = page.querySelector("main");
+  if (fresh === null) return;
+  const part = fresh.querySelector("[data-live]");
+  if (part === null) {
+    document.querySelector("main").replaceWith(fresh);
+  } else {
+    old.replaceWith(part);
+  }
+  arrived = performance.now();
+  offerCopying(part ?? fresh);
+}
+
+function follow(live) {
+  if (live.dataset.events) {
+    const events = new EventSource(live.dataset.events);
+    let first = true;
+    events.addEventListener("reservation", async () => {
+      if (!first) await renew();
+      first = false;
+      if (document.querySelector("[data-live]") === null) events.close();
+    });
+    events.addEventListener("error", () => {
+      if (events.readyState === EventSource.CLOSED) setTimeout(renew, RETRY_MS);
+    });
+  } else {
+    const seconds = Number(live.dataset.refresh);
+    const again = () => setTimeout(async () => { await renew(); again(); }, seconds * 1000);
+    again();
+  }
+}
+
+offerCopying(document);
+setInterval(tick, 1000);
+const live = document.querySelector("[data-live]");
+if (live !== null) follow(live);

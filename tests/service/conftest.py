@@ -1,0 +1,96 @@
+"""The whole application on an SQLite file and a clock that tests turn."""
+
+from collections.abc import AsyncIterator, Awaitable, Callable
+from pathlib import Path
+
+import pytest
+from aiohttp.test_utils import TestClient, TestServer
+from cryptography.fernet import Fernet
+from service_factories import Clock, Factory, FakeBmc, FakeLibrary
+from sqlmodel import SQLModel
+
+from provisioner.service.app import make_app
+from provisioner.service.services import Services
+from provisioner.store.database import Database
+from provisioner.store.secrets import SecretBox
+from provisioner.store.tables import Role
+
+
+@pytest.fixture
+async def services(tmp_path: Path) -> AsyncIterator[Services]:
+    database = Database(f"sqlite:///{tmp_path}/ironlease.db")
+    async with database.engine.begin() as connection:
+        await connection.run_sync(SQLModel.metadata.create_all)
+    ramdisk = tmp_path / "ramdisk"
+    ramdisk.mkdir()
+    (ramdisk / "vmlinuz").write_bytes(b"kernel")
+    (ramdisk / "ramdisk.img").write_bytes(bytes(range(256)))
+    yield Services(
+        database=database,
+        secret_box=SecretBox(Fernet.generate_key()),
+        bmc=FakeBmc(),
+        images=FakeLibrary(tmp_path / "images"),
+        machine_url="http://10.77.0.1:8080",
+        ramdisk_dir=ramdisk,
+        authorized_key="ssh-ed25519 AAAA provisioner",
+        clock=Clock(),
+        poll_s=0.01,
+    )
+    await database.close()
+
+
+@pytest.fixture
+def make(services: Services) -> Factory:
+    return Factory(services)
+
+
+@pytest.fixture
+def clock(services: Services) -> Clock:
+    assert isinstance(services.clock, Clock)
+    return services.clock
+
+
+@pytest.fixture
+def bmc(services: Services) -> FakeBmc:
+    assert isinstance(services.bmc, FakeBmc)
+    return services.bmc
+
+
+@pytest.fixture
+async def anybody(services: Services) -> AsyncIterator[TestClient]:
+    """A client without a token."""
+    async with TestClient(TestServer(make_app(services))) as client:
+        yield client
+
+
+@pytest.fixture
+async def as_role(
+    anybody: TestClient, make: Factory
+) -> AsyncIterator[Callable[..., Awaitable[TestClient]]]:
+    """Makes a client that is logged in by the token of a new account."""
+    clients: list[TestClient] = []
+
+    async def client(role: Role = Role.CUSTOMER, name: str = "") -> TestClient:
+        _, token = await make.account(name or role.value, role)
+        new = TestClient(anybody.server, headers={"Authorization": f"Bearer {token}"})
+        clients.append(new)
+        return new
+
+    yield client
+    for each in clients:
+        await each.session.close()
+
+
+@pytest.fixture
+async def customer(as_role: Callable[..., Awaitable[TestClient]]) -> TestClient:
+    return await as_role(Role.CUSTOMER)
+
+
+@pytest.fixture
+async def operator(as_role: Callable[..., Awaitable[TestClient]]) -> TestClient:
+    return await as_role(Role.OPERATOR)
+
+
+@pytest.fixture
+async def admin(as_role: Callable[..., Awaitable[TestClient]]) -> TestClient:
+    return await as_role(Role.ADMIN)
