@@ -27,9 +27,11 @@ def make_root(
     *,
     variant: str,
     hook: Path,
+    files: Path | None = None,
     environment: Mapping[str, str],
 ) -> None:
-    """Install `packages` into the new folder `root`; `hook` is mmdebstrap's customise hook.
+    """Install `packages` into the new folder `root`; `hook` is mmdebstrap's customise hook. The
+    tree `files` is laid over the root before packages are, so their configuration files win.
 
     Recommends and documentation stay out. Raises `BuildError`.
     """
@@ -43,6 +45,7 @@ def make_root(
             '--aptopt=APT::Install-Recommends "false"',
             '--aptopt=Acquire::Languages "none"',
             *(f"--dpkgopt=path-exclude={path}" for path in _UNWANTED),
+            *([f'--essential-hook=cp -RT {files} "$1"'] if files else []),
             f"--customize-hook={hook}",
             SUITE,
             str(root),
@@ -57,6 +60,7 @@ def run(
     *,
     environment: Mapping[str, str] | None = None,
     cwd: Path | None = None,
+    given: str = "",
 ) -> str:
     """Run a tool, give its standard output; raises `BuildError` with what it said."""
     try:
@@ -66,7 +70,7 @@ def run(
             capture_output=True,
             text=True,
             cwd=cwd,
-            stdin=subprocess.DEVNULL,
+            input=given,
             env={**os.environ, "LC_ALL": "C.UTF-8", **(environment or {})},
         )
     except FileNotFoundError as error:
