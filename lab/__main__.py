@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -19,7 +20,7 @@ from lab.faults import faults
 from lab.options import Output, RackName, ServerName, errors_told
 from lab.rack import MachineOptions, Rack, RackError, RackIsUp
 from lab.rack.plan import DEFAULT_NAME
-from lab.rack.rack import names_up
+from lab.rack.rack import PowerAction, names_up
 
 app = typer.Typer(no_args_is_help=True, add_completion=False, help="The virtual rack.")
 app.add_typer(faults, name="fault")
@@ -96,7 +97,7 @@ def console(
 @app.command()
 def power(
     server: ServerName,
-    action: Annotated[str | None, typer.Argument(help="on, off, reset or button.")] = None,
+    action: Annotated[PowerAction | None, typer.Argument(help="What to do, if anything.")] = None,
     pxe: Annotated[bool, typer.Option("--pxe", help="Boot from the network this once.")] = False,
     name: RackName = DEFAULT_NAME,
 ) -> None:
@@ -164,24 +165,30 @@ def _machine_options(text: str) -> tuple[int, MachineOptions]:
 
 def _print_table(rack: dict[str, Any]) -> None:
     table = Table(
-        *("server", "power", "address", "MAC", "BMC", "port", "disks"),
+        *("server", "power", "address", "BMC", "port", "faults"),
         title=f"rack {rack['name']} ({rack['acceleration']}, pid {rack['pid']})",
         title_justify="left",
     )
     for server in rack["servers"]:
         bmc, port = server["bmc"], server["port"]
         table.add_row(
-            server["name"],
-            server["power"],
-            server["address"],
-            server["mac"],
-            f"{bmc['address']} {bmc['fault'] or ''}".strip(),
-            f"{port['tag']} {'up' if port['up'] else 'down'}{'' if port['dhcp'] else ', no DHCP'}",
-            ", ".join(
-                f"{disk['serial']} {disk['fault'] or ''}".strip() for disk in server["disks"]
-            ),
+            *(server["name"], server["power"], server["address"], bmc["address"]),
+            f"{server['mac']}, tag {port['tag']}",
+            ", ".join(_faults(server)),
         )
     Console(file=sys.stdout).print(table)
+
+
+def _faults(server: dict[str, Any]) -> Iterator[str]:
+    if server["bmc"]["fault"]:
+        yield f"BMC {server['bmc']['fault']}"
+    if not server["port"]["up"]:
+        yield "port down"
+    if not server["port"]["dhcp"]:
+        yield "no DHCP"
+    for disk in server["disks"]:
+        if disk["fault"]:
+            yield f"{disk['serial']} {disk['fault']}"
 
 
 if __name__ == "__main__":

@@ -87,15 +87,18 @@ class Rackd:
         await self._switch.stop()
 
     async def _status(self) -> dict[str, Any]:
+        tags = await self._switch.tags()
         return {
             "name": self._plan.name,
             "namespace": self._plan.name,
             "pid": os.getpid(),
             "acceleration": self._acceleration,
-            "servers": [await self._status_of(server) for server in self._plan.servers],
+            "servers": [
+                self._status_of(server, tags[server.name]) for server in self._plan.servers
+            ],
         }
 
-    async def _status_of(self, server: ServerPlan) -> dict[str, Any]:
+    def _status_of(self, server: ServerPlan, tag: int) -> dict[str, Any]:
         machine, its_bmc = self._machines[server.name], self._bmcs[server.name]
         return {
             "name": server.name,
@@ -113,7 +116,7 @@ class Rackd:
             },
             "port": {
                 "up": self._ports_up[server.name],
-                "tag": await self._switch.tag(server.name),
+                "tag": tag,
                 "dhcp": self._dhcp_answered[server.name],
             },
             "disks": [

@@ -7,6 +7,7 @@ the rack's namespace. A port can be shut, moved to another network (tag) and rob
 from __future__ import annotations
 
 import asyncio
+import json
 import signal
 from pathlib import Path
 
@@ -75,9 +76,10 @@ class Switch:
         await self._vsctl("set", "port", port, f"tag={tag}")
         await self._forget_flows()
 
-    async def tag(self, port: str) -> int:
-        """The network (VLAN) a port is in, as the switch says."""
-        return int(await self._vsctl("get", "port", port, "tag"))
+    async def tags(self) -> dict[str, int]:
+        """The network (VLAN) each port is in, as the switch says."""
+        ports = await self._vsctl("--format=json", "--columns=name,tag", "list", "port")
+        return {name: tag for name, tag in json.loads(ports)["data"] if isinstance(tag, int)}
 
     async def set_dhcp(self, port: str, *, answered: bool) -> None:
         """Let a server's DHCP requests through, or lose them."""

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import os
-import select
 import signal
 import subprocess
 import sys
@@ -17,7 +16,7 @@ from ruamel.yaml import YAML
 from lab.rack import Rack, RackError, RackIsUp, RackNotUp
 from lab.rack.namespaces import FOLDER, fabric
 from lab.rack.plan import data_folder, run_folder
-from lab.testing import rack
+from lab.testing import await_end, rack
 
 pytestmark = [pytest.mark.lab, pytest.mark.root]
 
@@ -116,10 +115,3 @@ def test_rack_that_cannot_start_says_why_and_leaves_nothing(
     with pytest.raises(RackError, match="the BMC of r1-u01 ended at its start"):
         Rack.up(NAME, 1)
     assert traces() == []
-
-
-def await_end(pidfd: int) -> None:
-    ready = select.poll()
-    ready.register(pidfd, select.POLLIN)
-    assert ready.poll(10_000), "still running"
-    os.close(pidfd)

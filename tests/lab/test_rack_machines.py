@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 import io
+import os
 import subprocess
 from collections.abc import Iterator
-from pathlib import Path
 
 import pytest
 
 from lab.rack import Rack, RackError
 from lab.rack.plan import BMC_PASSWORD, BMC_USER
-from lab.testing import ConsoleReader, rack
+from lab.testing import ConsoleReader, await_end, rack
 
 pytestmark = [pytest.mark.lab, pytest.mark.root]
 
@@ -26,6 +26,14 @@ WATCHER = (
         "b80102bb0080b90200ba8000cd13b0527302b045baf803ee"  # int 13h read, out 3f8h
         "b80103bb0080b90200ba8000cd13b0577302b046baf803ee"  # int 13h write, out 3f8h
         "f4ebcd"  # halt to the next clock tick, again
+    ).ljust(510, b"\0")
+    + b"\x55\xaa"
+)
+
+# Says "up", then obeys one key: r resets, any other powers off (boot_sectors/obey.s).
+OBEY = (
+    bytes.fromhex(
+        "baf803b075eeb070eebafd03eca80174fbbaf803ec3c727407ba0406b80020efb0fee664f4ebfd"
     ).ljust(510, b"\0")
     + b"\x55\xaa"
 )
@@ -51,9 +59,9 @@ def ipmi(rack: Rack, *words: str) -> str:
     return rack.exec(["ipmitool", "-I", "lanplus", "-C", "3", *login, *words]).stdout
 
 
-def install_watcher(rack: Rack) -> None:
-    with Path(rack.plan.server(SERVER).disks[0].path).open("r+b") as disk:
-        disk.write(WATCHER)
+def install(rack: Rack, boot_sector: bytes) -> None:
+    with rack.plan.server(SERVER).disks[0].path.open("r+b") as disk:
+        disk.write(boot_sector)
 
 
 def test_ipmi_power_is_read_back_and_repeats_harmlessly(powered_off: Rack) -> None:
@@ -91,7 +99,7 @@ def test_empty_disks_fall_through_to_the_network(powered_off: Rack) -> None:
 
 
 def test_pxe_boot_override_holds_for_one_start(powered_off: Rack) -> None:
-    install_watcher(powered_off)
+    install(powered_off, WATCHER)
     with ConsoleReader(powered_off, SERVER) as console:
         ipmi(powered_off, "chassis", "bootdev", "pxe")
         ipmi(powered_off, "power", "on")
@@ -100,8 +108,32 @@ def test_pxe_boot_override_holds_for_one_start(powered_off: Rack) -> None:
         console.expect("RWRW")
 
 
+def test_reset_from_inside_boots_what_the_bmc_says_now(powered_off: Rack) -> None:
+    install(powered_off, OBEY)
+    with ConsoleReader(powered_off, SERVER) as console:
+        powered_off.power(SERVER, "on")
+        console.expect("up")
+        console.type("r")
+        console.expect("up")
+        ipmi(powered_off, "chassis", "bootdev", "pxe")
+        console.type("r")
+        console.expect(NETWORK_BOOT)
+    assert powered_off.server_status(SERVER)["boot"] == "default"
+
+
+def test_server_that_powers_itself_off_is_off_and_stays_so(powered_off: Rack) -> None:
+    install(powered_off, OBEY)
+    with ConsoleReader(powered_off, SERVER) as console:
+        powered_off.power(SERVER, "on")
+        console.expect("up")
+        machine = os.pidfd_open(powered_off.server_status(SERVER)["pid"])
+        console.type("o")
+    await_end(machine)
+    assert "is off" in ipmi(powered_off, "power", "status")
+
+
 def test_broken_disk_fails_every_access_at_once_and_heals(powered_off: Rack) -> None:
-    install_watcher(powered_off)
+    install(powered_off, WATCHER)
     disk = powered_off.plan.server(SERVER).disks[0].serial
     with ConsoleReader(powered_off, SERVER) as console:
         powered_off.power(SERVER, "on")
@@ -113,7 +145,7 @@ def test_broken_disk_fails_every_access_at_once_and_heals(powered_off: Rack) -> 
 
 
 def test_full_disk_fails_writes_and_still_reads(powered_off: Rack) -> None:
-    install_watcher(powered_off)
+    install(powered_off, WATCHER)
     disk = powered_off.plan.server(SERVER).disks[0].serial
     powered_off.disk_fault(SERVER, disk, "fill")
     with ConsoleReader(powered_off, SERVER) as console:
