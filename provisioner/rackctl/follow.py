@@ -16,6 +16,10 @@ ENDED = frozenset({"done", "failed"})
 """Statuses of an operation in which nothing more happens to it."""
 PATIENCE_S = 60.0
 _LONGEST_PAUSE_S = 5.0
+_DROPPED_AFTER_S = 60.0
+"""Without a byte. The service sends a comment after 15 s without news."""
+_LOOK_UP_S = 10.0
+"""Less than that: a quiet stream with a deadline is opened anew, and the deadline looked at."""
 
 Pause = Callable[[float], None]
 Clock = Callable[[], float]
@@ -88,7 +92,9 @@ class _Reconnecting:
 
     def once(self, *, after: str = "", until: float | None = None) -> Iterator[Event]:
         """The events of one connection; ends quietly when it breaks."""
-        silence_s = 60.0 if until is None else max(0.1, min(60.0, until - self._clock()))
+        silence_s = _DROPPED_AFTER_S
+        if until is not None:
+            silence_s = max(0.1, min(_LOOK_UP_S, until - self._clock()))
         try:
             for event in self._api.events(self._address, after=after, silence_s=silence_s):
                 self._heard()

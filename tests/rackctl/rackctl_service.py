@@ -39,6 +39,10 @@ class Background:
         future: Future[T] = asyncio.run_coroutine_threadsafe(work, self.loop)
         return future.result(_PATIENCE_S)
 
+    def start(self, work: Coroutine[Any, Any, None]) -> None:
+        """Meanwhile."""
+        asyncio.run_coroutine_threadsafe(work, self.loop)
+
     def stop(self) -> None:
         self.loop.call_soon_threadsafe(self.loop.stop)
         self._thread.join(_PATIENCE_S)

@@ -31,9 +31,11 @@ class ScriptedApi(Api):
         self._operation = operation
         self._log = log or []
         self.resumed_after: list[str] = []
+        self.silences: list[float] = []
 
     def events(self, address: str, *, after: str = "", silence_s: float = 60.0) -> Iterator[Event]:
         self.resumed_after.append(after)
+        self.silences.append(silence_s)
         for item in self._streams.pop(0) if self._streams else [DROPPED]:
             if isinstance(item, RackctlError):
                 raise item
@@ -149,3 +151,5 @@ def test_waiting_for_a_reservation_ends_in_time() -> None:
             time.now += 1.0
 
     assert "rackctl reservation show res_1" in ended.value.next_action
+    # The service's comments come every 15 s: a stream that waits longer would outlive its deadline.
+    assert max(api.silences) < 15
