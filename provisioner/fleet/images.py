@@ -1,36 +1,17 @@
 """Take an image into the library and put it on offer."""
 
 import asyncio
+import errno
 from datetime import datetime
 from pathlib import Path
-from typing import Any, Protocol
 
 from sqlmodel import select
 
 from provisioner.domain.refusals import Fault, Refusal, RefusalKind
+from provisioner.drivers.images import BootFacts, ImageLibrary, ImageManifest, ImageRefused
 from provisioner.store import audit
 from provisioner.store.database import Database
 from provisioner.store.tables import Image
-
-
-class ImageManifest(Protocol):
-    @property
-    def digest(self) -> str: ...
-
-    @property
-    def size_bytes(self) -> int: ...
-
-
-class ImageLibrary(Protocol):
-    """What the service needs of the library of images."""
-
-    def import_raw(
-        self, path: Path, name: str, title: str, boot: dict[str, Any]
-    ) -> ImageManifest: ...
-
-    def manifest_path(self, digest: str) -> Path: ...
-
-    def chunk_path(self, digest: str, number: int) -> Path: ...
 
 
 async def import_image(
@@ -40,33 +21,55 @@ async def import_image(
     *,
     name: str,
     title: str,
-    boot: dict[str, Any],
+    boot: BootFacts,
     actor: str,
     now: datetime,
 ) -> Image:
     """Import a raw disk image of this machine. A known name gets the new content from now on.
 
-    Raises :class:`Refusal` (no_such_file) and what the library raises.
+    Raises :class:`Refusal` (no_such_file, not_an_image, library_full).
     """
-    if not await asyncio.to_thread(path.is_file):
-        reason = f"there is no file {str(path)!r} on the provisioner's machine"
-        raise Refusal(
-            RefusalKind.INVALID,
-            "no_such_file",
-            reason,
-            next_action="copy the raw image there first, and give its absolute path",
-            faults=(Fault("/path", reason),),
-        )
-    manifest = await asyncio.to_thread(library.import_raw, path, name, title, boot)
+    manifest = await asyncio.to_thread(_import, library, path, name, title, boot)
     async with database.write() as session:
         image = (await session.exec(select(Image).where(Image.name == name))).one_or_none()
         if image is None:
-            image = Image(name=name, title=title, digest="", size_bytes=0, boot=boot)
+            image = Image(name=name, title=title, digest="", size_bytes=0, boot={})
             session.add(image)
         image.title = title
         image.digest = manifest.digest
         image.size_bytes = manifest.size_bytes
-        image.boot = boot
+        image.boot = dict(boot)
         image.imported_at = now
         audit.record(session, actor, "image.import", image.id, now, digest=image.digest)
     return image
+
+
+def _import(
+    library: ImageLibrary, path: Path, name: str, title: str, boot: BootFacts
+) -> ImageManifest:
+    if not path.is_file():
+        raise _refused(
+            RefusalKind.INVALID,
+            "no_such_file",
+            f"there is no file {str(path)!r} on the provisioner's machine",
+            "copy the raw image there first, and give its absolute path",
+        )
+    try:
+        return library.import_raw(path, name, title, boot)
+    except ImageRefused as error:
+        raise _refused(
+            RefusalKind.INVALID, "not_an_image", error.reason, error.next_action
+        ) from error
+    except OSError as error:
+        if error.errno != errno.ENOSPC:
+            raise
+        raise _refused(
+            RefusalKind.CONFLICT,
+            "library_full",
+            "the disk of the image library is full; nothing was imported",
+            "make room on it, then import again",
+        ) from error
+
+
+def _refused(kind: RefusalKind, code: str, reason: str, next_action: str) -> Refusal:
+    return Refusal(kind, code, reason, next_action=next_action, faults=(Fault("/path", reason),))

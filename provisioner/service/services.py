@@ -9,7 +9,7 @@ from pathlib import Path
 from aiohttp import web
 
 from provisioner.drivers.bmc import Bmc
-from provisioner.fleet.images import ImageLibrary
+from provisioner.drivers.images import ImageLibrary
 from provisioner.store.columns import utc_now
 from provisioner.store.database import Database
 from provisioner.store.secrets import SecretBox

@@ -6,9 +6,10 @@ from pathlib import Path
 import pytest
 from aiohttp.test_utils import TestClient, TestServer
 from cryptography.fernet import Fernet
-from service_factories import Clock, Factory, FakeBmc, FakeLibrary
+from service_factories import Clock, Factory, FakeBmc
 from sqlmodel import SQLModel
 
+from provisioner.drivers.images import ImageLibrary
 from provisioner.service.app import make_app
 from provisioner.service.services import Services
 from provisioner.store.database import Database
@@ -29,7 +30,7 @@ async def services(tmp_path: Path) -> AsyncIterator[Services]:
         database=database,
         secret_box=SecretBox(Fernet.generate_key()),
         bmc=FakeBmc(),
-        images=FakeLibrary(tmp_path / "images"),
+        images=ImageLibrary(tmp_path / "images"),
         machine_url="http://10.77.0.1:8080",
         ramdisk_dir=ramdisk,
         authorized_key="ssh-ed25519 AAAA provisioner",

@@ -4,7 +4,6 @@ import base64
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
-from pathlib import Path
 from typing import Any
 
 from cryptography.hazmat.primitives.asymmetric import ec, rsa
@@ -314,6 +313,10 @@ class Factory:
         await self.add(row)
         return row
 
+    async def get_server(self, name: str) -> Server:
+        async with self.services.database.read() as session:
+            return (await session.exec(select(Server).where(Server.name == name))).one()
+
     async def get(self, row: Any) -> Any:
         """The row as it is in the database now."""
         async with self.services.database.read() as session:
@@ -354,26 +357,3 @@ def document(*numbers: int, **changes: Any) -> dict[str, Any]:
         ],
         **changes,
     }
-
-
-@dataclass
-class FakeLibrary:
-    """An image library of plain files."""
-
-    root: Path
-
-    def import_raw(self, path: Path, name: str, title: str, boot: dict[str, Any]) -> Any:
-        size = path.stat().st_size
-
-        @dataclass(frozen=True)
-        class Manifest:
-            digest: str = IMAGE_DIGEST
-            size_bytes: int = size
-
-        return Manifest()
-
-    def manifest_path(self, digest: str) -> Path:
-        return self.root / digest / "manifest.json"
-
-    def chunk_path(self, digest: str, number: int) -> Path:
-        return self.root / digest / f"{number:08}.zst"

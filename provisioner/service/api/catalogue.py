@@ -1,8 +1,10 @@
 """What can be rented; importing images."""
 
 from pathlib import Path
-from typing import Any
 
+from pydantic import Field
+
+from provisioner.drivers.images import BootFacts
 from provisioner.fleet.images import import_image
 from provisioner.fleet.inventory import Line
 from provisioner.service.api.endpoint import Body, Call
@@ -16,13 +18,32 @@ from provisioner.service.views.catalogue import (
 )
 
 
+class ImageBoot(Body):
+    """How the image's system is started without firmware; paths are inside its root partition."""
+
+    partition: int = Field(ge=1, le=128)
+    kernel: Line
+    cmdline: Line
+    """File that holds the kernel's command line."""
+    initrd: Line | None = None
+    user: Line
+    """Who the customer logs in as."""
+
+    def facts(self) -> BootFacts:
+        facts = BootFacts(
+            partition=self.partition, kernel=self.kernel, cmdline=self.cmdline, user=self.user
+        )
+        if self.initrd is not None:
+            facts["initrd"] = self.initrd
+        return facts
+
+
 class NewImage(Body):
     path: Line
     """A raw disk image on the provisioner's machine."""
     name: Line
     title: Line
-    boot: dict[str, Any]
-    """Root partition, kernel, command line and login user."""
+    boot: ImageBoot
 
 
 async def list_classes(call: Call) -> Page[ClassView]:
@@ -45,7 +66,7 @@ async def add_image(call: Call, body: NewImage) -> ImageView:
         Path(body.path),
         name=body.name,
         title=body.title,
-        boot=body.boot,
+        boot=body.boot.facts(),
         actor=call.caller.actor,
         now=call.now(),
     )

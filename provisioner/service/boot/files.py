@@ -6,6 +6,7 @@ from pathlib import Path
 
 from aiohttp import web
 
+from provisioner.drivers.images import ImageMissing
 from provisioner.service.problems import HttpError
 from provisioner.service.services import services_of
 
@@ -24,39 +25,34 @@ async def boot_file(request: web.Request) -> web.StreamResponse:
             f"the deploy ramdisk has no {name}",
             next_action="build the deploy ramdisk and point the service's settings to it",
         )
-    return _file(path, "application/octet-stream")
+    return _file(path)
 
 
-async def image_manifest(request: web.Request) -> web.StreamResponse:
-    path = services_of(request).images.manifest_path(_digest(request))
-    return await _image_file(path, "application/json")
+async def image_manifest(request: web.Request) -> web.Response:
+    """The very bytes that the image's digest is of."""
+    library = services_of(request).images
+    try:
+        text = await asyncio.to_thread(library.manifest_json, request.match_info["digest"])
+    except ImageMissing as error:
+        raise _missing(error) from error
+    return web.Response(body=text, content_type="application/json")
 
 
 async def image_chunk(request: web.Request) -> web.StreamResponse:
     number = request.match_info["number"]
-    if not number.isascii() or not number.isdigit() or len(number) > 9:
+    if not re.fullmatch(r"[0-9]{1,9}", number):
         raise HttpError(404, "not_found", "chunks of an image are counted from 0")
-    path = services_of(request).images.chunk_path(_digest(request), int(number))
-    return await _image_file(path, "application/octet-stream")
+    library, digest = services_of(request).images, request.match_info["digest"]
+    try:
+        path = await asyncio.to_thread(library.chunk_path, digest, int(number))
+    except ImageMissing as error:
+        raise _missing(error) from error
+    return _file(path)
 
 
-def _digest(request: web.Request) -> str:
-    digest = request.match_info["digest"]
-    if not re.fullmatch(r"[0-9a-f]{64}", digest):
-        raise HttpError(404, "not_found", "an image is named by the SHA-256 of its manifest")
-    return digest
+def _missing(error: ImageMissing) -> HttpError:
+    return HttpError(404, "image_missing", error.reason, next_action=error.next_action)
 
 
-async def _image_file(path: Path, content_type: str) -> web.StreamResponse:
-    if not await asyncio.to_thread(path.is_file):
-        raise HttpError(
-            404,
-            "no_such_image",
-            "the library has no such image, or no such chunk of it",
-            next_action="import the image again",
-        )
-    return _file(path, content_type)
-
-
-def _file(path: Path, content_type: str) -> web.FileResponse:
-    return web.FileResponse(path, headers={"Content-Type": content_type})
+def _file(path: Path) -> web.FileResponse:
+    return web.FileResponse(path, headers={"Content-Type": "application/octet-stream"})
