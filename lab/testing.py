@@ -43,14 +43,6 @@ def rack(servers: int, name: str = "iltest", **options: Any) -> Iterator[Rack]:
         yield it
 
 
-def await_end(pidfd: int) -> None:
-    """Wait (at most 10 s) for the process of a pidfd to end, and close the pidfd."""
-    ended = select.poll()
-    ended.register(pidfd, select.POLLIN)
-    assert ended.poll(10_000), "the process is still running"
-    os.close(pidfd)
-
-
 class ConsoleReader:
     """Follows one server's serial console from the moment it is opened."""
 

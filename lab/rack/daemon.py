@@ -44,6 +44,7 @@ class Rackd:
         self._verbs: dict[str, Callable[..., Awaitable[Any]]] = {
             "status": self._status,
             "power": self._power,
+            "await_off": self._await_off,
             "boot": self._boot,
             "bmc": self._bmc_fault,
             "disk": self._disk_fault,
@@ -136,10 +137,17 @@ class Rackd:
             "off": machine.power_off,
             "reset": machine.reset,
             "button": machine.press_power_button,
-            "kill": machine.kill,
+            "kill": machine.power_off,
         }
         log.info("%s: power %s", server, action)
         await actions[_one_of("power action", action, actions)]()
+
+    async def _await_off(self, server: str, timeout: float) -> bool:
+        try:
+            await asyncio.wait_for(self._machine(server).without_power.wait(), timeout)
+        except TimeoutError:
+            return False
+        return True
 
     async def _boot(self, server: str, device: str) -> None:
         known = get_args(BootDevice)

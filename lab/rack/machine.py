@@ -45,6 +45,8 @@ class Machine:
         self.starts = 0
         self.disk_faults: dict[str, str] = {}
         self.cable_plugged = True
+        self.without_power = asyncio.Event()
+        self.without_power.set()
         self._rack = rack
         self._server = server
         self._acceleration = acceleration
@@ -85,10 +87,6 @@ class Machine:
         """Ask the operating system to shut down (ACPI)."""
         if self._run is not None:
             await self._run.qmp.execute("system_powerdown")
-
-    async def kill(self) -> None:
-        """The machine dies at this instant, as by a failed power supply."""
-        await self.power_off()
 
     async def set_cable(self, *, plugged: bool) -> None:
         """Give or take the link of the server's NIC, as its operating system sees it."""
@@ -144,6 +142,7 @@ class Machine:
             )
         run = _Run(process, await Qmp.connect(monitor), await self.hub.attach(serial))
         self._run = run
+        self.without_power.clear()
         self.starts += 1
         self._watching = asyncio.create_task(self._watch(run))
         if not self.cable_plugged:
@@ -153,6 +152,7 @@ class Machine:
         if self._run is not None:
             run, self._run = self._run, None
             await end(run.process)
+            self.without_power.set()
 
     async def _watch(self, run: _Run) -> None:
         await run.process.wait()
@@ -169,6 +169,8 @@ class Machine:
             )
             if run.qmp.shutdown_reason == "guest-reset":
                 await self._start()
+            else:
+                self.without_power.set()
 
     async def _apply_cable(self, qmp: Qmp) -> None:
         await qmp.execute("set_link", name=qemu.NIC_DEVICE, up=self.cable_plugged)

@@ -153,6 +153,10 @@ class Rack:
             self._ask("power", server=server, action=action)
         return bool(self.server_status(server)["power"] == "on")
 
+    def await_off(self, server: str, timeout: float = 30) -> bool:
+        """Wait until the server has no power (it shut itself down, say); False if it keeps it."""
+        return bool(self._ask("await_off", server=server, timeout=timeout))
+
     def kill(self, server: str) -> None:
         """The machine dies at this instant, whatever it was doing."""
         self._ask("power", server=server, action="kill")

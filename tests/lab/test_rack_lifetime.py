@@ -4,19 +4,21 @@ from __future__ import annotations
 
 import json
 import os
+import select
 import signal
-import subprocess
-import sys
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from click.testing import Result
 from ruamel.yaml import YAML
+from typer.testing import CliRunner
 
+from lab.__main__ import app
 from lab.rack import Rack, RackError, RackIsUp, RackNotUp
 from lab.rack.namespaces import FOLDER, fabric
 from lab.rack.plan import data_folder, run_folder
-from lab.testing import await_end, rack
+from lab.testing import rack
 
 pytestmark = [pytest.mark.lab, pytest.mark.root]
 
@@ -29,9 +31,8 @@ def running() -> Iterator[Rack]:
         yield it
 
 
-def lab(*words: str) -> subprocess.CompletedProcess[str]:
-    command = [sys.executable, "-m", "lab", *words]
-    return subprocess.run(command, capture_output=True, text=True, timeout=120, check=False)
+def lab(*words: str) -> Result:
+    return CliRunner().invoke(app, words)
 
 
 def traces() -> list[Path]:
@@ -44,9 +45,9 @@ def test_command_line_brings_a_rack_up_shows_it_and_takes_it_down() -> None:
     hardware = ["--machine", "1:disk=ahci,nic=e1000,bmc=out-of-band"]
     up = lab("up", "--servers", "1", "--name", NAME, "--disk-size", "64M", *hardware)
     try:
-        assert up.returncode == 0, up.stderr
+        assert up.exit_code == 0, up.stderr
         again = lab("up", "--servers", "1", "--name", NAME)
-        assert (again.returncode, "is up already" in again.stdout) == (0, True)
+        assert (again.exit_code, "is up already" in again.stdout) == (0, True)
         lab("fault", "bmc-drop", "r1-u01", "--name", NAME)
         lab("fault", "cable-pull", "r1-u01", "--name", NAME)
         (shown,) = json.loads(lab("status", "--name", NAME, "-o", "json").stdout)
@@ -54,14 +55,14 @@ def test_command_line_brings_a_rack_up_shows_it_and_takes_it_down() -> None:
         assert shown["servers"][0]["port"]["up"] is False
     finally:
         down = lab("down", "--name", NAME)
-    assert down.returncode == 0, down.stderr
+    assert down.exit_code == 0, down.stderr
     assert traces() == []
-    assert lab("status", "--name", NAME).returncode == 1
+    assert lab("status", "--name", NAME).exit_code == 1
 
 
 def test_unknown_hardware_is_refused_before_anything_starts() -> None:
     up = lab("up", "--name", NAME, "--machine", "1:disk=floppy")
-    assert (up.returncode, "is no hardware of a server" in up.stderr) == (1, True)
+    assert (up.exit_code, "is no hardware of a server" in up.stderr) == (1, True)
     assert traces() == []
 
 
@@ -115,3 +116,11 @@ def test_rack_that_cannot_start_says_why_and_leaves_nothing(
     with pytest.raises(RackError, match="the BMC of r1-u01 ended at its start"):
         Rack.up(NAME, 1)
     assert traces() == []
+
+
+def await_end(pidfd: int) -> None:
+    """Wait (at most 10 s) for the process of a pidfd to end, and close the pidfd."""
+    ended = select.poll()
+    ended.register(pidfd, select.POLLIN)
+    assert ended.poll(10_000), "the process is still running"
+    os.close(pidfd)

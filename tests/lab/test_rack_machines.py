@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import io
-import os
 import subprocess
 from collections.abc import Iterator
 
@@ -11,7 +10,7 @@ import pytest
 
 from lab.rack import Rack, RackError
 from lab.rack.plan import BMC_PASSWORD, BMC_USER
-from lab.testing import ConsoleReader, await_end, rack
+from lab.testing import ConsoleReader, rack
 
 pytestmark = [pytest.mark.lab, pytest.mark.root]
 
@@ -126,9 +125,8 @@ def test_server_that_powers_itself_off_is_off_and_stays_so(powered_off: Rack) ->
     with ConsoleReader(powered_off, SERVER) as console:
         powered_off.power(SERVER, "on")
         console.expect("up")
-        machine = os.pidfd_open(powered_off.server_status(SERVER)["pid"])
         console.type("o")
-    await_end(machine)
+    assert powered_off.await_off(SERVER)
     assert "is off" in ipmi(powered_off, "power", "status")
 
 
