@@ -51,9 +51,9 @@ class Snapshot:
 
     def facts(self, now: datetime, watching_since: datetime) -> Facts:
         """What the table looks at. An agent's silence counts from `watching_since` at the
-        earliest: while nobody listened, nobody could be heard."""
+        earliest, as nobody listened before, and from when the ramdisk was last looked at."""
         lease = self.lease
-        heard = max(filter(None, (self.agent_seen_at(), watching_since)))
+        heard = max(filter(None, (self.agent_seen_at(), watching_since, self.server.state_since)))
         return Facts(
             operation=self.operation.status if self.operation else None,
             erased=self.erased,

@@ -19,7 +19,7 @@ KEXEC = "sync; nohup sh -c 'sleep 0.2; exec kexec -e' >/dev/null 2>&1 </dev/null
 """Leaves the SSH session time to end before the kernel is replaced."""
 
 _LOOKS = 20
-_LOOK_PAUSE = 0.25
+"""Looks for the tenant's SSH server before the claim is given back for a moment."""
 
 
 async def write_image(job: Job) -> Outcome:
@@ -131,7 +131,7 @@ async def await_tenant(job: Job) -> Outcome:
     for _ in range(_LOOKS):
         if await _tenant_answers(job):
             return Done("SSH answers with the issued host key")
-        await asyncio.sleep(_LOOK_PAUSE)
+        await asyncio.sleep(job.context.limits.look_s)
     allowed = job.context.limits.tenant_boot
     reset_done = bool(job.operation.memo.get("firmware_reset"))
     if job.step_age() < (2 * allowed if reset_done else allowed):

@@ -19,9 +19,8 @@ from provisioner.store.tables import AgentIdentity, Boot, Operation, Server
 FRESH = timedelta(seconds=30)
 """A ramdisk that reported so recently is alive without asking it."""
 
-_READBACK_TRIES = 20
-_READBACK_PAUSE = 0.25
-"""After a power command the state is read back for 5 seconds before waiting longer."""
+_READBACKS = 20
+"""Looks at the power state after a command before waiting longer."""
 
 
 async def find_ramdisk(job: Job) -> Outcome:
@@ -64,10 +63,10 @@ async def reach_power(job: Job, wanted: Power, action: PowerAction) -> bool:
         return True
     job.log(f"power {action.value}")
     await bmc.set_power(target, action)
-    for _ in range(_READBACK_TRIES):
+    for _ in range(_READBACKS):
         if await bmc.power(target) is wanted:
             return True
-        await asyncio.sleep(_READBACK_PAUSE)
+        await asyncio.sleep(job.context.limits.look_s)
     return False
 
 
@@ -99,6 +98,7 @@ async def open_boot_window(job: Job) -> Outcome:
     boot = job.snapshot.boot
     if boot is not None and boot.identified_at is None and boot.expires_at > job.now():
         return Done("the boot window is open already")
+    await _reserve_addresses(job)
     private, public = new_host_key(job.server.name)
     token, agent_token = new_token("ilboot"), new_token("ilagent")
     box, now = job.context.box, job.now()
@@ -120,6 +120,25 @@ async def open_boot_window(job: Job) -> Outcome:
         )
 
     return Done("the boot window is open", change)
+
+
+async def _reserve_addresses(job: Job) -> None:
+    """Tell DHCP every server's address, as the rows say now."""
+    hosts: list[tuple[str, str, str]] = []
+
+    async def read(session: AsyncSession, server: Server, operation: Operation) -> None:
+        hosts.extend(await address_reservations(session))
+
+    await job.commit(read)
+    await job.drivers.netboot.set_hosts(hosts)
+
+
+async def address_reservations(session: AsyncSession) -> list[tuple[str, str, str]]:
+    """(MAC, address, host name) of every server, for DHCP."""
+    rows = await session.exec(
+        select(Server.boot_mac, Server.address, Server.name).order_by(col(Server.name))
+    )
+    return [(mac, address, name) for mac, address, name in rows]
 
 
 async def power_on(job: Job) -> Outcome:

@@ -1,0 +1,275 @@
+"""A small world for the lifecycle tests: a database, simulated servers, a clock to turn."""
+
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+from sqlmodel import col, select
+
+from lab.simulated import SimulatedRack, SimulatedServer
+from provisioner.domain.erasure import Level
+from provisioner.domain.lifecycle import Intent, State
+from provisioner.lifecycle.job import Context, Limits
+from provisioner.lifecycle.reconciler import Reconciler
+from provisioner.lifecycle.snapshot import Snapshot, load
+from provisioner.rental.reservations import release, reserve
+from provisioner.store.database import Database, call_attention
+from provisioner.store.secrets import SecretBox, token_hash
+from provisioner.store.tables import (
+    Account,
+    AgentIdentity,
+    Boot,
+    Image,
+    Incident,
+    Lease,
+    Reservation,
+    Server,
+    ServerClass,
+)
+
+KEY = "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIGJ1dCBub3QgYSByZWFsIGtleSBhdCBhbGwh customer"
+CLASS = "sim"
+
+
+class Clock:
+    """Real time plus what was turned: waiting costs nothing."""
+
+    def __init__(self, offset: timedelta = timedelta()) -> None:
+        self.offset = offset
+
+    def __call__(self) -> datetime:
+        return datetime.now(UTC) + self.offset
+
+    def turn(self, **by: float) -> None:
+        self.offset += timedelta(**by)
+
+
+class DirectLink:
+    """What a machine asks of the provisioner, answered from the database without HTTP."""
+
+    def __init__(self, database: Database, box: SecretBox, clock: Clock) -> None:
+        self._database, self._box, self._clock = database, box, clock
+
+    async def boot_token(self, mac: str, serial: str) -> str | None:
+        async with self._database.read() as session:
+            boot = (
+                await session.exec(
+                    select(Boot)
+                    .join(Server, col(Server.id) == col(Boot.server_id))
+                    .where(
+                        Server.boot_mac == mac,
+                        col(Boot.closed_at).is_(None),
+                        col(Boot.identified_at).is_(None),
+                        col(Boot.expires_at) > self._clock(),
+                    )
+                )
+            ).one_or_none()
+        return self._box.open(boot.token_secret) if boot else None
+
+    async def identify(self, token: str, mac: str, serial: str) -> tuple[str, str]:
+        async with self._database.write() as session:
+            boot = (
+                await session.exec(select(Boot).where(Boot.token_hash == token_hash(token)))
+            ).one()
+            boot.identified_at = self._clock()
+            agent_token = self._box.open(boot.agent_token_secret)
+            session.add(
+                AgentIdentity(
+                    server_id=boot.server_id,
+                    boot_id=boot.id,
+                    token_hash=token_hash(agent_token),
+                    issued_at=self._clock(),
+                )
+            )
+            return boot.host_key, agent_token
+
+    async def ready(self, agent_token: str) -> None:
+        async with self._database.write() as session:
+            identity = await self._identity(session, agent_token)
+            if identity is None:
+                return
+            boot = await session.get_one(Boot, identity.boot_id)
+            boot.ready_at = self._clock()
+            await call_attention(session, identity.server_id)
+
+    async def report(self, agent_token: str, server_id: str, context: str) -> None:
+        async with self._database.write() as session:
+            identity = await self._identity(session, agent_token)
+            if identity is None:
+                return
+            identity.seen_at = self._clock()
+            await call_attention(session, identity.server_id)
+
+    async def _identity(self, session: Any, agent_token: str) -> AgentIdentity | None:
+        found = await session.exec(
+            select(AgentIdentity).where(
+                AgentIdentity.token_hash == token_hash(agent_token),
+                col(AgentIdentity.revoked_at).is_(None),
+            )
+        )
+        return found.one_or_none()
+
+
+class World:
+    """One provisioner over simulated servers that are enrolled already."""
+
+    def __init__(
+        self,
+        database: Database,
+        folder: Path,
+        *,
+        servers: int = 1,
+        clock: Clock | None = None,
+        owner: str = "test",
+    ) -> None:
+        self.database = database
+        self.clock = clock or Clock()
+        self.box = SecretBox.from_file(folder / "secret.key")
+        self.link = DirectLink(database, self.box, self.clock)
+        self.rack = SimulatedRack(folder / "rack.json", self.link, servers)
+        self.context = Context(
+            drivers=self.rack.drivers(),
+            box=self.box,
+            clock=self.clock,
+            machine_url="http://provisioner",
+            authorized_key=KEY,
+            limits=Limits(
+                boot=timedelta(minutes=5), tenant_boot=timedelta(minutes=2), look_s=0.001
+            ),
+        )
+        self.reconciler = self.new_reconciler(owner)
+
+    def new_reconciler(self, owner: str) -> Reconciler:
+        return Reconciler(self.database, self.context, owner=owner)
+
+    async def enrol(self, floor: Level = Level.CLEAR) -> None:
+        async with self.database.write() as session:
+            session.add(
+                ServerClass(
+                    name=CLASS,
+                    title="Simulated",
+                    price_micro_per_hour=1_200_000,
+                    currency="EUR",
+                    erase_floor=floor,
+                )
+            )
+            session.add(Account(id="acc_customer", name="Customer", email="c@example.org"))
+            session.add(
+                Image(
+                    id="img_1", name="debian-12", title="Debian", digest="d1", size_bytes=1, boot={}
+                )
+            )
+            await session.flush()
+            document = self.rack.inventory(CLASS)
+            for entry in document["servers"]:
+                session.add(
+                    Server(
+                        name=entry["name"],
+                        site="sim",
+                        rack="r1",
+                        class_name=CLASS,
+                        serial=entry["serial"],
+                        boot_mac=entry["boot_mac"],
+                        address=entry["address"],
+                        bmc_protocol="ipmi",
+                        bmc_address=entry["bmc"]["address"],
+                        bmc_port=623,
+                        bmc_username="admin",
+                        bmc_secret=self.box.seal("secret"),
+                        expect=entry["expect"],
+                        state_since=self.clock(),
+                        last_used_at=self.clock(),
+                    )
+                )
+
+    async def settle(self, turns: int = 60, seconds: float = 3) -> None:
+        """Let time pass until nothing moves any more, or for `turns` pieces of time."""
+        before = None
+        still = 0
+        for _ in range(turns):
+            await self.reconciler.settle()
+            now = [(s.state, s.reason) for s in await self.servers()]
+            still = still + 1 if now == before else 0
+            if still >= 3:
+                return
+            before = now
+            await self.turn(seconds=seconds)
+
+    async def turn(self, **by: float) -> None:
+        """Let time pass; agents report meanwhile."""
+        self.clock.turn(**by)
+        for machine in self.rack.servers:
+            await self.rack.report(machine)
+
+    async def passes(self, count: int, **each: float) -> None:
+        """Passes with so much time after each, whether or not anything moves."""
+        for _ in range(count):
+            await self.reconciler.settle()
+            await self.turn(**each)
+
+    async def servers(self) -> list[Server]:
+        async with self.database.read() as session:
+            return list((await session.exec(select(Server).order_by(col(Server.name)))).all())
+
+    async def server(self, number: int = 0) -> Server:
+        return (await self.servers())[number]
+
+    async def state(self, number: int = 0) -> State:
+        return (await self.server(number)).state
+
+    def machine(self, number: int = 0) -> SimulatedServer:
+        return self.rack.servers[number]
+
+    async def snapshot(self, number: int = 0) -> Snapshot:
+        server = await self.server(number)
+        async with self.database.read() as session:
+            return await load(session, server.id)
+
+    async def ask(self, intent: Intent, number: int = 0) -> None:
+        server = await self.server(number)
+        async with self.database.write() as session:
+            row = await session.get_one(Server, server.id)
+            row.intent = intent
+            await call_attention(session, server.id)
+
+    async def nudge(self, number: int = 0) -> None:
+        server = await self.server(number)
+        async with self.database.write() as session:
+            await call_attention(session, server.id)
+
+    async def reserve(self, hours: float = 1, key: str | None = None) -> Reservation:
+        async with self.database.write() as session:
+            return await reserve(
+                session,
+                account_id="acc_customer",
+                class_name=CLASS,
+                image_name="debian-12",
+                duration=timedelta(hours=hours),
+                authorized_keys=[KEY],
+                hostname="train-1",
+                now=self.clock(),
+                idempotency_key=key,
+            )
+
+    async def release(self, reservation: Reservation) -> None:
+        async with self.database.write() as session:
+            await release(session, reservation.id, self.clock())
+
+    async def reservation(self, reservation: Reservation) -> Reservation:
+        async with self.database.read() as session:
+            return await session.get_one(Reservation, reservation.id)
+
+    async def leases(self, reservation: Reservation | None = None) -> list[Lease]:
+        query = select(Lease).order_by(col(Lease.bound_at), col(Lease.id))
+        if reservation is not None:
+            query = query.where(Lease.reservation_id == reservation.id)
+        async with self.database.read() as session:
+            return list((await session.exec(query)).all())
+
+    async def incidents(self) -> list[Incident]:
+        async with self.database.read() as session:
+            return list(
+                (
+                    await session.exec(select(Incident).where(col(Incident.closed_at).is_(None)))
+                ).all()
+            )
