@@ -60,13 +60,13 @@ class Api:
 
     def __init__(self, url: str, token: str, *, timeout_s: float = TIMEOUT_S) -> None:
         self.url = _checked(url)
+        self._timeout_s = timeout_s
         headers = {"Accept": "application/json", "User-Agent": "rackctl"}
         if token:
             headers["Authorization"] = f"Bearer {token}"
         self._http = httpx.Client(
             base_url=self.url,
             headers=headers,
-            timeout=timeout_s,
             # A proxy for the outside world knows nothing of this machine's loopback.
             mounts=dict.fromkeys(_LOCAL),
         )
@@ -117,11 +117,22 @@ class Api:
         body: JsonObject | None = None,
         parameters: Parameters | None = None,
         headers: dict[str, str] | None = None,
+        answer_within_s: float | None = None,
     ) -> JsonObject:
-        """One request; the decoded answer, empty when there is none."""
+        """One request; the decoded answer, empty when there is none.
+
+        `answer_within_s` is for requests that take longer than the connection's limit.
+        """
         given = {name: value for name, value in (parameters or {}).items() if value is not None}
         try:
-            answer = self._http.request(method, address, json=body, params=given, headers=headers)
+            answer = self._http.request(
+                method,
+                address,
+                json=body,
+                params=given,
+                headers=headers,
+                timeout=httpx.Timeout(self._timeout_s, read=answer_within_s or self._timeout_s),
+            )
         except httpx.TransportError as error:
             raise self._unreachable(error) from error
         return self._answer(answer)

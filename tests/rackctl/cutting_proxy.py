@@ -1,20 +1,28 @@
-"""A TCP proxy that cuts event streams: after the first log line, once or for as long as told."""
+"""A TCP proxy that cuts event streams behind an event, as often as it is told."""
 
 import asyncio
 import contextlib
 from collections.abc import Awaitable, Callable
 
-_LOG = b"event: log\n"
 _END = b"\n\n"
 
 
 class CuttingProxy:
-    """Forwards to `port` of loopback. The first `cuts` streams end abruptly behind a log line.
+    """Forwards to `port` of loopback. The first `cuts` streams end abruptly behind their first
+    event of the name `behind`.
 
     `on_stream` is told the number of each stream that is opened, before it is forwarded.
     """
 
-    def __init__(self, port: int, cuts: int, on_stream: Callable[[int], Awaitable[None]]) -> None:
+    def __init__(
+        self,
+        port: int,
+        *,
+        cuts: int,
+        on_stream: Callable[[int], Awaitable[None]],
+        behind: str = "log",
+    ) -> None:
+        self._behind = f"event: {behind}\n".encode()
         self._target = port
         self._cuts = cuts
         self._on_stream = on_stream
@@ -56,7 +64,7 @@ class CuttingProxy:
         passed = b""
         while data := await upstream.read(65536):
             passed += data
-            start = passed.find(_LOG)
+            start = passed.find(self._behind)
             if cut and start >= 0 and (end := passed.find(_END, start)) >= 0:
                 keep = len(data) - (len(passed) - end - len(_END))
                 answer.write(data[:keep])

@@ -77,9 +77,11 @@ def test_an_ended_operation_is_printed_whole_and_a_failed_one_exits_with_1(
 
 
 def test_a_parked_operation_is_said_to_wait_for_an_operator(
-    rackctl: Rackctl, service: Service
+    rackctl: Rackctl, service: Service, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    async def give_up() -> None:
+    async def give_up(number: int) -> None:
+        if number == 1:
+            return
         async with service.database.write() as session:
             found = await session.exec(
                 select(Operation).join(Server).where(Server.name == "r1-u04")
@@ -88,12 +90,10 @@ def test_a_parked_operation_is_said_to_wait_for_an_operator(
             operation.status = OperationStatus.FAILED
             operation.ended_at = utc_now()
 
-    service.background.loop.call_soon_threadsafe(
-        service.background.loop.call_later,
-        0.2,
-        lambda: service.background.loop.create_task(give_up()),
-    )
+    proxy = CuttingProxy(service.port, cuts=1, on_stream=give_up, behind="operation")
+    monkeypatch.setenv("IRONLEASE_URL", service.background.run(proxy.start()))
     ran = rackctl("operation", "follow", "r1-u04")
+    service.background.run(proxy.stop())
 
     assert ran.code == 1
     assert "parked: it waits for an operator" in ran.err

@@ -246,6 +246,33 @@ def test_classes_and_images_are_listed(rackctl: Rackctl) -> None:
     assert "402 MB" in rackctl("image", "list").out
 
 
+@pytest.fixture
+def description(tmp_path: Path) -> Path:
+    boot = {"partition": 1, "kernel": "/boot/vmlinuz", "cmdline": "/boot/cmdline", "user": "root"}
+    file = tmp_path / "image.json"
+    file.write_text(json.dumps({"name": "tiny", "title": "Tiny system", **boot}))
+    return file
+
+
+def test_an_image_is_imported_with_its_description(
+    rackctl: Rackctl, tmp_path: Path, description: Path
+) -> None:
+    disk = tmp_path / "disk.raw"
+    disk.write_bytes(os.urandom(1 << 20) + bytes(1 << 20))
+
+    ran = rackctl("image", "import", str(disk), "--description", str(description))
+
+    assert ran.code == 0, ran.err
+    assert "Tiny system" in rackctl("image", "list").out
+
+
+def test_an_image_that_is_not_there_is_refused(rackctl: Rackctl, description: Path) -> None:
+    ran = rackctl("image", "import", "/nowhere/disk.raw", "--description", str(description))
+
+    assert ran.code == 1
+    assert "no file '/nowhere/disk.raw'" in ran.err
+
+
 def test_an_image_without_a_description_is_not_sent(rackctl: Rackctl, tmp_path: Path) -> None:
     description = tmp_path / "image.json"
     description.write_text('{"name": "x"}')

@@ -15,6 +15,9 @@ from provisioner.rackctl.session import session
 
 classes = typer.Typer(no_args_is_help=True, help="Server classes: what is sold.")
 images = typer.Typer(no_args_is_help=True, help="Images: operating systems to put on servers.")
+_IMPORT_S = 3600.0
+"""The service answers when the image is compressed and in the library."""
+
 keys = typer.Typer(no_args_is_help=True, help="SSH public keys of accounts.")
 
 
@@ -58,7 +61,7 @@ def import_image(
     boot = _read_description(description)
     shared = session(context)
     body = {"path": disk, "name": boot.pop("name"), "title": boot.pop("title"), "boot": boot}
-    image = shared.api.post(path("images"), body)
+    image = shared.api.call("POST", path("images"), body=body, answer_within_s=_IMPORT_S)
     lines = [(image["name"], image["title"], size(image["size_bytes"]), image["digest"])]
     shared.screen.show(output, image, rows(["IMAGE", "TITLE", "SIZE", "DIGEST"], lines))
 
