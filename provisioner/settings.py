@@ -4,7 +4,6 @@
 """
 
 import os
-from datetime import timedelta
 from ipaddress import IPv4Address, IPv4Network
 from pathlib import Path
 
@@ -24,7 +23,7 @@ class Settings(BaseSettings):
     """Where keys, images and the SQLite database live."""
     database_url: str = Field(default="", validation_alias="DATABASE_URL")
     """`sqlite:///path` or `postgresql://…`; empty is SQLite in `data_dir`."""
-    secret_key_file: Path | None = None
+    secret_key_file: Path = Path()
     """The key that seals secrets at rest; by default `secret.key` in `data_dir`."""
     site: str = ""
     """Reconcile the servers of this site only; empty is all."""
@@ -40,15 +39,16 @@ class Settings(BaseSettings):
 
     ramdisk_dir: Path = Path("/var/lib/ironlease/ramdisk")
     """Holds the deploy ramdisk: `vmlinuz` and `ramdisk.img`."""
-    image_dir: Path | None = None
+    image_dir: Path = Path()
     """The image library; by default `images` in `data_dir`."""
 
     netboot_interface: str = ""
     """Network interface on which DHCP and TFTP are served; empty: something else does it."""
     netboot_address: IPv4Address = IPv4Address("10.77.0.1")
-    netboot_range_start: IPv4Address = IPv4Address("10.77.0.100")
-    netboot_range_end: IPv4Address = IPv4Address("10.77.0.250")
     netboot_netmask: IPv4Address = IPv4Address("255.255.255.0")
+
+    netboot_dir: Path = Path("/run/ironlease/netboot")
+    """State of DHCP and TFTP; must be readable by the unprivileged user that serves them."""
 
     boot_limit_s: float = 900
     """From power-on to a ready ramdisk: real servers take minutes to POST."""
@@ -76,10 +76,8 @@ class Settings(BaseSettings):
     @model_validator(mode="after")
     def fill_in(self) -> "Settings":
         self.database_url = self.database_url or f"sqlite:///{self.data_dir / 'ironlease.db'}"
-        self.secret_key_file = self.secret_key_file or self.data_dir / "secret.key"
-        self.image_dir = self.image_dir or self.data_dir / "images"
+        if self.secret_key_file == Path():
+            self.secret_key_file = self.data_dir / "secret.key"
+        if self.image_dir == Path():
+            self.image_dir = self.data_dir / "images"
         return self
-
-    @property
-    def boot_limit(self) -> timedelta:
-        return timedelta(seconds=self.boot_limit_s)

@@ -62,7 +62,7 @@ class SshUnreachable(Failure):
     def __init__(self, target: SshTarget, detail: str) -> None:
         super().__init__(
             f"SSH on {target.address}:{target.port} does not answer: {detail}",
-            next_action="look at the server's console (rackctl server console NAME)",
+            next_action="look at the server's serial console",
         )
 
 
@@ -72,7 +72,7 @@ class SshLoginRefused(Failure):
     def __init__(self, target: SshTarget) -> None:
         super().__init__(
             f"SSH on {target.address}:{target.port} refuses the key of {target.user!r}",
-            next_action="look at the server's console (rackctl server console NAME)",
+            next_action="look at the server's serial console",
         )
 
 

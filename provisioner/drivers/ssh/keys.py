@@ -1,4 +1,6 @@
-"""SSH host keys that the provisioner issues, so that they are known before the first connection."""
+"""SSH keys that the provisioner makes: host keys that it issues, and its own."""
+
+from pathlib import Path
 
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from cryptography.hazmat.primitives.serialization import (
@@ -6,6 +8,7 @@ from cryptography.hazmat.primitives.serialization import (
     NoEncryption,
     PrivateFormat,
     PublicFormat,
+    load_ssh_private_key,
 )
 
 
@@ -15,3 +18,15 @@ def new_host_key(comment: str) -> tuple[str, str]:
     private = key.private_bytes(Encoding.PEM, PrivateFormat.OpenSSH, NoEncryption()).decode()
     public = key.public_key().public_bytes(Encoding.OpenSSH, PublicFormat.OpenSSH).decode()
     return private, f"{public} {comment}"
+
+
+def key_file(path: Path) -> tuple[Path, str]:
+    """The provisioner's own key in `path`, made (mode 0600) when missing: (path, public line)."""
+    if not path.exists():
+        path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+        private, _ = new_host_key("ironlease")
+        path.touch(mode=0o600)
+        path.write_text(private)
+    key = load_ssh_private_key(path.read_bytes(), password=None)
+    public = key.public_key().public_bytes(Encoding.OpenSSH, PublicFormat.OpenSSH).decode()
+    return path, f"{public} ironlease"

@@ -21,7 +21,7 @@ async def collect_facts(job: Job) -> Outcome:
         await _record_disks(session, server, facts["disks"], job)
 
     await job.commit(change)
-    found = differences(job.server.expect, facts)
+    found = differences({"serial": job.server.serial, **job.server.expect}, facts)
     for difference in found:
         job.log(difference)
     if found:

@@ -1,0 +1,172 @@
+"""`python -m provisioner`: settings, then the database, then the service and the reconciler."""
+
+import argparse
+import asyncio
+import contextlib
+import logging
+import signal
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from datetime import timedelta
+from ipaddress import IPv4Interface
+from pathlib import Path
+
+from provisioner.drivers.bmc.ipmi import IpmiBmc
+from provisioner.drivers.images import ImageLibrary
+from provisioner.drivers.netboot.dnsmasq import Dnsmasq
+from provisioner.drivers.netboot.dnsmasq_settings import DnsmasqSettings
+from provisioner.drivers.netboot.external import ExternalNetboot
+from provisioner.drivers.plays.runner import AnsiblePlays
+from provisioner.drivers.ssh.keys import key_file
+from provisioner.drivers.ssh.paramiko_ssh import ParamikoSsh
+from provisioner.fleet.accounts import bootstrap_admin
+from provisioner.lifecycle.job import Context, Drivers, Limits, Netboot
+from provisioner.lifecycle.reconciler import Reconciler
+from provisioner.lifecycle.steps.ramdisk import address_reservations
+from provisioner.service.app import make_app
+from provisioner.service.services import Services
+from provisioner.service.serving import serve
+from provisioner.settings import Settings
+from provisioner.store.columns import utc_now
+from provisioner.store.database import Database
+from provisioner.store.migrate import migrate
+from provisioner.store.secrets import SecretBox
+
+log = logging.getLogger("provisioner")
+
+
+@asynccontextmanager
+async def running_netboot(settings: Settings, database: Database) -> AsyncIterator[Netboot]:
+    """DHCP and TFTP on the provisioning network, knowing every enrolled server."""
+    if not settings.netboot_interface:
+        yield ExternalNetboot()
+        return
+    netboot = Dnsmasq(
+        DnsmasqSettings(
+            interface=settings.netboot_interface,
+            address=IPv4Interface(f"{settings.netboot_address}/{settings.netboot_netmask}"),
+            base_url=settings.machine_url,
+            state_dir=settings.netboot_dir / "dnsmasq",
+            tftp_root=settings.netboot_dir / "tftp",
+        ),
+        on_death=lambda reason: log.error("dnsmasq died and is started again: %s", reason),
+    )
+    async with database.read() as session:
+        hosts = await address_reservations(session)
+    await netboot.start(hosts)
+    try:
+        yield netboot
+    finally:
+        await netboot.stop()
+
+
+@asynccontextmanager
+async def running_drivers(
+    settings: Settings, database: Database, private_key: Path
+) -> AsyncIterator[Drivers]:
+    async with running_netboot(settings, database) as netboot:
+        bmc, ssh = IpmiBmc(), ParamikoSsh(private_key)
+        plays = AnsiblePlays(root=settings.data_dir / "plays", private_key=private_key)
+        try:
+            yield Drivers(bmc=bmc, plays=plays, ssh=ssh, netboot=netboot)
+        finally:
+            await plays.close()
+            await ssh.close()
+            await bmc.close()
+
+
+async def new_admin_token(settings: Settings) -> str:
+    """A token of the first administrator, for the first login or after a loss; the one before
+    stops working."""
+    database = Database(settings.database_url)
+    try:
+        await migrate(database)
+        async with database.write() as session:
+            return await bootstrap_admin(session)
+    finally:
+        await database.close()
+
+
+async def run(settings: Settings) -> None:
+    """Run the daemon until it is cancelled."""
+    database = Database(settings.database_url)
+    try:
+        await migrate(database)
+        box = SecretBox.from_file(settings.secret_key_file)
+        private_key, authorized_key = key_file(settings.data_dir / "ssh" / "id_ed25519")
+        async with running_drivers(settings, database, private_key) as drivers:
+            app = make_app(
+                Services(
+                    database=database,
+                    secret_box=box,
+                    bmc=drivers.bmc,
+                    images=ImageLibrary(settings.image_dir),
+                    machine_url=settings.machine_url,
+                    ramdisk_dir=settings.ramdisk_dir,
+                    authorized_key=authorized_key,
+                    public_url=settings.public_url,
+                    machine_networks=tuple(settings.machine_networks),
+                )
+            )
+            serving = await serve(app, settings.listen_host, settings.listen_port)
+            try:
+                await Reconciler(
+                    database,
+                    Context(
+                        drivers=drivers,
+                        box=box,
+                        clock=utc_now,
+                        machine_url=settings.machine_url,
+                        authorized_key=authorized_key,
+                        limits=Limits(
+                            boot=timedelta(seconds=settings.boot_limit_s),
+                            tenant_boot=timedelta(seconds=settings.tenant_boot_limit_s),
+                            wipe=timedelta(seconds=settings.wipe_limit_s),
+                        ),
+                    ),
+                    claim_ttl=timedelta(seconds=settings.claim_ttl_s),
+                    concurrency=settings.concurrency,
+                    site=settings.site,
+                ).run()
+            finally:
+                await serving.cleanup()
+    finally:
+        await database.close()
+
+
+async def until_signalled(settings: Settings) -> None:
+    """Run the daemon until SIGTERM or SIGINT; work in progress goes on at the next start."""
+    daemon = asyncio.create_task(run(settings))
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, daemon.cancel)
+    with contextlib.suppress(asyncio.CancelledError):
+        await daemon
+
+
+def main() -> None:
+    arguments = argparse.ArgumentParser(prog="ironlease", description=__doc__)
+    arguments.add_argument(
+        "command",
+        nargs="?",
+        choices=("serve", "admin-token"),
+        default="serve",
+        help="serve (default): run the daemon; admin-token: print a new administrator's token",
+    )
+    command = arguments.parse_args().command
+    logging.basicConfig(
+        level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s: %(message)s"
+    )
+    # These libraries report every connection; ours says what matters of it.
+    for chatty in ("paramiko", "alembic"):
+        logging.getLogger(chatty).setLevel(logging.WARNING)
+    settings = Settings()
+    settings.data_dir.mkdir(parents=True, exist_ok=True, mode=0o700)
+    if command == "admin-token":
+        print(asyncio.run(new_admin_token(settings)))  # noqa: T201
+    else:
+        asyncio.run(until_signalled(settings))
+
+
+if __name__ == "__main__":
+    main()
