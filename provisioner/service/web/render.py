@@ -72,7 +72,7 @@ def duration(span: timedelta | float) -> str:
         count, rest = divmod(rest, length)
         if count:
             parts.append(f"{count} {unit}")
-    return ("−" if seconds < 0 else "") + " ".join(parts[:2] or ["0 s"])
+    return ("−" if seconds < 0 and parts else "") + " ".join(parts[:2] or ["0 s"])
 
 
 def moment(at: datetime | None) -> str:
