@@ -46,9 +46,9 @@ def build(result: Path) -> None:
     described = {
         "name": NAME,
         "title": "Debian 12 (bookworm)",
-        "root_partition": disk.ROOT_PARTITION,
+        "partition": disk.ROOT_PARTITION,
         "kernel": "/boot/vmlinuz",
         "cmdline": "/boot/cmdline",
-        "login": "root",
+        "user": "root",
     }
     (result / "image.json").write_text(json.dumps(described, indent=2) + "\n")
