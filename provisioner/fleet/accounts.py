@@ -141,7 +141,7 @@ async def bootstrap_admin(session: AsyncSession) -> str:
         )
         session.add(admin)
         await session.flush()
-    await session.execute(
+    await session.exec(
         update(ApiToken)
         .where(
             col(ApiToken.account_id) == admin.id,

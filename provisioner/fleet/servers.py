@@ -60,7 +60,7 @@ async def retry(session: AsyncSession, name: str, *, actor: str, now: datetime) 
     """Have a parked operation tried again now. Raises :class:`Refusal` (unknown_server,
     nothing_parked)."""
     server = await server_named(session, name)
-    resumed = await session.execute(
+    resumed = await session.exec(
         update(Operation)
         .where(
             col(Operation.server_id) == server.id,
@@ -69,7 +69,7 @@ async def retry(session: AsyncSession, name: str, *, actor: str, now: datetime) 
         )
         .values(status=OperationStatus.RUNNING, attempt=0)
     )
-    if resumed.rowcount == 0:  # type: ignore[attr-defined]
+    if resumed.rowcount == 0:
         raise Refusal(
             RefusalKind.CONFLICT,
             "nothing_parked",

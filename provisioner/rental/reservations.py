@@ -31,12 +31,12 @@ _ACTIVE = (ReservationStatus.WAITING, ReservationStatus.BOUND)
 
 async def lock_class(session: AsyncSession, class_name: str) -> None:
     """Hold the class's row lock until the session ends."""
-    locked = await session.execute(
+    locked = await session.exec(
         update(ServerClass)
         .where(col(ServerClass.name) == class_name)
         .values(revision=col(ServerClass.revision) + 1)
     )
-    if locked.rowcount == 0:  # type: ignore[attr-defined]
+    if locked.rowcount == 0:
         raise Refusal(
             RefusalKind.INVALID,
             "unknown_class",

@@ -1,7 +1,6 @@
 """The web application, put together: middlewares, the API, pages, what machines and agents ask."""
 
 from aiohttp import web
-from sqlalchemy import text
 
 from provisioner.service import boot
 from provisioner.service import web as pages
@@ -39,5 +38,5 @@ def make_app(services: Services) -> web.Application:
 async def healthz(request: web.Request) -> web.Response:
     """Whether the service reaches its database."""
     async with services_of(request).database.read() as session:
-        await session.execute(text("SELECT 1"))
+        await (await session.connection()).exec_driver_sql("SELECT 1")
     return web.json_response({"status": "ok"})

@@ -51,7 +51,7 @@ async def claim_due(
     for server_id in candidates:
         token = secrets.token_hex(16)
         async with database.write() as session:
-            won = await session.execute(
+            won = await session.exec(
                 update(Server)
                 .where(col(Server.id) == server_id, free)
                 .values(claim_owner=owner, claim_token=token, claim_expires_at=now + ttl)
@@ -65,12 +65,12 @@ async def claim_due(
 
 async def hold(session: AsyncSession, claim: Claim) -> Server:
     """Lock the claimed row for this session and return it. Raises ClaimLost."""
-    held = await session.execute(
+    held = await session.exec(
         update(Server)
         .where(col(Server.id) == claim.server_id, col(Server.claim_token) == claim.token)
         .values(claim_token=claim.token)
     )
-    if held.rowcount == 0:  # type: ignore[attr-defined]
+    if held.rowcount == 0:
         raise ClaimLost(claim.server_id)
     server = await session.get_one(Server, claim.server_id)
     await session.refresh(server)
@@ -90,7 +90,7 @@ async def release(database: Database, claim: Claim, *, due_at: datetime | None) 
     A fact that arrived since the claim makes it due at once. A lost claim is no one's to release.
     """
     async with database.write() as session:
-        await session.execute(
+        await session.exec(
             update(Server)
             .where(col(Server.id) == claim.server_id, col(Server.claim_token) == claim.token)
             .values(

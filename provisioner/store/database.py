@@ -10,7 +10,7 @@ from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
 
-from sqlalchemy import event, text, update
+from sqlalchemy import event, update
 from sqlalchemy.engine import make_url
 from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
 from sqlmodel import col
@@ -62,7 +62,7 @@ class Database:
         """A session that commits at its end, or rolls back on any exception."""
         async with AsyncSession(self.engine, expire_on_commit=False) as session:
             if self.is_sqlite:
-                await session.execute(text("BEGIN IMMEDIATE"))
+                await (await session.connection()).exec_driver_sql("BEGIN IMMEDIATE")
             session.info["attention"] = False
             yield session
             await session.commit()
@@ -75,7 +75,7 @@ class Database:
 
 async def call_attention(session: AsyncSession, server_id: str) -> None:
     """A new fact or intent for a server: have a reconciler look at it at once."""
-    await session.execute(
+    await session.exec(
         update(Server)
         .where(col(Server.id) == server_id)
         .values(attention=col(Server.attention) + 1, due_at=AT_ONCE)

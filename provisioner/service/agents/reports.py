@@ -30,7 +30,7 @@ async def report(request: web.Request) -> web.Response:
             await call_attention(session, identity.server_id)
         if lease is not None and locked:
             await _note_locked(session, identity.server_id, lease, now)
-        await session.execute(
+        await session.exec(
             update(AgentIdentity)
             .where(col(AgentIdentity.id) == identity.id)
             .values(seen_at=now, report=said.to_dict())
@@ -60,7 +60,7 @@ def _newly_locked(lease: Lease | None, said: Report) -> bool:
 
 
 async def _note_locked(session: AsyncSession, server_id: str, lease: Lease, now: datetime) -> None:
-    await session.execute(
+    await session.exec(
         update(Lease)
         .where(col(Lease.id) == lease.id, col(Lease.locked_at).is_(None))
         .values(locked_at=now)

@@ -92,7 +92,7 @@ async def _spend(
         )
     # The server before the boot, as the reconciler does: two orders could lock each other out.
     await call_attention(session, server.id)
-    spent = await session.execute(
+    spent = await session.exec(
         update(Boot)
         .where(
             col(Boot.id) == boot.id,
@@ -102,7 +102,7 @@ async def _spend(
         )
         .values(identified_at=now)
     )
-    if spent.rowcount == 0:  # type: ignore[attr-defined]
+    if spent.rowcount == 0:
         raise _refused("spent_boot_token", "the boot token was used already, or its window closed")
     return boot, server
 
@@ -123,7 +123,7 @@ async def ready(request: web.Request) -> web.Response:
     now = services.clock()
     async with services.database.write() as session:
         await call_attention(session, identity.server_id)
-        await session.execute(
+        await session.exec(
             update(Boot)
             .where(col(Boot.id) == identity.boot_id, col(Boot.ready_at).is_(None))
             .values(ready_at=now)

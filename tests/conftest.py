@@ -1,0 +1,74 @@
+"""What every layer of tests shares: a PostgreSQL server of the run's own, and empty databases."""
+
+import os
+import shutil
+import subprocess
+from collections.abc import AsyncIterator, Iterator
+from pathlib import Path
+from tempfile import mkdtemp
+from uuid import uuid4
+
+import pytest
+
+from provisioner.store.database import Database
+from provisioner.store.migrate import migrate
+
+
+def _server_programs() -> Path:
+    """Where Debian keeps initdb and pg_ctl."""
+    found = sorted(Path("/usr/lib/postgresql").glob("*/bin/initdb"))
+    if not found:
+        pytest.fail("PostgreSQL is not installed: run `make system`")
+    return found[-1].parent
+
+
+@pytest.fixture(scope="session")
+def postgresql() -> Iterator[str]:
+    """The URL of a PostgreSQL server on a Unix socket, without the database's name."""
+    programs = _server_programs()
+    folder = Path(mkdtemp(prefix="ilpg"))
+    # PostgreSQL refuses to run as root.
+    as_owner = ["runuser", "-u", "postgres", "--"] if os.geteuid() == 0 else []
+    if as_owner:
+        shutil.chown(folder, "postgres")
+    data = folder / "data"
+
+    def run(*command: str | Path) -> None:
+        subprocess.run([*as_owner, *map(str, command)], check=True, capture_output=True, cwd=folder)
+
+    run(programs / "initdb", "-D", data, "-U", "ironlease", "-A", "trust", "--no-sync")
+    options = f"-c listen_addresses='' -c unix_socket_directories={folder} -c fsync=off"
+    run(programs / "pg_ctl", "-D", data, "-o", options, "-l", folder / "log", "-w", "start")
+    yield f"postgresql://ironlease@/{{name}}?host={folder}"
+    run(programs / "pg_ctl", "-D", data, "-m", "immediate", "stop")
+    shutil.rmtree(folder)
+
+
+@pytest.fixture
+async def postgresql_url(postgresql: str) -> str:
+    """The URL of a new, empty PostgreSQL database."""
+    name = f"t{uuid4().hex}"
+    admin = Database(postgresql.format(name="postgres"))
+    async with admin.engine.connect() as connection:
+        autocommit = await connection.execution_options(isolation_level="AUTOCOMMIT")
+        await autocommit.exec_driver_sql(f"CREATE DATABASE {name}")
+    await admin.close()
+    return postgresql.format(name=name)
+
+
+@pytest.fixture(params=["sqlite", "postgresql"])
+def empty_database_url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
+    """An empty database of each kind."""
+    if request.param == "sqlite":
+        return f"sqlite:///{tmp_path / 'ironlease.db'}"
+    url: str = request.getfixturevalue("postgresql_url")
+    return url
+
+
+@pytest.fixture
+async def any_database(empty_database_url: str) -> AsyncIterator[Database]:
+    """A migrated database of each kind."""
+    database = Database(empty_database_url)
+    await migrate(database)
+    yield database
+    await database.close()
