@@ -21,6 +21,8 @@ UEFI_VARIABLES = Path("/usr/share/OVMF/OVMF_VARS_4M.fd")
 
 ACCELERATION: dict[str, tuple[str, ...]] = {
     "kvm": ("-accel", "kvm", "-cpu", "host"),
+    # The plainest CPU: with `max`, guests choose AVX code paths that are emulated slowly (SHA-256
+    # six times, Python's imports twice as slow, measured side by side).
     "tcg": ("-accel", "tcg,thread=multi", "-cpu", "qemu64"),
 }
 
