@@ -120,8 +120,6 @@ def _check_user_data(text: str) -> None:
     if size > USER_DATA_LIMIT:
         reason = f"user data may have {USER_DATA_LIMIT} bytes at most; this has {size}"
         raise _invalid("bad_user_data", "/user_data", reason)
-    if "\0" in text:
-        raise _invalid("bad_user_data", "/user_data", "user data has no NUL characters")
 
 
 def _invalid(code: str, pointer: str, reason: str) -> Refusal:

@@ -81,7 +81,9 @@ async def test_an_idempotency_key_is_of_one_request(customer, make):
         ({"hostname": "-x"}, "bad_hostname", "/hostname"),
         ({"hostname": "a b"}, "bad_hostname", "/hostname"),
         ({"user_data": "ä" * 40_000}, "bad_user_data", "/user_data"),
-        ({"user_data": "a\0b"}, "bad_user_data", "/user_data"),
+        ({"user_data": "a\0b"}, "invalid_request", "/user_data"),
+        ({"account": "\0"}, "invalid_request", "/account"),
+        ({"ssh_keys": ["laptop", "\0"]}, "invalid_request", "/ssh_keys/1"),
         ({"surprise": 1}, "invalid_request", "/surprise"),
     ],
 )

@@ -304,3 +304,26 @@ async def test_an_unknown_page_is_a_page(ada):
     status, page = await ada.get("/none")
     assert status == 404
     assert "<h1>Not Found</h1>" in page
+
+
+@pytest.mark.parametrize(
+    ("body", "content_type", "status"),
+    [
+        (b"csrf=\xff", "application/x-www-form-urlencoded", 400),
+        (b"csrf=x", "application/x-www-form-urlencoded; charset=nonsense", 400),
+        (b"csrf=%00", "application/x-www-form-urlencoded", 400),
+        (b"csrf=%ff%fe", "application/x-www-form-urlencoded", 403),
+        (b"--x", "multipart/form-data; boundary=x", 400),
+        (b"", "multipart/form-data", 400),
+        (b"{}", "application/json", 415),
+        (b"csrf=" + b"x" * 600_000, "application/x-www-form-urlencoded", 413),
+    ],
+    ids=lambda value: repr(value)[:40],
+)
+async def test_a_hostile_form_is_answered_calmly(ada, body, content_type, status):
+    for path in ("/login", "/reserve"):
+        answer = await ada.client.post(
+            path, data=body, headers={"Content-Type": content_type}, allow_redirects=False
+        )
+        assert answer.status == status
+        assert answer.content_type == "text/html"

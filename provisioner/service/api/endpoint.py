@@ -5,7 +5,7 @@ it returns a pydantic model, None (204), or a stream it has sent itself.
 """
 
 import re
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterator
 from dataclasses import dataclass
 from datetime import datetime
 from functools import cached_property
@@ -14,6 +14,7 @@ from typing import Any, get_type_hints
 from aiohttp import web
 from pydantic import BaseModel, ConfigDict, ValidationError
 
+from provisioner.domain.refusals import Fault
 from provisioner.service.identity import Caller, caller_by_token
 from provisioner.service.problems import HttpError, invalid_request
 from provisioner.service.services import Services, services_of
@@ -124,9 +125,29 @@ async def _read_body(request: web.Request, model: type[BaseModel], limit: int) -
             next_action="send it with 'Content-Type: application/json'",
         )
     try:
-        return model.model_validate_json(await read_limited(request, limit))
+        body = model.model_validate_json(await read_limited(request, limit))
     except ValidationError as error:
         raise invalid_request(error) from error
+    nul = next(_nuls(body.model_dump(by_alias=True)), None)
+    if nul is not None:
+        fault = Fault(nul, "NUL characters are not allowed")
+        raise HttpError(422, "invalid_request", f"{nul}: {fault.reason}", faults=(fault,))
+    return body
+
+
+def _nuls(value: Any, at: str = "") -> Iterator[str]:
+    """Pointers to texts with NUL, which PostgreSQL cannot keep."""
+    match value:
+        case str():
+            if "\0" in value:
+                yield at
+        case dict():
+            for key, item in value.items():
+                yield from _nuls(key, at)
+                yield from _nuls(item, f"{at}/{key}")
+        case list():
+            for position, item in enumerate(value):
+                yield from _nuls(item, f"{at}/{position}")
 
 
 async def read_limited(request: web.Request, limit: int) -> bytes:

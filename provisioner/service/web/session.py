@@ -114,7 +114,12 @@ async def checked_form(request: web.Request, session: Session) -> Form:
     """A form's fields, when it was sent from a page of ours that this session was shown."""
     if request.content_type not in ("application/x-www-form-urlencoded", "multipart/form-data"):
         raise HttpError(415, "unsupported_media_type", "a page's form is expected")
-    posted = await request.post()
+    try:
+        posted = await request.post()
+    except (ValueError, LookupError) as error:
+        raise _unreadable_form() from error
+    if any("\0" in value for value in posted.values() if isinstance(value, str)):
+        raise _unreadable_form()
     token = posted.get("csrf")
     elsewhere = request.headers.get("Sec-Fetch-Site", "same-origin") not in ("same-origin", "none")
     if elsewhere or not isinstance(token, str):
@@ -122,6 +127,10 @@ async def checked_form(request: web.Request, session: Session) -> Form:
     if not hmac.compare_digest(token.encode(), session.csrf.encode()):
         raise _stale_form()
     return posted  # type: ignore[return-value] # no form of ours has a file field
+
+
+def _unreadable_form() -> HttpError:
+    return HttpError(400, "unreadable_form", "the form holds bytes that are no text")
 
 
 def _stale_form() -> HttpError:
