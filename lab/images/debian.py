@@ -8,6 +8,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 SUITE = "bookworm"
+_MERGED_USR = "/usr/share/mmdebstrap/hooks/merged-usr"
 _UNWANTED = ("/usr/share/doc/*", "/usr/share/man/*", "/usr/share/locale/*", "/usr/share/info/*")
 
 
@@ -45,6 +46,7 @@ def make_root(
             '--aptopt=APT::Install-Recommends "false"',
             '--aptopt=Acquire::Languages "none"',
             *(f"--dpkgopt=path-exclude={path}" for path in _UNWANTED),
+            f"--hook-dir={_MERGED_USR}",  # else the usrmerge package comes, and perl with it
             *([f'--essential-hook=cp -RT {files} "$1"'] if files else []),
             f"--customize-hook={hook}",
             SUITE,
