@@ -1,6 +1,7 @@
 """The web application, put together: middlewares, the API, pages, what machines and agents ask."""
 
 from aiohttp import web
+from sqlalchemy.exc import SQLAlchemyError
 
 from provisioner.service import boot
 from provisioner.service import web as pages
@@ -9,6 +10,7 @@ from provisioner.service.api import endpoints
 from provisioner.service.api.openapi import openapi
 from provisioner.service.guards import machine_doors, problems, strict_headers
 from provisioner.service.metrics import METRICS, Metrics, measured, metrics
+from provisioner.service.problems import HttpError
 from provisioner.service.services import SERVICES, Services, services_of
 from provisioner.service.web import login, render
 
@@ -37,6 +39,14 @@ def make_app(services: Services) -> web.Application:
 
 async def healthz(request: web.Request) -> web.Response:
     """Whether the service reaches its database."""
-    async with services_of(request).database.read() as session:
-        await (await session.connection()).exec_driver_sql("SELECT 1")
+    try:
+        async with services_of(request).database.read() as session:
+            await (await session.connection()).exec_driver_sql("SELECT 1")
+    except (SQLAlchemyError, OSError) as error:
+        raise HttpError(
+            503,
+            "no_database",
+            "the database is not reached",
+            next_action="look at the provisioner's log and at the database",
+        ) from error
     return web.json_response({"status": "ok"})

@@ -1,11 +1,15 @@
 """The API as HTTP: problems for every error, limits, OpenAPI that says what is served."""
 
 import json
+from dataclasses import replace
 
 import pytest
+from aiohttp.test_utils import TestClient, TestServer
 from service_factories import public_key
 
 from provisioner.service.api.endpoints import ENDPOINTS
+from provisioner.service.app import make_app
+from provisioner.store.database import Database
 
 PROBLEM = "application/problem+json"
 
@@ -152,6 +156,15 @@ async def test_health_and_metrics_are_answered(anybody, make):
     text = await (await anybody.get("/metrics")).text()
     assert 'ironlease_servers{class="lab-2nvme",state="available"} 2.0' in text
     assert 'route="/healthz",status="200"' in text
+
+
+async def test_health_fails_without_the_database(services, tmp_path):
+    unreachable = Database(f"sqlite:///{tmp_path}/gone/x.db")
+    (tmp_path / "gone").rmdir()
+    app = make_app(replace(services, database=unreachable))
+    async with TestClient(TestServer(app)) as client:
+        answer = await client.get("/healthz")
+        assert (answer.status, await problem_of(answer)) == (503, "no_database")
 
 
 @pytest.mark.parametrize("kind", ["ed25519", "ecdsa", "rsa"])
