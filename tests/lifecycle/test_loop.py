@@ -51,7 +51,7 @@ async def test_at_expiry_the_server_is_taken_back_wiped_and_offered_again(world:
     await world.turn(hours=1)
     await world.settle()
     assert await world.state() is State.AVAILABLE
-    assert (await world.reservation(reservation)).status is ReservationStatus.ENDED
+    assert await world.reservation_status(reservation.id) is ReservationStatus.ENDED
     (lease,) = await world.leases(reservation)
     assert lease.end_reason == "expired"
     assert lease.ended_at is not None
@@ -90,7 +90,7 @@ async def test_a_reservation_released_while_its_server_is_prepared_is_reclaimed(
     await world.release(reservation)
     await world.settle()
     assert await world.state() is State.AVAILABLE
-    assert (await world.reservation(reservation)).status is ReservationStatus.ENDED
+    assert await world.reservation_status(reservation.id) is ReservationStatus.ENDED
 
 
 async def test_no_reservation_beyond_capacity(world: World) -> None:
@@ -239,7 +239,7 @@ async def test_a_server_that_fails_to_start_the_tenant_is_swapped_for_another(
     assert first.ready_at is None
     assert first.end_reason == "moved"
     assert second.ready_at is not None
-    assert (await world.reservation(reservation)).status is ReservationStatus.BOUND
+    assert await world.reservation_status(reservation.id) is ReservationStatus.BOUND
 
 
 async def test_a_silent_ramdisk_is_booted_again_before_it_is_offered(world: World) -> None:

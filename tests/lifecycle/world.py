@@ -23,6 +23,7 @@ from provisioner.store.tables import (
     Incident,
     Lease,
     Reservation,
+    ReservationStatus,
     Server,
     ServerClass,
 )
@@ -255,9 +256,9 @@ class World:
         async with self.database.write() as session:
             await release(session, reservation.id, self.clock())
 
-    async def reservation(self, reservation: Reservation) -> Reservation:
+    async def reservation_status(self, reservation_id: str) -> ReservationStatus:
         async with self.database.read() as session:
-            return await session.get_one(Reservation, reservation.id)
+            return (await session.get_one(Reservation, reservation_id)).status
 
     async def leases(self, reservation: Reservation | None = None) -> list[Lease]:
         query = select(Lease).order_by(col(Lease.bound_at), col(Lease.id))

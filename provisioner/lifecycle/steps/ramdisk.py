@@ -29,7 +29,8 @@ async def find_ramdisk(job: Job) -> Outcome:
     if boot is None or boot.ready_at is None:
         return Done("no ramdisk is waiting")
     seen = job.snapshot.agent_seen_at()
-    if seen is not None and job.now() - seen < FRESH:
+    # After a failure in the ramdisk its last report proves nothing.
+    if job.operation.attempt == 0 and seen is not None and job.now() - seen < FRESH:
         alive = True
     else:
         alive = await _answers(job, SshTarget(job.server.address, boot.host_key))

@@ -1,0 +1,111 @@
+"""The main loop in a process that kills itself (SIGKILL) at one step, and its resumption.
+
+The simulated servers' state is a file, so it is there after the crash, as hardware is.
+"""
+
+import asyncio
+import os
+import signal
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass, replace
+from datetime import timedelta
+from pathlib import Path
+
+from world import Clock, World
+
+from lab.simulated import OFF
+from provisioner.domain.lifecycle import RAMDISK, Step, Verb
+from provisioner.lifecycle import operation
+from provisioner.lifecycle.job import Job, Outcome
+from provisioner.lifecycle.steps import SPECS
+from provisioner.rental.reservations import release
+from provisioner.store.database import Database
+from provisioner.store.migrate import migrate
+
+LATER = timedelta(minutes=1)
+"""How much later the provisioner is started again: its claims have expired."""
+
+
+@dataclass(frozen=True)
+class Crash:
+    """Where the process dies: before a step acts, or after it acted and before that is recorded."""
+
+    verb: Verb
+    step: Step
+    acted: bool
+
+    @property
+    def cold(self) -> bool:
+        """The step only runs when no ramdisk is waiting."""
+        return self.verb in (Verb.SANITISE, Verb.VALIDATE, Verb.IMAGE) and self.step in RAMDISK[1:]
+
+
+def play_until_crash(folder: Path, crash: Crash) -> None:
+    """Play the loop from the start; never returns when the crash point is reached."""
+    asyncio.run(_play(folder, crash))
+
+
+def play_on(folder: Path) -> None:
+    """A new process goes on where the last one died."""
+    asyncio.run(_play(folder, None))
+
+
+async def _play(folder: Path, crash: Crash | None) -> None:
+    database = Database(f"sqlite:///{folder / 'ironlease.db'}")
+    await migrate(database)
+    resumed = (folder / "rack.json").exists()
+    world = World(
+        database, folder, clock=Clock(LATER if resumed else timedelta()), owner=str(os.getpid())
+    )
+    if not resumed:
+        await world.enrol()
+    if crash is not None:
+        _arm(world, crash)
+    await play_loop(world)
+    await database.close()
+
+
+async def play_loop(world: World) -> None:
+    """Enrol to available, one tenancy with a secret on both disks, release, available again."""
+    if not await world.leases():
+        await world.settle()
+        await world.reserve(hours=100)
+    (lease,) = await world.leases()
+    if not lease.end_reason:
+        await world.settle()
+        world.rack.write_secret(world.machine())
+        async with world.database.write() as session:
+            await release(session, lease.reservation_id, world.clock())
+    await world.settle()
+
+
+def _arm(world: World, crash: Crash) -> None:
+    """Wrap the steps so that the process dies at the crash point."""
+
+    def wrapped(
+        step: Step, run: Callable[[Job], Awaitable[Outcome]]
+    ) -> Callable[[Job], Awaitable[Outcome]]:
+        async def armed(job: Job) -> Outcome:
+            if crash.cold and job.verb is crash.verb and step is Step.FIND_RAMDISK:
+                await _lose_ramdisk(world, job)
+            here = job.verb is crash.verb and step is crash.step
+            if here and not crash.acted:
+                os.kill(os.getpid(), signal.SIGKILL)
+            outcome = await run(job)
+            if here:
+                os.kill(os.getpid(), signal.SIGKILL)
+            return outcome
+
+        return armed
+
+    operation.SPECS = {
+        step: replace(spec, run=wrapped(step, spec.run)) for step, spec in SPECS.items()
+    }
+
+
+async def _lose_ramdisk(world: World, job: Job) -> None:
+    """The machine goes off while it waits, long enough ago for its agent to be missed."""
+    if job.operation.boots == 0:
+        world.machine().running = OFF
+        world.rack.save()
+        world.clock.turn(minutes=1)
