@@ -1,175 +1,135 @@
 """Writes an image to one disk: only its mapped blocks, each chunk checked before it is unpacked.
 
-One curl fetches all chunks, one zstd unpacks them, the blocks go to the disk past the page cache.
-What the image does not map is zeroed by the disk's own command, so that blocks which were left
-out for being zero are zero.
+One connection fetches the chunks in order; a thread for each CPU checks, unpacks and writes them
+past the page cache. What the image does not map is zeroed by the disk's own command, so that
+blocks which were left out for being zero are zero.
 
 Variables: `image_url`, `image_digest`, `disk_serial`. Result: `imaging`.
 """
 
-import fcntl
 import hashlib
 import json
 import mmap
-import subprocess
+import os
+import queue
 import threading
 import time
 
 from module_utils.channel import Configuration, Failure, ServerFault, Transient, progress
 from module_utils.disks import RawDisk, disk_by_serial
 from module_utils.gpt import move_backup_to_end
+from module_utils.http import Connection, FetchFailed
+from module_utils.zstd import Corrupt, load, unpack
 
 TRIES = 3
-WRITE = 4 << 20
-CONNECT_TIMEOUT_S = "10"
-STALL_S = "30"
-F_SETPIPE_SZ = 1031
-PIPE_BYTES = 1 << 20
+THREADS = min(os.cpu_count() or 1, 16)
 ZERO_STEP = 1 << 30
-AGAIN = "it is tried again; check the network between server and provisioner"
 
 
-class FetchEnded(Exception):
-    """curl ended before all was there."""
+class Image:
+    """The image as the provisioner serves it."""
 
+    def __init__(self, url, digest):
+        self.connection = Connection(url)
+        self.name = f"image {digest[:12]}"
+        text = self._fetch("manifest.json", "the manifest")
+        if hashlib.sha256(text).hexdigest() != digest:
+            raise Configuration(f"{self.name}: the manifest is corrupt", "import the image again")
+        self.manifest = json.loads(text)
+        self.chunks = self.manifest["chunks"]
 
-class Fetch:
-    """The bodies of several URLs of one server, one after the other, over one connection."""
+    def packed(self, number):
+        return self._fetch(f"chunks/{number}", f"chunk {number}")
 
-    def __init__(self, urls):
-        options = ["--silent", "--show-error", "--fail-early", "--fail", "--globoff"]
-        limits = ["--connect-timeout", CONNECT_TIMEOUT_S, "--speed-time", STALL_S]
-        limits += ["--speed-limit", "1024"]
-        self.process = subprocess.Popen(
-            ["curl", *options, *limits, "--config", "-"],
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
-        )
-        _widen(self.process.stdout)
-        self.process.stdin.write("".join(f'url = "{url}"\n' for url in urls).encode())
-        self.process.stdin.close()
+    def corrupt(self, number):
+        return Configuration(f"{self.name}: chunk {number} is corrupt", "import the image again")
 
-    def read(self, length):
-        """`length` bytes, or all of it when None. Raises FetchEnded."""
-        data = self.process.stdout.read(-1 if length is None else length)
-        if length is None or len(data) < length:
-            said = self.process.stderr.read().decode(errors="replace").strip()
-            if self.process.wait() or length is not None:
-                raise FetchEnded(said or "the connection was closed")
-        return data
-
-    def close(self):
-        self.process.kill()
-        self.process.wait()
-        self.process.stdout.close()
-        self.process.stderr.close()
-
-
-def _widen(pipe):
-    fcntl.fcntl(pipe, F_SETPIPE_SZ, PIPE_BYTES)
-
-
-def fetch_manifest(url, digest):
-    fetch = Fetch([f"{url}/manifest.json"])
-    try:
-        text = fetch.read(None)
-    except FetchEnded as ended:
+    def _fetch(self, path, what):
+        for attempt in range(1, TRIES + 1):
+            try:
+                return self.connection.get(path)
+            except FetchFailed as failure:
+                progress(f"{what} did not come ({failure}), attempt {attempt} of {TRIES}")
+                last = failure
         raise Transient(
-            f"the manifest of image {digest[:12]} did not come: {ended}", AGAIN
-        ) from ended
-    finally:
-        fetch.close()
-    if hashlib.sha256(text).hexdigest() != digest:
-        raise Configuration(f"the manifest of image {digest[:12]} is corrupt", "import it again")
-    return json.loads(text)
+            f"{self.name}: {what} did not come: {last}",
+            "it is tried again; check the network between server and provisioner",
+        )
 
 
-def checked_chunks(url, digest, chunks):
-    """Each compressed chunk once its SHA-256 is right. Goes on where a connection broke."""
-    number, tries = 0, 0
-    while number < len(chunks):
-        fetch = Fetch([f"{url}/chunks/{n}" for n in range(number, len(chunks))])
-        try:
-            for chunk in chunks[number:]:
-                packed = fetch.read(chunk["bytes"])
-                if hashlib.sha256(packed).hexdigest() != chunk["sha256"]:
-                    raise Configuration(
-                        f"image {digest[:12]}: chunk {number} is corrupt", "import the image again"
-                    )
-                yield packed
-                number, tries = number + 1, 0
-        except FetchEnded as ended:
-            tries += 1
-            if tries == TRIES:
-                reason = f"image {digest[:12]}: chunk {number} did not come: {ended}"
-                raise Transient(reason, AGAIN) from ended
-            progress(f"chunk {number} did not come ({ended}), fetching again")
-        finally:
-            fetch.close()
+class Writer(threading.Thread):
+    """Checks, unpacks and writes chunks out of a queue until it meets None.
 
+    After a failure it goes on emptying the queue, so that the fetcher never waits for nobody.
+    """
 
-class Feeder(threading.Thread):
-    """Puts checked chunks into zstd while the main thread takes blocks out of it."""
-
-    def __init__(self, chunks, pipe):
-        super().__init__(daemon=True)
-        self.chunks, self.pipe, self.failure = chunks, pipe, None
+    def __init__(self, work, image, raw, zstd, done):
+        super().__init__()
+        self.work, self.image, self.raw, self.zstd, self.done = work, image, raw, zstd, done
+        self.failure = None
 
     def run(self):
+        largest = max(sum(length for _, length in c["ranges"]) for c in self.image.chunks)
+        buffer = mmap.mmap(-1, largest)  # page-aligned, as O_DIRECT wants it
+        while (item := self.work.get()) is not None:
+            if self.failure is not None:
+                continue
+            try:
+                self._write(*item, buffer)
+            except (Failure, OSError) as failure:
+                self.failure = failure
+
+    def _write(self, number, packed, buffer):
+        chunk = self.image.chunks[number]
+        if hashlib.sha256(packed).hexdigest() != chunk["sha256"]:
+            raise self.image.corrupt(number)
+        size = sum(length for _, length in chunk["ranges"])
         try:
-            for packed in self.chunks:
-                self.pipe.write(packed)
-        except Failure as failure:
-            self.failure = failure
-        except BrokenPipeError:
-            pass  # zstd ended: the main thread sees what is missing
-        finally:
-            self.pipe.close()
+            unpack(self.zstd, packed, buffer, size)
+        except Corrupt as error:
+            raise self.image.corrupt(number) from error
+        view, at = memoryview(buffer), 0
+        for offset, length in chunk["ranges"]:
+            self.raw.write_buffer(offset, view[at : at + length])
+            at += length
+        self.done(size)
 
 
-def write_chunks(raw, chunks, packed):
-    """Bytes written. The ranges of all chunks follow each other in what zstd puts out."""
-    zstd = subprocess.Popen(
-        ["zstd", "--decompress", "--stdout", "--quiet"],
-        stdin=subprocess.PIPE,
-        stdout=subprocess.PIPE,
-        bufsize=0,
-    )
-    _widen(zstd.stdin)
-    _widen(zstd.stdout)
-    feeder = Feeder(packed, zstd.stdin)
-    feeder.start()
-    buffer = memoryview(mmap.mmap(-1, WRITE))
-    written, total = 0, sum(length for chunk in chunks for _, length in chunk["ranges"])
+class Progress:
+    """A line in the step's log for each quarter."""
+
+    def __init__(self, total):
+        self.total, self.written, self.lock = total, 0, threading.Lock()
+
+    def __call__(self, size):
+        with self.lock:
+            quarter = self.written * 4 // self.total
+            self.written += size
+            if self.written * 4 // self.total != quarter:
+                progress(f"{self.written * 100 // self.total} % written")
+
+
+def write_chunks(raw, image):
+    """Bytes written. Raises what the first failed writer met."""
+    total = sum(length for chunk in image.chunks for _, length in chunk["ranges"])
+    work, zstd, done = queue.Queue(2 * THREADS), load(), Progress(total)
+    writers = [Writer(work, image, raw, zstd, done) for _ in range(THREADS)]
+    for writer in writers:
+        writer.start()
     try:
-        for chunk in chunks:
-            for offset, length in chunk["ranges"]:
-                for at in range(0, length, WRITE):
-                    view = buffer[: min(WRITE, length - at)]
-                    if not _fill(zstd.stdout, view):
-                        feeder.join()
-                        raise feeder.failure or Transient("zstd ended early", AGAIN)
-                    raw.write_buffer(offset + at, view)
-                    if written * 4 // total != (written + len(view)) * 4 // total:
-                        progress(f"{(written + len(view)) * 100 // total} % written")
-                    written += len(view)
+        for number in range(len(image.chunks)):
+            if any(writer.failure for writer in writers):
+                break
+            work.put((number, image.packed(number)))
     finally:
-        zstd.kill()
-        zstd.wait()
-    feeder.join()
-    return written
-
-
-def _fill(pipe, view):
-    """False when the pipe ends first."""
-    got = 0
-    while got < len(view):
-        count = pipe.readinto(view[got:])
-        if not count:
-            return False
-        got += count
-    return True
+        for _ in writers:
+            work.put(None)
+        for writer in writers:
+            writer.join()
+    for writer in writers:
+        if writer.failure is not None:
+            raise writer.failure
+    return done.written
 
 
 def zero_unmapped(raw, chunks):
@@ -188,33 +148,24 @@ def _zero(raw, start, end):
 
 def main(variables):
     began = time.monotonic()
-    url, digest = variables["image_url"], variables["image_digest"]
-    manifest = fetch_manifest(url, digest)
+    image = Image(variables["image_url"], variables["image_digest"])
     disk = disk_by_serial(variables["disk_serial"])
-    if disk.size_bytes < manifest["size_bytes"]:
+    needed = image.manifest["size_bytes"]
+    if disk.size_bytes < needed:
         raise Configuration(
-            f"disk {disk.serial} has {disk.size_bytes} bytes, "
-            f"image {manifest['name']} needs {manifest['size_bytes']}",
+            f"disk {disk.serial} has {disk.size_bytes} bytes, {image.name} needs {needed}",
             "choose a smaller image or a larger disk",
         )
-    chunks = manifest["chunks"]
     try:
         with RawDisk(disk) as raw:
-            zero_unmapped(raw, chunks)
-            zeroed = time.monotonic()
-            written = write_chunks(raw, chunks, checked_chunks(url, digest, chunks))
-            move_backup_to_end(raw, manifest["size_bytes"])
+            zero_unmapped(raw, image.chunks)
+            written = write_chunks(raw, image)
+            move_backup_to_end(raw, needed)
             raw.flush()
             raw.reread_partitions()
     except OSError as error:
         raise ServerFault(
             f"disk {disk.serial} ({disk.name}): {error.strerror or error}", "replace the disk"
         ) from error
-    return {
-        "imaging": {
-            "bytes_written": written,
-            "chunks": len(chunks),
-            "seconds": round(time.monotonic() - began, 3),
-            "zero_seconds": round(zeroed - began, 3),
-        }
-    }
+    seconds = round(time.monotonic() - began, 3)
+    return {"imaging": {"bytes_written": written, "chunks": len(image.chunks), "seconds": seconds}}

@@ -28,12 +28,11 @@ def mapped_blocks(raw: Path) -> Iterator[tuple[int, bytes]]:
     with raw.open("rb", buffering=0) as source:
         size = os.fstat(source.fileno()).st_size
         position = 0
-        while (start := _next_data(source.fileno(), position)) is not None:
-            start -= start % BLOCK
-            start = max(start, position)
-            end = min(os.lseek(source.fileno(), max(start, position), os.SEEK_HOLE), size)
-            end += -end % BLOCK
-            for offset in range(start, min(end, size), READ):
+        while (data := _next_data(source.fileno(), position)) is not None:
+            start = data - data % BLOCK
+            hole = os.lseek(source.fileno(), data, os.SEEK_HOLE)
+            end = min(hole + -hole % BLOCK, size)
+            for offset in range(start, end, READ):
                 piece = os.pread(source.fileno(), min(READ, end - offset), offset)
                 for at in range(0, len(piece), BLOCK):
                     block = piece[at : at + BLOCK]

@@ -1,0 +1,80 @@
+"""GET over one kept connection: just what fetching an image takes.
+
+In place of `http.client` or curl because starting them costs as much as tens of megabytes on a
+slow server. Answers need a Content-Length, which files have.
+"""
+
+import socket
+
+
+class FetchFailed(Exception):
+    """The answer was not 200, or the connection broke; says which."""
+
+
+class Connection:
+    """To the server of one `http://` or `https://` URL; connects when needed, and anew."""
+
+    TIMEOUT_S = 30
+
+    def __init__(self, base_url):
+        scheme, _, rest = base_url.partition("://")
+        self.authority, _, self.path = rest.partition("/")
+        host, _, port = self.authority.rpartition(":")
+        if not port.isdigit():
+            host, port = self.authority, "443" if scheme == "https" else "80"
+        self.address = host.strip("[]"), int(port)
+        self.secure = scheme == "https"
+        self.stream = None
+
+    def get(self, path):
+        """The body of `base_url/path`. Raises FetchFailed."""
+        try:
+            return self._get(path)
+        except (OSError, ValueError) as error:
+            self.close()
+            raise FetchFailed(str(error) or type(error).__name__) from error
+
+    def _get(self, path):
+        if self.stream is None:
+            self._connect()
+        target = f"/{self.path}/{path}"
+        self.socket.sendall(
+            f"GET {target} HTTP/1.1\r\nHost: {self.authority}\r\n\r\n".encode("ascii")
+        )
+        status = self.stream.readline(1024).split(b" ", 2)
+        if len(status) < 2 or not status[0].startswith(b"HTTP/1."):
+            raise OSError("the connection was closed")
+        headers = {}
+        while line := self.stream.readline(8192).strip():
+            name, _, value = line.partition(b":")
+            headers[name.lower()] = value.strip()
+        body = bytearray(int(headers[b"content-length"]))
+        self._fill(memoryview(body))
+        if headers.get(b"connection", b"").lower() == b"close":
+            self.close()
+        if status[1] != b"200":
+            raise OSError(f"{target} answered {status[1].decode()}")
+        return body
+
+    def _fill(self, view):
+        got = 0
+        while got < len(view):
+            count = self.stream.readinto(view[got:])
+            if not count:
+                raise OSError("the connection was closed")
+            got += count
+
+    def _connect(self):
+        self.socket = socket.create_connection(self.address, self.TIMEOUT_S)
+        if self.secure:
+            import ssl
+
+            context = ssl.create_default_context()
+            self.socket = context.wrap_socket(self.socket, server_hostname=self.address[0])
+        self.stream = self.socket.makefile("rb")
+
+    def close(self):
+        if self.stream is not None:
+            self.stream.close()
+            self.socket.close()
+            self.stream = None
