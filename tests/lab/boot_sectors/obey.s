@@ -2,6 +2,7 @@
 # OBEY in test_rack_machines.py holds it assembled:
 #   as --32 -o /tmp/x.o obey.s && objcopy -O binary -j .text /tmp/x.o /dev/stdout | xxd -p
 .code16
+  cli                  # or the firmware, whose console this line is, may take the key first
   mov $0x3f8,%dx
   mov $'u',%al
   out %al,%dx
