@@ -109,7 +109,7 @@ class Lease:
         granted = self._now() + first.remaining_s
         try:
             saved = _Saved.from_json(self._file.read_bytes())
-        except (FileNotFoundError, ProtocolError):  # never written, or damaged: the grant stands
+        except (OSError, ProtocolError):  # not written yet, or damaged: the grant stands
             return granted
         if saved.lease != first.id:
             return granted

@@ -1,0 +1,198 @@
+"""The agent's reports and its client, over real sockets and against a played provisioner."""
+
+import http.server
+import json
+import threading
+import zipfile
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from agent.access import session_processes
+from agent.build import write_zipapp
+from agent.lease import Lease
+from agent.post import PostError, StatusError, post
+from agent.protocol import AgentConfig, LeaseTerm, Report, ReportAnswer
+from agent.reporter import Reporter
+
+Answer = tuple[int, bytes]
+
+
+class Provisioner(http.server.ThreadingHTTPServer):
+    """Answers every request with `answer`; keeps what was asked."""
+
+    def __init__(self) -> None:
+        super().__init__(("127.0.0.1", 0), _Handler)
+        self.answer: Answer = (200, b"{}")
+        self.promised: int | None = None
+        self.requests: list[tuple[str, str | None, bytes]] = []
+
+    @property
+    def url(self) -> str:
+        return f"http://127.0.0.1:{self.server_address[1]}"
+
+
+class _Handler(http.server.BaseHTTPRequestHandler):
+    server: Provisioner
+
+    def do_POST(self) -> None:
+        body = self.rfile.read(int(self.headers["Content-Length"]))
+        self.server.requests.append((self.path, self.headers["Authorization"], body))
+        status, answer = self.server.answer
+        self.send_response(status)
+        self.send_header("Content-Length", str(self.server.promised or len(answer)))
+        self.end_headers()
+        self.wfile.write(answer)
+
+    def log_message(self, *_: object) -> None:
+        pass
+
+
+@pytest.fixture
+def provisioner() -> Iterator[Provisioner]:
+    with Provisioner() as server:
+        thread = threading.Thread(target=server.serve_forever)
+        thread.start()
+        yield server
+        server.shutdown()
+        thread.join()
+
+
+def test_a_post_carries_body_and_token_and_returns_the_answer(provisioner: Provisioner) -> None:
+    provisioner.answer = (200, b'{"a": 1}')
+    assert post(f"{provisioner.url}/agents/report", '{"b": 2}', token="t") == b'{"a": 1}'
+    assert provisioner.requests == [("/agents/report", "Bearer t", b'{"b": 2}')]
+
+
+def test_a_refusal_carries_status_and_problem(provisioner: Provisioner) -> None:
+    provisioner.answer = (403, b'{"detail": "used"}')
+    with pytest.raises(StatusError) as refused:
+        post(provisioner.url, "{}")
+    assert (refused.value.status, refused.value.body) == (403, b'{"detail": "used"}')
+
+
+def test_an_answer_that_breaks_off_is_no_answer(provisioner: Provisioner) -> None:
+    provisioner.answer, provisioner.promised = (200, b'{"a"'), 100
+    with pytest.raises(PostError, match="broke off"):
+        post(provisioner.url, "{}")
+
+
+@pytest.mark.parametrize("url", ["http://127.0.0.1:1/x", "http://[::1]:1/x", "http://127.0.0.1:no"])
+def test_an_unreachable_provisioner_is_reported_with_its_address(url: str) -> None:
+    with pytest.raises(PostError) as failed:
+        post(url, "{}")
+    assert url in str(failed.value)
+
+
+class Link:
+    """A played connection: what is sent, and the answers to give."""
+
+    def __init__(self) -> None:
+        self.sent: list[tuple[str, Report]] = []
+        self.answers: list[bytes | Exception] = []
+
+    def __call__(self, url: str, body: str, *, token: str) -> bytes:
+        self.sent.append((token, Report.from_json(body)))
+        answer = self.answers.pop(0)
+        if isinstance(answer, Exception):
+            raise answer
+        return answer
+
+
+OK = ReportAnswer(10.0, LeaseTerm("l1", 50.0)).to_json().encode()
+
+
+@pytest.fixture
+def link() -> Link:
+    return Link()
+
+
+@pytest.fixture
+def lease(tmp_path: Path) -> Lease:
+    return Lease(tmp_path / "lease.json", "boot", lambda: 5.0, LeaseTerm("l1", 60.0))
+
+
+@pytest.fixture
+def tokens() -> list[str]:
+    return ["first", "second"]
+
+
+@pytest.fixture
+def reporter(link: Link, lease: Lease, tokens: list[str]) -> Reporter:
+    def read_config() -> AgentConfig:
+        return AgentConfig("http://p", "srv_1", tokens.pop(0), "tenant", 10.0, None)
+
+    return Reporter(
+        read_config,
+        lease,
+        lambda: False,
+        link,
+        boot_id="boot",
+        now=lambda: 5.0,
+        hostname=lambda: "r1-u01",
+    )
+
+
+def test_reports_count_up_and_the_answer_moves_the_lease(
+    reporter: Reporter, link: Link, lease: Lease
+) -> None:
+    link.answers = [OK, OK]
+    assert 9 <= reporter.report() <= 11
+    reporter.report()
+    assert [report.sequence for _, report in link.sent] == [1, 2]
+    assert link.sent[0][1].lease is not None
+    assert link.sent[0][1].lease.remaining_s == 60
+    assert lease.remaining_s == 50
+
+
+def test_failed_reports_are_repeated_ever_more_slowly_and_for_ever(
+    reporter: Reporter, link: Link, lease: Lease
+) -> None:
+    link.answers = [PostError("down")] * 30 + [OK]
+    waits = [reporter.report() for _ in range(30)]
+    assert waits[0] <= 1.1
+    assert waits[3] > waits[0]
+    assert all(54 <= wait <= 66 for wait in waits[10:])
+    assert lease.remaining_s == 60  # only the clock ends it
+    assert 9 <= reporter.report() <= 11
+
+
+def test_an_answer_that_is_not_understood_is_a_failed_report(
+    reporter: Reporter, link: Link, lease: Lease
+) -> None:
+    link.answers = [b"<html>"]
+    assert reporter.report() <= 1.1
+    assert lease.remaining_s == 60
+
+
+def test_a_revoked_identity_is_read_anew(reporter: Reporter, link: Link) -> None:
+    link.answers = [StatusError("http://p", 401, b""), OK]
+    assert reporter.report() >= 54
+    reporter.report()
+    assert [token for token, _ in link.sent] == ["first", "second"]
+
+
+def test_sessions_are_what_descends_from_sshd_or_login() -> None:
+    table = {
+        1: (0, "systemd"),
+        10: (1, "sshd"),
+        11: (10, "sshd"),
+        12: (11, "bash"),
+        13: (12, "vim (draft)"),
+        20: (1, "login"),
+        21: (20, "bash"),
+        30: (1, "python3"),
+        31: (30, "nginx"),
+    }
+    assert session_processes(table) == [10, 11, 12, 13, 20, 21]
+
+
+def test_the_zipapp_is_reproducible_and_complete(tmp_path: Path) -> None:
+    first, second = tmp_path / "1.pyz", tmp_path / "2.pyz"
+    write_zipapp(first)
+    write_zipapp(second)
+    assert first.read_bytes() == second.read_bytes()
+    names = zipfile.ZipFile(first).namelist()
+    assert {"__main__.py", "agent/__main__.py", "agent/protocol.py"} <= set(names)
+    assert json.dumps(names).count("build") == 0
