@@ -32,7 +32,7 @@ WATCHER = (
 # Says "up", then obeys one key: r resets, any other powers off (boot_sectors/obey.s).
 OBEY = (
     bytes.fromhex(
-        "fabaf803b075eeb070eebafd03eca80174fbbaf803ec3c727407ba0406b80020efb0fee664f4ebfd"
+        "fabaf803b075eeb070eebafd03eca80174fbbaf803ec3c727409ba0406b80020efeb04b0fee664f4ebfd"
     ).ljust(510, b"\0")
     + b"\x55\xaa"
 )

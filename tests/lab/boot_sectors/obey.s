@@ -20,6 +20,7 @@ key:
   mov $0x604,%dx       # ACPI PM1a control of QEMU's q35 as its firmware sets it up
   mov $0x2000,%ax      # SLP_EN, type S5
   out %ax,%dx
+  jmp stop
 reset:
   mov $0xfe,%al        # keyboard controller: pulse the reset line
   out %al,$0x64
