@@ -4,6 +4,7 @@ crashes. Its state is one JSON file, so the "hardware" survives a killed provisi
 Whatever is shown on it is shown once more on the virtual rack.
 """
 
+import asyncio
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
@@ -50,8 +51,8 @@ class Link(Protocol):
     async def boot_token(self, mac: str, serial: str) -> str | None:
         """The token in the boot script, or None when it is told to wait or to boot its disk."""
 
-    async def identify(self, token: str, mac: str, serial: str) -> tuple[str, str]:
-        """Exchange the token: (SSH host key public line, agent token)."""
+    async def identify(self, token: str, mac: str, serial: str) -> tuple[str, str, str]:
+        """Exchange the token: (server id, SSH host key public line, agent token)."""
 
     async def ready(self, agent_token: str) -> None: ...
 
@@ -69,6 +70,13 @@ class SimulatedServer:
     bmc_address: str
     disks: dict[str, str]
     """Content by serial: empty is all zeroes."""
+    cpus: int = 8
+    memory_mib: int = 16384
+    gpus: int = 0
+    purges: bool = True
+    """Its disks can be purged, not only cleared."""
+    id: str = ""
+    """As the provisioner names it."""
     running: str = OFF
     boot_from_network: bool = False
     host_key: str = ""
@@ -87,16 +95,28 @@ class SimulatedServer:
 
 
 class SimulatedRack:
-    """Servers `sim-01` … with two disks each, behind simulated drivers."""
+    """Simulated servers behind simulated drivers.
 
-    def __init__(self, state: Path, link: Link, servers: int = 1, prefix: str = "sim") -> None:
+    The state file is read when there is one; otherwise the rack begins with `servers`. Work in a
+    server takes `pace` seconds.
+    """
+
+    def __init__(
+        self,
+        state: Path,
+        link: Link,
+        servers: Sequence[SimulatedServer] = (),
+        *,
+        pace: float = 0,
+    ) -> None:
         self._state = state
         self.link = link
+        self.pace = pace
         if state.exists():
             rows = json.loads(state.read_text())
             self.servers = [SimulatedServer(**row) for row in rows]
         else:
-            self.servers = [_new_server(prefix, n) for n in range(1, servers + 1)]
+            self.servers = list(servers)
             self.save()
 
     def save(self) -> None:
@@ -160,7 +180,7 @@ class SimulatedRack:
         if server.boot_from_network and "no_dhcp" not in server.faults:
             token = await self.link.boot_token(server.mac, server.serial)
             if token is not None:
-                server.host_key, server.agent_token = await self.link.identify(
+                server.id, server.host_key, server.agent_token = await self.link.identify(
                     token, server.mac, server.serial
                 )
                 server.running, server.boot_from_network = RAMDISK, False
@@ -187,7 +207,7 @@ class SimulatedRack:
 
     async def report(self, server: SimulatedServer) -> None:
         if server.running in (RAMDISK, TENANT):
-            await self.link.report(server.agent_token, "", server.running)
+            await self.link.report(server.agent_token, server.id, server.running)
 
     def write_secret(self, server: SimulatedServer) -> None:
         """What a tenant does."""
@@ -196,10 +216,34 @@ class SimulatedRack:
         self.save()
 
 
-def _new_server(prefix: str, number: int) -> SimulatedServer:
+def numbered_servers(count: int) -> list[SimulatedServer]:
+    """Servers `sim-01` … with two disks each, which hold old data."""
+    return [_numbered(number) for number in range(1, count + 1)]
+
+
+def servers_of(documents: Sequence[Mapping[str, Any]]) -> list[SimulatedServer]:
+    """A simulated server for every server of enrolment documents, just as they expect it."""
+    return [
+        SimulatedServer(
+            name=entry["name"],
+            serial=entry["serial"],
+            mac=entry["boot_mac"],
+            address=entry["address"],
+            bmc_address=entry["bmc"]["address"],
+            disks={disk["serial"]: "old data" for disk in entry["expect"]["disks"]},
+            cpus=entry["expect"]["cpus"],
+            memory_mib=entry["expect"]["memory_mib"],
+            gpus=entry["expect"].get("gpus", 0),
+        )
+        for document in documents
+        for entry in document["servers"]
+    ]
+
+
+def _numbered(number: int) -> SimulatedServer:
     high, low = divmod(number, 250)
     return SimulatedServer(
-        name=f"{prefix}-{number:02}",
+        name=f"sim-{number:02}",
         serial=f"SIM{number:05}",
         mac=f"52:54:00:78:{high:02x}:{low:02x}",
         address=f"10.79.{high}.{low + 1}",
@@ -216,7 +260,7 @@ class SimulatedBmc:
         server = self._rack.at(target.address)
         if server is None or "no_bmc" in server.faults:
             raise BmcUnreachable(target, "no answer")
-        if "bad_password" in server.faults or target.password != "secret":
+        if "bad_password" in server.faults:
             raise BmcLoginRefused(target, "wrong password")
         return server
 
@@ -319,6 +363,7 @@ class SimulatedPlays:
             PlayEvent(datetime.now(UTC), PlayEventKind.TASK, playbook, f"simulated {playbook}")
         )
         server.count(playbook)
+        await asyncio.sleep(self._rack.pace)
         answer: dict[str, Any] = getattr(self, f"_{playbook}")(server, variables)
         self._rack.save()
         return answer
@@ -327,9 +372,9 @@ class SimulatedPlays:
         return {
             "facts": {
                 "serial": server.serial,
-                "cpus": 8,
-                "memory_mib": 16384,
-                "gpus": [],
+                "cpus": server.cpus,
+                "memory_mib": server.memory_mib,
+                "gpus": [{"index": index} for index in range(server.gpus)],
                 "disks": [
                     {
                         "serial": serial,
@@ -337,7 +382,7 @@ class SimulatedPlays:
                         "firmware": "1.0",
                         "transport": "nvme",
                         "size_bytes": 1 << 40,
-                        "capabilities": {"format_user_data": True, "discard": True},
+                        "capabilities": {"sanitize_crypto": server.purges, "discard": True},
                     }
                     for serial in server.disks
                     if f"missing:{serial}" not in server.faults

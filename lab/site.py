@@ -57,6 +57,7 @@ class Site:
             "IRONLEASE_LISTEN_PORT": "8080",
             "IRONLEASE_PUBLIC_URL": self.url,
             "IRONLEASE_MACHINE_URL": MACHINE_URL,
+            "IRONLEASE_MACHINE_NETWORKS": '["10.77.0.0/24"]',
             "IRONLEASE_RAMDISK_DIR": str(images.ramdisk()),
             "IRONLEASE_NETBOOT_INTERFACE": "prov",
             "IRONLEASE_NETBOOT_DIR": f"/run/ironlease-netboot/{rack.name}",

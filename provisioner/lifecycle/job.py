@@ -11,6 +11,7 @@ from provisioner.domain.lifecycle import Step, Verb
 from provisioner.drivers.bmc import Bmc, BmcTarget
 from provisioner.drivers.plays import PlayEvent, Plays
 from provisioner.drivers.ssh import Ssh, SshTarget
+from provisioner.fleet.servers import bmc_target
 from provisioner.lifecycle.snapshot import Snapshot
 from provisioner.store.secrets import SecretBox
 from provisioner.store.tables import Boot, Image, Lease, Operation, Reservation, Server
@@ -162,12 +163,3 @@ class Job:
             playbook, self.ramdisk(), variables, on_event, timeout_s=limit.total_seconds()
         )
 
-
-def bmc_target(server: Server, box: SecretBox) -> BmcTarget:
-    return BmcTarget(
-        protocol=server.bmc_protocol,
-        address=server.bmc_address,
-        port=server.bmc_port,
-        username=server.bmc_username,
-        password=box.open(server.bmc_secret),
-    )

@@ -6,7 +6,7 @@ from typing import Any
 
 from sqlmodel import col, select
 
-from lab.simulated import SimulatedRack, SimulatedServer
+from lab.simulated import SimulatedRack, SimulatedServer, numbered_servers
 from provisioner.domain.erasure import Level
 from provisioner.domain.lifecycle import Intent, State
 from provisioner.lifecycle.job import Context, Limits
@@ -67,7 +67,7 @@ class DirectLink:
             ).one_or_none()
         return self._box.open(boot.token_secret) if boot else None
 
-    async def identify(self, token: str, mac: str, serial: str) -> tuple[str, str]:
+    async def identify(self, token: str, mac: str, serial: str) -> tuple[str, str, str]:
         async with self._database.write() as session:
             boot = (
                 await session.exec(select(Boot).where(Boot.token_hash == token_hash(token)))
@@ -82,7 +82,7 @@ class DirectLink:
                     issued_at=self._clock(),
                 )
             )
-            return boot.host_key, agent_token
+            return boot.server_id, boot.host_key, agent_token
 
     async def ready(self, agent_token: str) -> None:
         async with self._database.write() as session:
@@ -127,7 +127,7 @@ class World:
         self.clock = clock or Clock()
         self.box = SecretBox.from_file(folder / "secret.key")
         self.link = DirectLink(database, self.box, self.clock)
-        self.rack = SimulatedRack(folder / "rack.json", self.link, servers)
+        self.rack = SimulatedRack(folder / "rack.json", self.link, numbered_servers(servers))
         self.context = Context(
             drivers=self.rack.drivers(),
             box=self.box,

@@ -1,0 +1,181 @@
+"""`make serve`: the whole service on SQLite, with the example inventory as simulated servers.
+
+For looking at pages and the API: needs no root. The simulated machines ask the service over HTTP
+for their boot scripts and identities, as real ones do.
+"""
+
+import asyncio
+import re
+import secrets
+import shutil
+from contextlib import suppress
+from pathlib import Path
+
+import httpx
+from cryptography.hazmat.primitives.serialization import (
+    Encoding,
+    PublicFormat,
+    load_ssh_private_key,
+)
+from rich.console import Console
+
+from lab.simulated import SimulatedRack, servers_of
+from provisioner.drivers.images import ImageLibrary
+from provisioner.fleet.accounts import bootstrap_admin
+from provisioner.lifecycle.job import Context
+from provisioner.lifecycle.reconciler import Reconciler
+from provisioner.rackctl.inventory_files import read_inventory
+from provisioner.service.app import make_app
+from provisioner.service.services import Services
+from provisioner.service.serving import serve
+from provisioner.store.columns import utc_now
+from provisioner.store.database import Database
+from provisioner.store.migrate import migrate
+from provisioner.store.secrets import SecretBox
+
+ROOT = Path(__file__).parents[1]
+FOLDER = ROOT / "var" / "serve"
+INVENTORY = sorted((ROOT / "inventory" / "example").glob("*.yaml"))
+_REPORT_S = 10
+
+
+class HttpLink:
+    """What a booting machine asks of the provisioner, over HTTP."""
+
+    def __init__(self, url: str) -> None:
+        self._http = httpx.AsyncClient(base_url=url, timeout=10)
+
+    async def boot_token(self, mac: str, serial: str) -> str | None:
+        script = await self._http.get("/boot/ipxe", params={"mac": mac, "serial": serial})
+        script.raise_for_status()
+        token = re.search(r"ironlease\.token=(\S+)", script.text)
+        return token.group(1) if token else None
+
+    async def identify(self, token: str, mac: str, serial: str) -> tuple[str, str, str]:
+        request = {"token": token, "boot_id": secrets.token_hex(8), "serial": serial, "mac": mac}
+        answer = await self._http.post("/boot/identity", json=request)
+        answer.raise_for_status()
+        identity = answer.json()
+        key = load_ssh_private_key(identity["ssh_host_key"].encode(), password=None)
+        public = key.public_key().public_bytes(Encoding.OpenSSH, PublicFormat.OpenSSH).decode()
+        return identity["server"], f"{public} {identity['hostname']}", identity["agent"]["token"]
+
+    async def ready(self, agent_token: str) -> None:
+        answer = await self._http.post(
+            "/boot/ready", json={"boot_id": "simulated"}, headers=_bearer(agent_token)
+        )
+        answer.raise_for_status()
+
+    async def report(self, agent_token: str, server_id: str, context: str) -> None:
+        report = {
+            "server": server_id,
+            "context": context,
+            "boot_id": "simulated",
+            "sequence": 1,
+            "uptime_s": 1.0,
+            "agent_version": "simulated",
+            "hostname": "simulated",
+            "lease": None,
+        }
+        answer = await self._http.post("/agents/report", json=report, headers=_bearer(agent_token))
+        if answer.status_code != httpx.codes.UNAUTHORIZED:
+            # A revoked agent is told so and goes on asking, as a real one does.
+            answer.raise_for_status()
+
+
+def _bearer(token: str) -> dict[str, str]:
+    return {"Authorization": f"Bearer {token}"}
+
+
+def run(port: int) -> int:
+    """Serve until Ctrl-C. Everything starts anew each time."""
+    with suppress(KeyboardInterrupt):
+        asyncio.run(_serve(f"http://127.0.0.1:{port}", port))
+    return 0
+
+
+async def _serve(url: str, port: int) -> None:
+    shutil.rmtree(FOLDER, ignore_errors=True)
+    FOLDER.mkdir(parents=True)
+    database = Database(f"sqlite:///{FOLDER / 'ironlease.db'}")
+    await migrate(database)
+    box = SecretBox.from_file(FOLDER / "secret.key")
+    documents = read_inventory(INVENTORY).documents
+    rack = SimulatedRack(FOLDER / "rack.json", HttpLink(url), servers_of(documents), pace=2)
+    drivers = rack.drivers()
+    library = ImageLibrary(FOLDER / "images")
+    app = make_app(
+        Services(
+            database=database,
+            secret_box=box,
+            bmc=drivers.bmc,
+            images=library,
+            machine_url=url,
+            ramdisk_dir=FOLDER,
+            authorized_key="",
+            public_url=url,
+        )
+    )
+    serving = await serve(app, "127.0.0.1", port)
+    try:
+        async with database.write() as session:
+            token = await bootstrap_admin(session)
+        await _furnish(url, token, documents)
+        context = Context(
+            drivers=drivers, box=box, clock=utc_now, machine_url=url, authorized_key=""
+        )
+        async with asyncio.TaskGroup() as tasks:
+            tasks.create_task(Reconciler(database, context).run())
+            tasks.create_task(_agents(rack))
+    finally:
+        await serving.cleanup()
+        await database.close()
+
+
+async def _agents(rack: SimulatedRack) -> None:
+    while True:
+        for server in rack.servers:
+            await rack.report(server)
+        await asyncio.sleep(_REPORT_S)
+
+
+async def _furnish(url: str, token: str, documents: list[dict[str, object]]) -> None:
+    """An image, the example's servers, an operator and a customer to log in as."""
+    disk = FOLDER / "example.raw"
+    disk.write_bytes(secrets.token_bytes(1 << 20))
+    boot = {"partition": 1, "kernel": "/vmlinuz", "cmdline": "/cmdline", "user": "root"}
+    image = {"path": str(disk), "name": "debian-12", "title": "Debian 12 (simulated)"}
+    password = secrets.token_urlsafe(9)
+    accounts = [("Olga Operator", "operator"), ("Carl Customer", "customer")]
+    async with httpx.AsyncClient(base_url=f"{url}/v1", headers=_bearer(token)) as api:
+        requests = [
+            ("/images", {**image, "boot": boot}),
+            ("/enrolments", {"documents": documents}),
+            *(
+                (
+                    "/accounts",
+                    {
+                        "name": name,
+                        "email": f"{role}@example.org",
+                        "role": role,
+                        "password": password,
+                    },
+                )
+                for name, role in accounts
+            ),
+        ]
+        for path, body in requests:
+            (await api.post(path, json=body)).raise_for_status()
+    Console().print(
+        f"""
+[bold]Ironlease[/] with simulated servers: {url}
+
+  log in as     customer@example.org or operator@example.org, password {password}
+  rackctl       export IRONLEASE_URL={url} IRONLEASE_TOKEN={token}
+                .venv/bin/rackctl server list
+
+Ctrl-C ends it; nothing is kept.
+""",
+        highlight=False,
+        soft_wrap=True,
+    )
