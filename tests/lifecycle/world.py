@@ -1,5 +1,6 @@
 """A small world for the lifecycle tests: a database, simulated servers, a clock to turn."""
 
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -9,6 +10,7 @@ from sqlmodel import col, select
 from lab.simulated import SimulatedRack, SimulatedServer, numbered_servers
 from provisioner.domain.erasure import Level
 from provisioner.domain.lifecycle import Intent, State
+from provisioner.drivers.plays import Plays
 from provisioner.lifecycle.job import Context, Limits
 from provisioner.lifecycle.reconciler import Reconciler
 from provisioner.lifecycle.snapshot import Snapshot, load
@@ -140,8 +142,10 @@ class World:
         )
         self.reconciler = self.new_reconciler(owner)
 
-    def new_reconciler(self, owner: str) -> Reconciler:
-        return Reconciler(self.database, self.context, owner=owner)
+    def new_reconciler(self, owner: str, *, plays: Plays | None = None) -> Reconciler:
+        """Another reconciler on the same database, with plays of its own if need be."""
+        drivers = replace(self.context.drivers, plays=plays or self.context.drivers.plays)
+        return Reconciler(self.database, replace(self.context, drivers=drivers), owner=owner)
 
     async def enrol(self, floor: Level = Level.CLEAR) -> None:
         async with self.database.write() as session:
