@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import shutil
 import subprocess
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import NamedTuple
@@ -18,13 +19,12 @@ from agent.protocol import AgentConfig, LeaseTerm, Report, ReportAnswer
 pytestmark = [pytest.mark.lab, pytest.mark.timeout(900)]
 
 ROOT_OFFSET = 4096 * 512
-LONG = LeaseTerm("lse_1", 3600.0)
 
 
 class Tenancy(NamedTuple):
     provisioner: play.PlayedProvisioner
     machine: play.Machine
-    grant: list[LeaseTerm]
+    ends_at: list[float]  # on the monotonic clock, moved by tests
 
 
 def debugfs(disk: Path, *commands: str, write: bool = True) -> str:
@@ -75,13 +75,16 @@ def tenancy(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Tenancy]:
     play.make_key(folder, "user")
     port = play.free_port()
     (folder / "known_hosts").write_text(f"[127.0.0.1]:{port} {host_key}\n")
-    grant = [LONG]
+    ends_at = [time.monotonic() + 3600]
 
     def report(_: play.Message) -> play.Answer:
-        return 200, ReportAnswer(1.0, grant[0]).to_dict()
+        remaining = max(0.0, ends_at[0] - time.monotonic())
+        return 200, ReportAnswer(1.0, LeaseTerm("lse_1", remaining)).to_dict()
 
     with play.provisioner({"/agents/report": report}) as provisioner:
-        agent = AgentConfig(provisioner.url, "srv_1", "agent-token", "tenant", 1.0, LONG)
+        agent = AgentConfig(
+            provisioner.url, "srv_1", "agent-token", "tenant", 1.0, LeaseTerm("lse_1", 3600.0)
+        )
         personalise(disk, folder, agent)
         # /boot/vmlinuz is a link to the newest kernel, which debugfs does not follow
         target = debugfs(disk, f"stat {described['kernel']}", write=False)
@@ -91,17 +94,17 @@ def tenancy(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Tenancy]:
         cmdline = (folder / "cmdline").read_text().strip()
         boot = ["-kernel", folder / "vmlinuz", "-append", cmdline]
         with play.machine(folder, port, boot, disk) as machine:
-            yield Tenancy(provisioner, machine, grant)
+            yield Tenancy(provisioner, machine, ends_at)
     shutil.rmtree(folder)
 
 
-def first_report(tenancy: Tenancy) -> Report:
+def next_report(tenancy: Tenancy) -> Report:
     message, _ = tenancy.provisioner.next("/agents/report")
     return Report.from_dict(message)
 
 
 def test_the_agent_reports_the_lease(tenancy: Tenancy) -> None:
-    report = first_report(tenancy)
+    report = next_report(tenancy)
     assert report.context == "tenant"
     assert report.lease is not None
     assert (report.lease.id, report.lease.locked) == ("lse_1", False)
@@ -126,16 +129,24 @@ def test_the_seed_is_applied_and_the_root_has_grown(tenancy: Tenancy) -> None:
     assert int(size) > 1900
 
 
-def test_at_the_end_of_the_lease_sessions_end_and_ssh_is_closed(tenancy: Tenancy) -> None:
-    """Last, since it closes the machine: the provisioner shortens the lease to two seconds."""
-    session = tenancy.machine.ssh  # a session that would outlive the lease
-    tenancy.grant[0] = LeaseTerm("lse_1", 2.0)
-    seen = session("user", "sleep 600")
-    assert seen.returncode == 255
+def test_the_end_of_the_lease_closes_the_machine_and_an_extension_opens_it(
+    tenancy: Tenancy,
+) -> None:
+    """Last, since it closes the machine: the provisioner shortens the lease while we are in it,
+    then extends it."""
+    tenancy.ends_at[0] = time.monotonic() + 20
+    seen = tenancy.machine.ssh("user", "echo in; sleep 600")
+    assert (seen.stdout, seen.returncode) == ("in\n", 255)
     while True:
-        report = first_report(tenancy)
+        report = next_report(tenancy)
         assert report.lease is not None
-        tenancy.grant[0] = LeaseTerm("lse_1", 0.0)
         if report.lease.locked:
             break
     assert tenancy.machine.ssh("user", "true").returncode == 255
+    tenancy.ends_at[0] = time.monotonic() + 3600  # extended, too late but extended
+    while True:
+        report = next_report(tenancy)
+        assert report.lease is not None
+        if not report.lease.locked:
+            break
+    assert tenancy.machine.ssh("user", "true").returncode == 0
