@@ -18,8 +18,8 @@ from provisioner.drivers.images import (
     ImageManifest,
     ImageMissing,
     ImageRefused,
+    packing,
 )
-from provisioner.drivers.images import packing
 
 BOOT = BootFacts(partition=2, kernel="/boot/vmlinuz", cmdline="/boot/cmdline", user="root")
 MIB = 1 << 20

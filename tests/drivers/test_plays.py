@@ -3,9 +3,10 @@
 import asyncio
 import contextlib
 import json
+import os
 import shutil
 import sys
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -85,16 +86,24 @@ async def bench(tmp_path: Path) -> AsyncIterator[Bench]:
     await server.stop()
 
 
+async def until(condition: Callable[[], bool]) -> None:
+    """Other processes tell nobody of their end: look again until it is so."""
+    async with asyncio.timeout(30):
+        while not condition():  # noqa: ASYNC110
+            await asyncio.sleep(0.02)
+
+
 async def until_gone(pid: int) -> None:
-    async with asyncio.timeout(20):
-        while Path(f"/proc/{pid}").exists():
-            await asyncio.sleep(0.05)
+    await until(lambda: not os.path.exists(f"/proc/{pid}"))  # noqa: PTH110
 
 
 async def until_no_play_is_left(bench: Bench) -> None:
-    async with asyncio.timeout(20):
-        while any(b"ansible-playbook" in c and str(bench.folder).encode() in c for c in commands()):
-            await asyncio.sleep(0.05)
+    mine = str(bench.folder).encode()
+    await until(lambda: not any(b"ansible-playbook" in c and mine in c for c in commands()))
+
+
+def pid_in(file: str | Path) -> int:
+    return int(Path(file).read_text())
 
 
 def commands() -> Iterator[bytes]:
@@ -107,10 +116,8 @@ async def started_module(bench: Bench, variables: dict[str, Any]) -> tuple[async
     """A run of WAIT_FOR_EVER whose module has reported its progress, and the module's pid."""
     bench.write_module("wait", WAIT_FOR_EVER)
     run = asyncio.create_task(bench.run("wait", variables))
-    async with asyncio.timeout(30):
-        while not any(event.text == "at work" for event in bench.events):
-            await asyncio.sleep(0.02)
-    return run, int(Path(variables["pid_file"]).read_text())
+    await until(lambda: any(event.text == "at work" for event in bench.events))
+    return run, pid_in(variables["pid_file"])
 
 
 async def test_a_modules_result_is_returned_and_its_progress_logged_as_it_comes(
@@ -221,7 +228,7 @@ async def test_a_run_that_takes_too_long_is_ended_and_tried_again_later(bench: B
         await bench.run("wait", {"pid_file": str(pid_file)}, timeout_s=8)
     assert caught.value.kind is FailureKind.TRANSIENT
     if pid_file.exists():
-        await until_gone(int(pid_file.read_text()))
+        await until_gone(pid_in(pid_file))
 
 
 async def test_a_cancelled_run_leaves_no_process_here_or_on_the_server(bench: Bench) -> None:
@@ -263,7 +270,7 @@ async def test_a_run_whose_provisioner_was_killed_ends_with_it(bench: Bench) -> 
             assert line, "the provisioner ended early"
     provisioner.kill()
     await provisioner.wait()
-    await until_gone(int((bench.folder / "pid").read_text()))
+    await until_gone(pid_in(bench.folder / "pid"))
     await until_no_play_is_left(bench)
 
 
@@ -298,7 +305,8 @@ async def test_a_good_run_leaves_no_files(bench: Bench) -> None:
     bench.write_module("tell", "def main(variables):\n    return {}\n")
     await bench.run("tell", {"password": "x"})
     await bench.plays.close()
-    assert bench.kept_text() == ""
+    assert not list((bench.folder / "runs/active").iterdir())
+    assert not (bench.folder / "runs/failed").exists()
 
 
 async def test_only_the_newest_failed_runs_are_kept(bench: Bench) -> None:

@@ -59,7 +59,7 @@ class Transcript:
             case PlayEventKind.UNREACHABLE:
                 self.failure = PlayUnreachable(
                     f"the server was not reachable by SSH: {message}",
-                    next_action="look at the server's console (rackctl server console NAME)",
+                    next_action="look at the server's serial console",
                 )
             case _:
                 failure = said.pop("failure", None)

@@ -11,7 +11,8 @@ import shutil
 import sys
 import tempfile
 from collections import deque
-from collections.abc import Mapping
+from collections.abc import AsyncIterator, Callable, Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -24,6 +25,8 @@ from provisioner.drivers.ssh.base import SshTarget
 PLAYBOOKS = Path(__file__).resolve().parents[3] / "playbooks"
 LINE_LIMIT = 128 << 20
 """Longest event in bytes that is read from a run."""
+CONTROL_FOLDER_CHARS = 70
+"""Of the 107 that a socket's path may have; ssh adds its name and a random ending."""
 LAST_WORDS_S = 5.0
 """How long a run that was told to end may take to kill its processes."""
 
@@ -57,7 +60,7 @@ class AnsiblePlays(Plays):
         self._endings: set[asyncio.Task[None]] = set()
         # Runs of a provisioner that was killed: their variables must not stay on disk.
         shutil.rmtree(self._active, ignore_errors=True)
-        self._control = Path(tempfile.mkdtemp(prefix="ironlease-ssh-"))
+        self._control = _control_folder(root)
 
     async def run(
         self,
@@ -68,21 +71,23 @@ class AnsiblePlays(Plays):
         *,
         timeout_s: float,
     ) -> dict[str, Any]:
-        async with self._runs:
-            await self._starts.acquire()
-            starting = _Once(self._starts.release)
-            try:
-                return await self._run(playbook, target, variables, on_event, starting, timeout_s)
-            finally:
-                starting.done()
+        async with self._runs, self._start() as started:
+            return await self._run(playbook, target, variables, _Log(on_event, started), timeout_s)
+
+    @contextlib.asynccontextmanager
+    async def _start(self) -> AsyncIterator[Callable[[], None]]:
+        """Hold one of `starts` until the yielded function is called, or to the end."""
+        await self._starts.acquire()
+        with contextlib.ExitStack() as held:
+            held.callback(self._starts.release)
+            yield held.close
 
     async def _run(
         self,
         playbook: str,
         target: SshTarget,
         variables: Mapping[str, Any],
-        on_event: OnEvent,
-        starting: "_Once",
+        log: "_Log",
         timeout_s: float,
     ) -> dict[str, Any]:
         workspace = Workspace.create(
@@ -93,7 +98,7 @@ class AnsiblePlays(Plays):
         try:
             async with asyncio.timeout(timeout_s):
                 _request(process, workspace, self._playbooks / f"{playbook}.yml")
-                noise = await _follow(process, transcript, on_event, starting)
+                noise = await _follow(process, transcript, log)
                 if transcript.finished:
                     return transcript.outcome("")
                 code = await process.wait()
@@ -182,19 +187,33 @@ class AnsiblePlays(Plays):
                 spare.stdin.close()
             await spare.wait()
         await asyncio.gather(*self._endings)
+        for socket in self._control.glob("*"):
+            master = await asyncio.create_subprocess_exec(
+                *("ssh", "-o", f"ControlPath={socket}", "-O", "exit", "server"),
+                stdin=asyncio.subprocess.DEVNULL,
+                stderr=asyncio.subprocess.DEVNULL,  # it may have ended by itself
+            )
+            await master.wait()
         shutil.rmtree(self._control, ignore_errors=True)
 
 
-class _Once:
-    """Calls back on the first `done()` only."""
+def _control_folder(root: Path) -> Path:
+    """Where the sockets of shared SSH connections lie; the system limits their paths' length."""
+    folder = root.absolute() / "ssh"
+    if len(str(folder)) > CONTROL_FOLDER_CHARS:
+        return Path(tempfile.mkdtemp(prefix="ironlease-ssh-"))
+    shutil.rmtree(folder, ignore_errors=True)
+    folder.mkdir(mode=0o700, parents=True)
+    return folder
 
-    def __init__(self, callback: Any) -> None:
-        self._callback = callback
 
-    def done(self) -> None:
-        callback, self._callback = self._callback, None
-        if callback is not None:
-            callback()
+@dataclass(frozen=True, slots=True)
+class _Log:
+    """Who is told what of a run."""
+
+    on_event: OnEvent
+    started: Callable[[], None]
+    """To be called when the first task starts; again does no harm."""
 
 
 def _request(process: asyncio.subprocess.Process, workspace: Workspace, playbook: Path) -> None:
@@ -212,7 +231,7 @@ def _request(process: asyncio.subprocess.Process, workspace: Workspace, playbook
 
 
 async def _follow(
-    process: asyncio.subprocess.Process, transcript: Transcript, on_event: OnEvent, starting: _Once
+    process: asyncio.subprocess.Process, transcript: Transcript, log: _Log
 ) -> deque[str]:
     """Hand on the events until the last one; what else the process printed."""
     noise: deque[str] = deque(maxlen=20)
@@ -228,9 +247,9 @@ async def _follow(
             continue
         event = transcript.read(message)
         if transcript.started:
-            starting.done()
+            log.started()
         if event is not None:
-            on_event(event)
+            log.on_event(event)
         if transcript.finished:
             break
     return noise
