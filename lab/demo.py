@@ -132,7 +132,7 @@ class Customer:
         options = [
             *("-i", str(self.key), "-o", "IdentitiesOnly=yes", "-o", "BatchMode=yes"),
             *("-o", f"UserKnownHostsFile={self.known_hosts}", "-o", "StrictHostKeyChecking=yes"),
-            *("-o", "ConnectTimeout=5"),
+            *("-o", "ConnectTimeout=30"),
         ]
         return self.site.rack.command(["ssh", *options, f"{lease['user']}@{lease['address']}"])
 
@@ -149,7 +149,7 @@ class Customer:
         """Log in again and again; returns when the first login that failed was begun."""
         for _ in range(100):
             begun = time.monotonic()
-            command = ["timeout", "4", *self.ssh_command(lease), "true"]
+            command = ["timeout", "10", *self.ssh_command(lease), "true"]
             if subprocess.run(command, capture_output=True, check=False).returncode != 0:
                 return begun
         raise SiteError(f"{self.name} still logs in after the lease ended")

@@ -162,4 +162,3 @@ class Job:
         return await self.drivers.plays.run(
             playbook, self.ramdisk(), variables, on_event, timeout_s=limit.total_seconds()
         )
-

@@ -8,7 +8,7 @@ from sqlmodel.ext.asyncio.session import AsyncSession
 
 from provisioner.domain.failures import Failure, FailureKind
 from provisioner.drivers.bmc import BootDevice, PowerAction
-from provisioner.drivers.ssh import HostKeyMismatch, SshLoginRefused, SshState, SshUnreachable
+from provisioner.drivers.ssh import HostKeyMismatch, SshLoginRefused, SshUnreachable
 from provisioner.drivers.ssh.keys import new_host_key
 from provisioner.lifecycle.job import Change, Done, Job, Outcome, Wait
 from provisioner.lifecycle.steps.ramdisk import close_boots
@@ -130,7 +130,7 @@ async def await_tenant(job: Job) -> Outcome:
     """Wait for the SSH server with the issued host key; reset by firmware once if it is late."""
     for _ in range(_LOOKS):
         if await _tenant_answers(job):
-            return Done("SSH answers with the issued host key")
+            return Done("SSH answers with the issued host key, and takes the customer's")
         await asyncio.sleep(job.context.limits.look_s)
     allowed = job.context.limits.tenant_boot
     reset_done = bool(job.operation.memo.get("firmware_reset"))
@@ -154,23 +154,30 @@ async def await_tenant(job: Job) -> Outcome:
 
 
 async def _tenant_answers(job: Job) -> bool:
+    """Asks for the first key at once: on a starting system every handshake counts."""
+    _, reservation, _ = job.tenancy()
     try:
-        return await job.drivers.ssh.probe(job.tenant()) is SshState.ANSWERS
-    except HostKeyMismatch:
-        # Right after kexec the ramdisk's server may still answer.
+        await _require_login(job, reservation.authorized_keys[:1])
+    except (SshUnreachable, HostKeyMismatch):
+        # Right after kexec the ramdisk's server may still answer, with its own key.
         return False
+    return True
 
 
-async def hand_over(job: Job) -> Outcome:
-    """Ready only when a login would work: each key is accepted, and the agent has reported."""
-    lease, reservation, _ = job.tenancy()
-    for key in reservation.authorized_keys:
+async def _require_login(job: Job, keys: list[str]) -> None:
+    for key in keys:
         if not await job.drivers.ssh.accepts_key(job.tenant(), key):
             raise Failure(
                 "the tenant system does not accept the customer's key",
                 next_action="check that the image's SSH server reads the login user's keys",
                 kind=FailureKind.SERVER_FAULT,
             )
+
+
+async def hand_over(job: Job) -> Outcome:
+    """Ready only when each key is accepted (the first was, just now) and the agent reports."""
+    lease, reservation, _ = job.tenancy()
+    await _require_login(job, reservation.authorized_keys[1:])
     if job.snapshot.agent_seen_at() is None:
         if job.step_age() < job.context.limits.tenant_boot:
             return Wait(1, "the agent has not reported yet")
