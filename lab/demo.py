@@ -136,12 +136,14 @@ class Customer:
         ]
         return self.site.rack.command(["ssh", *options, f"{lease['user']}@{lease['address']}"])
 
-    def run(self, lease: Any, command: str) -> "subprocess.CompletedProcess[str]":
+    def run(
+        self, lease: Any, command: str, *, timeout_s: float = 120
+    ) -> "subprocess.CompletedProcess[str]":
         return subprocess.run(
             [*self.ssh_command(lease), command],
             capture_output=True,
             text=True,
-            timeout=120,
+            timeout=timeout_s,
             check=False,
         )
 

@@ -88,11 +88,12 @@ class Site:
         self._socket.set_inheritable(True)
         descriptor = self._socket.fileno()
         # sd_listen_fds(3): the socket is descriptor 3, and LISTEN_PID the process itself.
+        # bash, because sh (dash) takes no descriptor of two digits.
         script = f'exec 3<&{descriptor}; LISTEN_FDS=1 LISTEN_PID=$$ exec "$@"'
         command = [PYTHON, "-m", "provisioner"]
         with self.log.open("ab") as log:
             self._provisioner = subprocess.Popen(
-                self.rack.command(["sh", "-c", script, "sh", *command]),
+                self.rack.command(["bash", "-c", script, "bash", *command]),
                 env=self.environment,
                 pass_fds=[descriptor],
                 stdin=subprocess.DEVNULL,
@@ -109,6 +110,13 @@ class Site:
             return httpx.get(f"{self.url}/healthz", timeout=2).is_success
         except httpx.TransportError:
             return False
+
+    @property
+    def pid(self) -> int:
+        """The provisioner's process."""
+        if self._provisioner is None:
+            raise SiteError("the provisioner is not running")
+        return self._provisioner.pid
 
     def stop(self) -> None:
         """End the provisioner as an operator would."""

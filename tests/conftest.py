@@ -3,9 +3,10 @@
 import os
 import shutil
 import subprocess
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Callable, Coroutine, Iterator
 from pathlib import Path
 from tempfile import mkdtemp
+from typing import Any
 from uuid import uuid4
 
 import pytest
@@ -44,16 +45,26 @@ def postgresql() -> Iterator[str]:
     shutil.rmtree(folder)
 
 
+@pytest.fixture(scope="session")
+def new_postgresql_url(postgresql: str) -> Callable[[], Coroutine[Any, Any, str]]:
+    """Makes a new, empty PostgreSQL database and returns its URL."""
+
+    async def make() -> str:
+        name = f"t{uuid4().hex}"
+        admin = Database(postgresql.format(name="postgres"))
+        async with admin.engine.connect() as connection:
+            autocommit = await connection.execution_options(isolation_level="AUTOCOMMIT")
+            await autocommit.exec_driver_sql(f"CREATE DATABASE {name}")
+        await admin.close()
+        return postgresql.format(name=name)
+
+    return make
+
+
 @pytest.fixture
-async def postgresql_url(postgresql: str) -> str:
+async def postgresql_url(new_postgresql_url: Callable[[], Coroutine[Any, Any, str]]) -> str:
     """The URL of a new, empty PostgreSQL database."""
-    name = f"t{uuid4().hex}"
-    admin = Database(postgresql.format(name="postgres"))
-    async with admin.engine.connect() as connection:
-        autocommit = await connection.execution_options(isolation_level="AUTOCOMMIT")
-        await autocommit.exec_driver_sql(f"CREATE DATABASE {name}")
-    await admin.close()
-    return postgresql.format(name=name)
+    return await new_postgresql_url()
 
 
 @pytest.fixture(params=["sqlite", "postgresql"])
