@@ -125,7 +125,9 @@ class _Recorder:
             server.reason, server.next_action = failure.reason, failure.next_action
             in_ramdisk = SPECS[self._step].in_ramdisk
             exhausted = operation.attempt >= TRIES
-            if failure.kind is FailureKind.SERVER_FAULT or (exhausted and in_ramdisk):
+            # What an operator has to change is no server's fault, however often it is met.
+            given_up = exhausted and in_ramdisk and failure.kind is FailureKind.TRANSIENT
+            if failure.kind is FailureKind.SERVER_FAULT or given_up:
                 operation.status = OperationStatus.FAILED
                 operation.ended_at = now
                 return

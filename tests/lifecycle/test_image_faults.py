@@ -1,0 +1,23 @@
+"""What is wrong with an image is no fault of the servers that meet it."""
+
+from world import World
+
+from provisioner.domain.lifecycle import State
+
+
+async def test_an_image_that_stays_corrupt_never_costs_a_server(two_servers: World) -> None:
+    """It is at fault on every server: to move on would quarantine one after the other."""
+    world = two_servers
+    await world.settle()
+    for number in (0, 1):
+        world.machine(number).faults.append("corrupt_image")
+    reservation = await world.reserve()
+    await world.passes(20, minutes=1.5)
+    assert len(await world.leases(reservation)) == 1
+    assert State.QUARANTINED not in {server.state for server in await world.servers()}
+    for number in (0, 1):
+        world.machine(number).faults.clear()
+    await world.passes(3, minutes=1.5)
+    await world.settle()
+    (lease,) = await world.leases(reservation)
+    assert lease.ready_at is not None
