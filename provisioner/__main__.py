@@ -157,9 +157,10 @@ def main() -> None:
     logging.basicConfig(
         level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s: %(message)s"
     )
-    # These libraries report every connection; ours says what matters of it.
-    for chatty in ("paramiko", "alembic"):
-        logging.getLogger(chatty).setLevel(logging.WARNING)
+    # These libraries report every connection, paramiko with a traceback for each server that does
+    # not answer yet; ours says what matters of it.
+    logging.getLogger("alembic").setLevel(logging.WARNING)
+    logging.getLogger("paramiko").setLevel(logging.CRITICAL)
     settings = Settings()
     settings.data_dir.mkdir(parents=True, exist_ok=True, mode=0o700)
     if command == "admin-token":

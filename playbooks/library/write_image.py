@@ -18,7 +18,7 @@ import time
 from module_utils.channel import Configuration, Failure, ServerFault, Transient, progress
 from module_utils.disks import RawDisk, disk_by_serial
 from module_utils.gpt import move_backup_to_end
-from module_utils.http import Connection, FetchFailed
+from module_utils.http import Connection, FetchFailed, NotThere
 from module_utils.zstd import Corrupt, load, unpack
 
 TRIES = 3
@@ -48,6 +48,11 @@ class Image:
         for attempt in range(1, TRIES + 1):
             try:
                 return self.connection.get(path)
+            except NotThere as missing:
+                raise Configuration(
+                    f"{self.name}: {what} is not in the image library, or damaged there",
+                    "import the image again",
+                ) from missing
             except FetchFailed as failure:
                 progress(f"{what} did not come ({failure}), attempt {attempt} of {TRIES}")
                 last = failure

@@ -11,6 +11,10 @@ class FetchFailed(Exception):
     """The answer was not 200, or the connection broke; says which."""
 
 
+class NotThere(FetchFailed):
+    """The answer was 404: asking again would not help."""
+
+
 class Connection:
     """To the server of one `http://` or `https://` URL; connects when needed, and anew."""
 
@@ -52,6 +56,8 @@ class Connection:
         self._fill(memoryview(body))
         if headers.get(b"connection", b"").lower() == b"close":
             self.close()
+        if status[1] == b"404":
+            raise NotThere(f"{target} answered 404")
         if status[1] != b"200":
             raise OSError(f"{target} answered {status[1].decode()}")
         return body

@@ -6,7 +6,7 @@ from pathlib import Path
 
 from aiohttp import web
 
-from provisioner.drivers.images import ImageMissing
+from provisioner.drivers.images import ImageCorrupt, ImageMissing
 from provisioner.service.problems import HttpError
 from provisioner.service.services import services_of
 
@@ -33,7 +33,7 @@ async def image_manifest(request: web.Request) -> web.Response:
     library = services_of(request).images
     try:
         text = await asyncio.to_thread(library.manifest_json, request.match_info["digest"])
-    except ImageMissing as error:
+    except (ImageMissing, ImageCorrupt) as error:
         raise _missing(error) from error
     return web.Response(body=text, content_type="application/json")
 
@@ -50,7 +50,8 @@ async def image_chunk(request: web.Request) -> web.StreamResponse:
     return _file(path)
 
 
-def _missing(error: ImageMissing) -> HttpError:
+def _missing(error: ImageMissing | ImageCorrupt) -> HttpError:
+    """Nothing that can be put on a disk is here; asking again would not help."""
     return HttpError(404, "image_missing", error.reason, next_action=error.next_action)
 
 
