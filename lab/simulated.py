@@ -85,7 +85,7 @@ class SimulatedServer:
     """What personalisation wrote to the system disk."""
     kexec_loaded: bool = False
     faults: list[str] = field(default_factory=list)
-    """no_bmc, bad_password, no_dhcp, stubborn_disk, corrupt_image, no_tenant_boot, …"""
+    """no_bmc, bad_password, no_dhcp, boots_disk, stubborn_disk, corrupt_image, no_tenant_boot."""
     counts: dict[str, int] = field(default_factory=dict)
     tenants: list[str] = field(default_factory=list)
     """What each tenant system that started found on its disks: instance ids and secrets."""
@@ -177,7 +177,8 @@ class SimulatedRack:
         """Let a machine that was powered on get as far as it comes."""
         if server.running != FIRMWARE:
             return
-        if server.boot_from_network and "no_dhcp" not in server.faults:
+        deaf = {"no_dhcp", "boots_disk"} & set(server.faults)
+        if server.boot_from_network and not deaf:
             token = await self.link.boot_token(server.mac, server.serial)
             if token is not None:
                 server.id, server.host_key, server.agent_token = await self.link.identify(
@@ -188,7 +189,7 @@ class SimulatedRack:
                 self.save()
                 await self.link.ready(server.agent_token)
                 await self.report(server)
-        elif not server.boot_from_network and server.installed:
+        elif server.installed and ("boots_disk" in server.faults or not server.boot_from_network):
             await self.start_tenant(server)
 
     async def start_tenant(self, server: SimulatedServer) -> None:

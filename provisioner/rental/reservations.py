@@ -123,6 +123,8 @@ async def reserve(
         if earlier is not None:
             return _same_request(earlier, class_name, image.id, duration)
 
+    # Whoever waits goes first, and who waited past his end no longer counts.
+    await bind_waiting(session, class_name, now)
     wanted = Period(now, now + duration)
     await _require_capacity(session, class_name, wanted)
     reservation = Reservation(

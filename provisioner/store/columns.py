@@ -4,7 +4,7 @@ from datetime import UTC, datetime
 from enum import StrEnum
 from typing import Any
 
-from sqlalchemy import Column, DateTime, Enum
+from sqlalchemy import Column, DateTime, Enum, Index, text
 from sqlalchemy.engine import Dialect
 from sqlalchemy.types import TypeDecorator
 from ulid import ULID
@@ -34,6 +34,13 @@ class UtcDateTime(TypeDecorator[datetime]):
 
 def utc_column(*, nullable: bool = False, index: bool = False) -> Column[datetime]:
     return Column(UtcDateTime, nullable=nullable, index=index)
+
+
+def unique_while(where: str, name: str, *columns: str) -> Index:
+    """A unique index over the rows for which `where` holds: one open lease of a server, say."""
+    return Index(
+        name, *columns, unique=True, sqlite_where=text(where), postgresql_where=text(where)
+    )
 
 
 def new_id(prefix: str) -> str:

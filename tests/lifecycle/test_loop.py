@@ -210,6 +210,40 @@ async def test_a_server_that_never_boots_the_ramdisk_is_tried_three_times_and_le
     assert world.machine().running == OFF
 
 
+async def test_a_server_that_boots_its_last_tenants_system_again_is_powered_off_at_once(
+    world: World,
+) -> None:
+    await world.settle()
+    reservation = await world.reserve()
+    await world.settle()
+    world.machine().faults.append("boots_disk")
+    await world.release(reservation)
+    await world.passes(20, seconds=1)
+    server = await world.server()
+    assert server.state is State.QUARANTINED
+    assert "did not boot from the network" in server.reason
+    assert world.machine().running == OFF
+
+
+async def test_a_reservation_that_waited_past_its_end_takes_no_capacity(
+    two_servers: World,
+) -> None:
+    world = two_servers
+    await world.settle()
+    waiting = await world.reserve(hours=1)
+    (lease,) = await world.leases()
+    bad = next(n for n, s in enumerate(await world.servers()) if s.id == lease.server_id)
+    await world.ask(Intent.QUARANTINE, 1 - bad)
+    world.machine(bad).faults.append("no_tenant_boot")
+    await world.passes(30, seconds=20)
+    assert await world.reservation_status(waiting.id) is ReservationStatus.WAITING
+    await world.turn(hours=1)
+    await world.ask(Intent.REPAIRED, 1 - bad)
+    await world.settle()
+    await world.reserve()
+    assert await world.reservation_status(waiting.id) is ReservationStatus.ENDED
+
+
 async def test_a_corrupt_image_parks_imaging_and_names_the_remedy(world: World) -> None:
     await world.settle()
     world.machine().faults.append("corrupt_image")

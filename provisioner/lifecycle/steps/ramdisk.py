@@ -164,10 +164,12 @@ async def await_ramdisk(job: Job) -> Outcome:
         return GoTo(Step.POWER_OFF, "its boot was closed")
     if boot.ready_at is not None:
         return Done("the ramdisk is ready")
-    if job.step_age() < job.context.limits.boot:
-        if await job.drivers.bmc.power(job.bmc_target()) is Power.ON:
-            return Wait(5, _progress(boot))
+    if await job.drivers.bmc.power(job.bmc_target()) is Power.OFF:
         reason = "the server went off while it booted"
+    elif boot.identified_at is None and await _stranger_answers(job, boot):
+        reason = "another system than the ramdisk runs on it: it did not boot from the network"
+    elif job.step_age() < job.context.limits.boot:
+        return Wait(5, _progress(boot))
     else:
         reason = f"no ramdisk after {job.step_age().total_seconds():.0f} s: {_evidence(job, boot)}"
     job.log(reason)
@@ -181,6 +183,15 @@ async def await_ramdisk(job: Job) -> Outcome:
         next_action=_remedy(job, boot),
         kind=FailureKind.SERVER_FAULT,
     )
+
+
+async def _stranger_answers(job: Job, boot: Boot) -> bool:
+    """A server that ignores the boot override may run its last tenant's system: off with it."""
+    try:
+        await job.drivers.ssh.probe(SshTarget(job.server.address, boot.host_key))
+    except HostKeyMismatch:
+        return True
+    return False
 
 
 def _progress(boot: Boot) -> str:

@@ -3,26 +3,18 @@
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import JSON, Column, Index, text
+from sqlalchemy import JSON, Column
 from sqlmodel import Field, SQLModel
 
 from provisioner.domain.lifecycle import OperationStatus, Step, Verb
-from provisioner.store.columns import enum_text, new_id, utc_column, utc_now
+from provisioner.store.columns import enum_text, new_id, unique_while, utc_column, utc_now
 
 
 class Operation(SQLModel, table=True):
     """One run of a lifecycle verb on a server."""
 
     __tablename__ = "operation"
-    __table_args__ = (
-        Index(
-            "uq_operation_running",
-            "server_id",
-            unique=True,
-            sqlite_where=text("ended_at IS NULL"),
-            postgresql_where=text("ended_at IS NULL"),
-        ),
-    )
+    __table_args__ = (unique_while("ended_at IS NULL", "uq_operation_running", "server_id"),)
 
     id: str = Field(default_factory=lambda: new_id("op"), primary_key=True)
     server_id: str = Field(foreign_key="server.id", index=True)
@@ -118,16 +110,7 @@ class Incident(SQLModel, table=True):
     """A failure that somebody owns until it is closed; one open per server and kind."""
 
     __tablename__ = "incident"
-    __table_args__ = (
-        Index(
-            "uq_incident_open",
-            "server_id",
-            "kind",
-            unique=True,
-            sqlite_where=text("closed_at IS NULL"),
-            postgresql_where=text("closed_at IS NULL"),
-        ),
-    )
+    __table_args__ = (unique_while("closed_at IS NULL", "uq_incident_open", "server_id", "kind"),)
 
     id: str = Field(default_factory=lambda: new_id("inc"), primary_key=True)
     server_id: str = Field(foreign_key="server.id", index=True)

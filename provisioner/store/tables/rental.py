@@ -4,10 +4,10 @@ from datetime import datetime
 from enum import StrEnum
 from typing import Any
 
-from sqlalchemy import JSON, BigInteger, Column, Index, UniqueConstraint, text
+from sqlalchemy import JSON, BigInteger, Column, UniqueConstraint
 from sqlmodel import Field, SQLModel
 
-from provisioner.store.columns import enum_text, new_id, utc_column, utc_now
+from provisioner.store.columns import enum_text, new_id, unique_while, utc_column, utc_now
 
 
 class Role(StrEnum):
@@ -113,15 +113,7 @@ class Lease(SQLModel, table=True):
     """One server bound to a reservation. Open until the tenant's access is known to be gone."""
 
     __tablename__ = "lease"
-    __table_args__ = (
-        Index(
-            "uq_lease_open",
-            "server_id",
-            unique=True,
-            sqlite_where=text("ended_at IS NULL"),
-            postgresql_where=text("ended_at IS NULL"),
-        ),
-    )
+    __table_args__ = (unique_while("ended_at IS NULL", "uq_lease_open", "server_id"),)
 
     id: str = Field(default_factory=lambda: new_id("lse"), primary_key=True)
     reservation_id: str = Field(foreign_key="reservation.id", index=True)
