@@ -17,7 +17,9 @@ from pydantic_settings import (
 
 
 class Settings(BaseSettings):
-    model_config = SettingsConfigDict(env_prefix="IRONLEASE_", extra="forbid")
+    model_config = SettingsConfigDict(
+        env_prefix="IRONLEASE_", extra="forbid", use_attribute_docstrings=True
+    )
 
     data_dir: Path = Path("/var/lib/ironlease")
     """Where keys, images and the SQLite database live."""
@@ -29,9 +31,11 @@ class Settings(BaseSettings):
     """Reconcile the servers of this site only; empty is all."""
 
     listen_host: str = "127.0.0.1"
+    """Address of the service; sockets that the starter passes (systemd) are served beside it."""
     listen_port: int = 8080
+    """Port of the service, on `listen_host`."""
     public_url: str = "http://127.0.0.1:8080"
-    """The service as people see it."""
+    """The service as people see it; `https://…` makes cookies and browsers keep to https."""
     machine_url: str = "http://127.0.0.1:8080"
     """The service as servers and agents see it."""
     machine_networks: list[IPv4Network] = []
@@ -45,15 +49,18 @@ class Settings(BaseSettings):
     netboot_interface: str = ""
     """Network interface on which DHCP and TFTP are served; empty: something else does it."""
     netboot_address: IPv4Address = IPv4Address("10.77.0.1")
+    """The provisioner's address on that interface."""
     netboot_netmask: IPv4Address = IPv4Address("255.255.255.0")
-
+    """The netmask there; every server's address lies in it."""
     netboot_dir: Path = Path("/run/ironlease/netboot")
     """State of DHCP and TFTP; must be readable by the unprivileged user that serves them."""
 
     boot_limit_s: float = 900
     """From power-on to a ready ramdisk: real servers take minutes to POST."""
     tenant_boot_limit_s: float = 600
+    """From kexec to the tenant's SSH server; once more after a reset by firmware."""
     wipe_limit_s: float = 6 * 3600
+    """For erasing all disks of a server, which goes on at once."""
     claim_ttl_s: float = 30
     """How long a reconciler that died keeps others from its servers."""
     concurrency: int = 64
@@ -71,6 +78,8 @@ class Settings(BaseSettings):
         named = os.environ.get("IRONLEASE_CONFIG")
         if named is None:
             return init_settings, env_settings
+        if not Path(named).is_file():
+            raise FileNotFoundError(f"IRONLEASE_CONFIG names {named}, and there is no such file")
         return init_settings, env_settings, TomlConfigSettingsSource(settings_cls, Path(named))
 
     @model_validator(mode="after")
