@@ -3,6 +3,7 @@
 import hashlib
 import json
 import os
+import shutil
 from pathlib import Path
 
 import pytest
@@ -120,6 +121,22 @@ def test_a_damaged_chunk_is_named(library: ImageLibrary, tmp_path: Path) -> None
         library.verify(manifest.digest)
     assert caught.value.chunk == 1
     assert caught.value.kind is FailureKind.CONFIGURATION
+
+
+@pytest.mark.parametrize("damage", ["chunks/0", "chunks", "manifest.json", "."])
+def test_importing_a_damaged_image_again_mends_it(
+    library: ImageLibrary, tmp_path: Path, damage: str
+) -> None:
+    raw = raw_disk(tmp_path / "disk", MIB, (0, b"boot"))
+    manifest = library.import_raw(raw, "small", "Small", BOOT)
+    damaged = library.root / manifest.digest / damage
+    if damaged.is_dir():
+        shutil.rmtree(damaged)
+    else:
+        damaged.write_bytes(b"something else")
+    assert library.import_raw(raw, "small", "Small", BOOT) == manifest
+    assert library.verify(manifest.digest) == manifest
+    assert [path.name for path in library.root.iterdir()] == [manifest.digest]
 
 
 def test_a_damaged_manifest_is_noticed(library: ImageLibrary, tmp_path: Path) -> None:

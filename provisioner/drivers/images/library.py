@@ -25,7 +25,7 @@ class ImageLibrary:
         self.root = root
 
     def import_raw(self, disk_raw: Path, name: str, title: str, boot: BootFacts) -> ImageManifest:
-        """Take a raw disk file in; the same file again is the same image.
+        """Take a raw disk file in; the same file again is the same image, and mends a damaged one.
 
         Raises ImageRefused, and OSError when the library's disk is full.
         """
@@ -47,14 +47,31 @@ class ImageLibrary:
                 )
             manifest = ImageManifest(name, title, size, boot, chunks)
             _write_synced(unfinished / "manifest.json", manifest.to_json())
-            final = self.root / manifest.digest
-            if not final.exists():
+            if not self._is_whole(manifest.digest):
                 unfinished.chmod(0o755)
-                unfinished.rename(final)
-                _sync_folder(self.root)
+                self._put_in_place(unfinished, manifest.digest)
             return manifest
         finally:
             shutil.rmtree(unfinished, ignore_errors=True)
+
+    def _is_whole(self, digest: str) -> bool:
+        try:
+            self.verify(digest)
+        except (ImageMissing, ImageCorrupt):
+            return False
+        return True
+
+    def _put_in_place(self, made: Path, digest: str) -> None:
+        final = self.root / digest
+        if final.exists():
+            # Damaged: for a moment there is none, which readers are told as they would be anyway.
+            damaged = Path(tempfile.mkdtemp(prefix=UNFINISHED, dir=self.root))
+            final.rename(damaged / digest)
+            made.rename(final)
+            shutil.rmtree(damaged)
+        else:
+            made.rename(final)
+        _sync_folder(self.root)
 
     def list(self) -> list[ImageManifest]:
         """Every image, by name."""
