@@ -157,10 +157,8 @@ def main() -> None:
     logging.basicConfig(
         level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s: %(message)s"
     )
-    # These libraries report every connection, paramiko with a traceback for each server that does
-    # not answer yet; ours says what matters of it.
+    # Reports every connection; what matters of it is ours to say.
     logging.getLogger("alembic").setLevel(logging.WARNING)
-    logging.getLogger("paramiko").setLevel(logging.CRITICAL)
     settings = Settings()
     settings.data_dir.mkdir(parents=True, exist_ok=True, mode=0o700)
     if command == "admin-token":
