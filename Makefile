@@ -3,12 +3,12 @@ PYTHON ?= python3
 BIN := .venv/bin
 export PYTHONDONTWRITEBYTECODE ?=
 
-.PHONY: demo test lint bench serve schema system clean
+.PHONY: demo test lint bench serve schema docs system clean
 
-demo: .venv/ready system
+demo: system .venv/ready
 	$(BIN)/python -m lab demo $(if $(ONCE),--once) $(if $(JSON),--json $(JSON))
 
-test: .venv/ready system
+test: system .venv/ready
 	$(BIN)/python -m pytest $(ARGS)
 
 lint: .venv/ready
@@ -17,7 +17,7 @@ lint: .venv/ready
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 
-bench: .venv/ready system
+bench: system .venv/ready
 	$(BIN)/python -m bench all
 
 serve: .venv/ready
@@ -36,5 +36,9 @@ system:
 clean:
 	rm -rf .venv build dist *.egg-info
 
-schema:
+schema: .venv/ready
 	$(BIN)/python -m provisioner.store.schema > schema.sql
+
+# The tables in docs/ that the code knows, and rackctl's reference.
+docs: .venv/ready
+	$(BIN)/python docs/tables.py
