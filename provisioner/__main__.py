@@ -20,7 +20,7 @@ from provisioner.drivers.plays.runner import AnsiblePlays
 from provisioner.drivers.ssh.keys import key_file
 from provisioner.drivers.ssh.paramiko_ssh import ParamikoSsh
 from provisioner.fleet.accounts import bootstrap_admin
-from provisioner.lifecycle.job import Context, Drivers, Limits, Netboot
+from provisioner.lifecycle.job import Context, Drivers, Limits, MachineNetwork, Netboot
 from provisioner.lifecycle.reconciler import Reconciler
 from provisioner.lifecycle.steps.ramdisk import address_reservations
 from provisioner.service.app import make_app
@@ -35,6 +35,11 @@ from provisioner.store.secrets import SecretBox
 log = logging.getLogger("provisioner")
 
 
+def provisioning_network(settings: Settings) -> IPv4Interface:
+    """The provisioner's own address on the network that servers boot from."""
+    return IPv4Interface(f"{settings.netboot_address}/{settings.netboot_netmask}")
+
+
 @asynccontextmanager
 async def running_netboot(settings: Settings, database: Database) -> AsyncIterator[Netboot]:
     """DHCP and TFTP on the provisioning network, knowing every enrolled server."""
@@ -44,7 +49,7 @@ async def running_netboot(settings: Settings, database: Database) -> AsyncIterat
     netboot = Dnsmasq(
         DnsmasqSettings(
             interface=settings.netboot_interface,
-            address=IPv4Interface(f"{settings.netboot_address}/{settings.netboot_netmask}"),
+            address=provisioning_network(settings),
             base_url=settings.machine_url,
             state_dir=settings.netboot_dir / "dnsmasq",
             tftp_root=settings.netboot_dir / "tftp",
@@ -118,6 +123,11 @@ async def run(settings: Settings) -> None:
                         clock=utc_now,
                         machine_url=settings.machine_url,
                         authorized_key=authorized_key,
+                        network=MachineNetwork(
+                            prefix=provisioning_network(settings).network.prefixlen,
+                            gateway=settings.gateway,
+                            dns_servers=tuple(settings.dns_servers),
+                        ),
                         limits=Limits(
                             boot=timedelta(seconds=settings.boot_limit_s),
                             tenant_boot=timedelta(seconds=settings.tenant_boot_limit_s),

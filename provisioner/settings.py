@@ -52,6 +52,10 @@ class Settings(BaseSettings):
     """The provisioner's address on that interface."""
     netboot_netmask: IPv4Address = IPv4Address("255.255.255.0")
     """The netmask there; every server's address lies in it."""
+    gateway: IPv4Address | None = None
+    """Default route of the tenants' systems on the provisioning network; None is none."""
+    dns_servers: list[IPv4Address] = []
+    """Name servers of the tenants' systems."""
     netboot_dir: Path = Path("/run/ironlease/netboot")
     """State of DHCP and TFTP; must be readable by the unprivileged user that serves them."""
 

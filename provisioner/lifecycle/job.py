@@ -3,6 +3,7 @@
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
+from ipaddress import IPv4Address
 from typing import Any, Protocol
 
 from sqlmodel.ext.asyncio.session import AsyncSession
@@ -80,6 +81,15 @@ class Limits:
 
 
 @dataclass(frozen=True, slots=True)
+class MachineNetwork:
+    """The network on which servers and tenants' systems have their addresses."""
+
+    prefix: int
+    gateway: IPv4Address | None = None
+    dns_servers: tuple[IPv4Address, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
 class Context:
     """What is the same for every server."""
 
@@ -90,6 +100,7 @@ class Context:
     """Base URL of the service as the machines see it."""
     authorized_key: str
     """The provisioner's own public key, for the ramdisks."""
+    network: MachineNetwork = field(default_factory=lambda: MachineNetwork(prefix=24))
     limits: Limits = field(default_factory=Limits)
 
 

@@ -16,6 +16,7 @@ def test_ramdisk_script_boots_the_ramdisk_with_its_token() -> None:
     assert lines[0] == "#!ipxe"
     assert lines[1] == (
         f"kernel {URL}/boot/files/vmlinuz initrd=ramdisk.img console=ttyS0 quiet net.ifnames=0 "
+        "cryptomgr.notests "
         f"ironlease.url={URL} ironlease.token={TOKEN} BOOTIF=01-52-54-00-77-00-01 || goto failed"
     )
     assert lines[2].startswith(f"initrd --name ramdisk.img {URL}/boot/files/ramdisk.img")

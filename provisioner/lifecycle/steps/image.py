@@ -62,6 +62,7 @@ async def personalise(job: Job) -> Outcome:
             "ssh_host_key": host_key,
             "ssh_host_public_key": lease.host_key,
             "agent": agent_config(job, lease, agent_token),
+            "network": network_file(job),
         },
         job.context.limits.play,
     )
@@ -106,6 +107,20 @@ def agent_config(job: Job, lease: Lease, token: str) -> dict[str, Any]:
             "remaining_s": max(0.0, (lease.ends_at - job.now()).total_seconds()),
         },
     }
+
+
+def network_file(job: Job) -> str:
+    """The tenant system's systemd-networkd file: a known address saves the wait for DHCP."""
+    network = job.context.network
+    lines = [
+        "[Match]",
+        f"MACAddress={job.server.boot_mac}",
+        "[Network]",
+        f"Address={job.server.address}/{network.prefix}",
+        *([f"Gateway={network.gateway}"] if network.gateway else []),
+        *(f"DNS={server}" for server in network.dns_servers),
+    ]
+    return "\n".join(lines) + "\n"
 
 
 async def boot_tenant(job: Job) -> Outcome:
