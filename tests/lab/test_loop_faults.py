@@ -1,0 +1,228 @@
+"""What goes wrong on real machines ends in a clear state and a clear message on the page that
+`rackctl server show` prints, and heals by what the message says.
+
+Two servers' story, in order: each test needs what the one before it left. The first part runs with
+a boot limit that no machine can keep, so that a server without DHCP is given up soon.
+"""
+
+from __future__ import annotations
+
+import json
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from loop_site import PATIENCE_S, log_lines, rackctl, run_rackctl, show, site_on_rack, steps
+
+from lab import images
+from lab.demo import CLASS, Customer
+from lab.rack.plan import BMC_PASSWORD, BMC_USER
+from lab.site import Site
+
+pytestmark = [pytest.mark.lab, pytest.mark.root, pytest.mark.timeout(900)]
+
+FIRST, SECOND = "r1-u01", "r1-u02"
+BAD_DISK = "IL02-B"
+IMAGE = "debian-12"
+TOO_LARGE = 3 << 30
+"""Bytes; the disks have 2 GiB."""
+
+
+@pytest.fixture(scope="module")
+def site() -> Iterator[Site]:
+    with site_on_rack(2, "ilk1", boot_limit_s="8") as site:
+        yield site
+
+
+@pytest.fixture(scope="module")
+def customers(site: Site, tmp_path_factory: pytest.TempPathFactory) -> tuple[Customer, Customer]:
+    keys = tmp_path_factory.mktemp("keys")
+    return Customer(site, "ada", keys), Customer(site, "grace", keys)
+
+
+@pytest.fixture(scope="module")
+def booked() -> dict[str, str]:
+    """Reservations, by server."""
+    return {}
+
+
+def shown_when(site: Site, server: str, *said: str) -> str:
+    """The server's page once it says all of this."""
+
+    def page() -> str:
+        text = show(site, server)
+        return text if all(part in text for part in said) else ""
+
+    return site.wait_for(f"{server} to say {said}", page, PATIENCE_S)
+
+
+def book(site: Site, customer: Customer, server: str, booked: dict[str, str]) -> None:
+    booked[server] = customer.reserve(7200)
+    reservation = site.get(f"/reservations/{booked[server]}")
+    assert reservation["lease"]["server"] == server
+
+
+def library_folder(site: Site) -> Path:
+    (image,) = (each for each in site.get("/images")["items"] if each["name"] == IMAGE)
+    return site.folder / "data/images" / str(image["digest"])
+
+
+def import_image(site: Site, path: Path) -> None:
+    """Give the name that was reserved a new content."""
+    described = json.loads((images.tenant() / "image.json").read_text())
+    described.pop("name")
+    title = described.pop("title")
+    body = {"path": str(path), "name": IMAGE, "title": title, "boot": described}
+    site.post("/images", body, timeout=300)
+
+
+def step_of(site: Site, server: str) -> tuple[str, str]:
+    operation = site.server(server)["operation"]
+    return (operation["verb"], operation["step"]) if operation else ("", "")
+
+
+def test_an_unreachable_bmc_is_told_with_its_address(site: Site) -> None:
+    document = site.rack.inventory()
+    document["servers"][0]["bmc"]["password"] = "mistyped"
+    site.rack.bmc_fault(FIRST, "drop")
+    site.rack.set_dhcp(SECOND, answered=False)
+    site.post("/enrolments", {"documents": [document]})
+    page = shown_when(site, FIRST, "does not answer", "inspect/power_off")
+    assert site.rack.plan.server(FIRST).bmc_address in page
+
+
+def test_a_refused_bmc_login_parks_the_server_and_names_the_command(site: Site) -> None:
+    site.rack.bmc_fault(FIRST, None)
+    page = shown_when(site, FIRST, "refuses the login", "parked", "Open incidents")
+    assert "rackctl server set-bmc" in page
+    assert "mistyped" not in page
+
+
+def test_a_server_without_dhcp_is_given_up_after_three_boots_and_left_off(site: Site) -> None:
+    page = shown_when(site, SECOND, "quarantined", "no DHCP request", "3 boots tried")
+    assert site.rack.plan.server(SECOND).mac in page
+    assert f"rackctl server repaired {SECOND}" in page
+    assert site.rack.server_status(SECOND)["power"] == "off"
+    assert site.rack.server_status(SECOND)["starts"] == 3
+
+
+def test_a_provisioner_with_other_limits_goes_on_where_it_stands(site: Site) -> None:
+    site.stop()
+    site.environment["IRONLEASE_BOOT_LIMIT_S"] = "240"
+    site.start()
+    assert site.server(SECOND)["state"] == "quarantined"
+
+
+def test_set_bmc_heals_a_refused_login(site: Site) -> None:
+    site.rack.set_dhcp(SECOND, answered=True)
+    site.rack.disk_fault(SECOND, BAD_DISK, "fill")
+    rackctl(site, "server", "repaired", SECOND, "--reason", "plugged into the right network")
+    options = ["--username", BMC_USER, "--password-stdin"]
+    rackctl(site, "server", "set-bmc", FIRST, *options, given=f"{BMC_PASSWORD}\n")
+    site.wait_for_state(FIRST, "available", timeout_s=PATIENCE_S)
+    assert "incident" not in show(site, FIRST)
+
+
+def test_a_disk_that_fails_writes_is_quarantined_by_its_serial(site: Site) -> None:
+    page = shown_when(site, SECOND, "quarantined", BAD_DISK)
+    assert "replace the disk" in page
+    assert not any(disk["erased"] for disk in site.server(SECOND)["disks"])
+
+
+def test_a_repaired_server_is_wiped_and_offered(site: Site) -> None:
+    site.rack.disk_fault(SECOND, BAD_DISK, None)
+    rackctl(site, "server", "repaired", SECOND, "--reason", "disk replaced")
+
+
+def test_a_key_that_is_no_key_is_refused_and_reserves_nothing(site: Site, tmp_path: Path) -> None:
+    no_key = tmp_path / "no_key.pub"
+    no_key.write_text("ssh-ed25519 AAAA-not-base64 ada@example.org\n")
+    options = ["--class", CLASS, "--image", IMAGE, "--for", "1h", "--key", str(no_key)]
+    refused = run_rackctl(site, "reserve", *options)
+    assert refused.returncode != 0
+    assert "key" in refused.stderr
+    assert site.get("/reservations")["items"] == []
+
+
+def test_an_image_that_is_not_offered_is_refused(
+    site: Site, customers: tuple[Customer, ...]
+) -> None:
+    key = str(customers[0].key.with_suffix(".pub"))
+    options = ["--class", CLASS, "--image", "solaris", "--for", "1h", "--key", key]
+    refused = run_rackctl(site, "reserve", *options)
+    assert refused.returncode != 0
+    assert "there is no image 'solaris'" in refused.stderr
+
+
+def test_an_image_larger_than_the_disk_is_told_with_both_sizes(
+    site: Site, customers: tuple[Customer, ...], booked: dict[str, str], tmp_path: Path
+) -> None:
+    large = tmp_path / "large.raw"
+    with large.open("wb") as file:
+        file.write(b"not empty")
+        file.truncate(TOO_LARGE)
+    import_image(site, large)
+    book(site, customers[0], FIRST, booked)
+    page = shown_when(site, FIRST, "parked", f"needs {TOO_LARGE}", str(2 << 30))
+    assert "choose a smaller image" in page
+
+
+def test_a_missing_image_is_told(site: Site) -> None:
+    import_image(site, images.tenant() / "disk.raw")
+    shutil.rmtree(library_folder(site) / "chunks")
+    rackctl(site, "server", "retry", FIRST)
+    page = shown_when(site, FIRST, "parked", "not in the image library")
+    assert "import the image again" in page
+
+
+def test_a_corrupt_image_is_told_by_the_number_of_its_chunk(site: Site) -> None:
+    import_image(site, images.tenant() / "disk.raw")
+    chunk = library_folder(site) / "chunks/7"
+    damaged = bytearray(chunk.read_bytes())
+    damaged[len(damaged) // 2] ^= 1
+    chunk.write_bytes(damaged)
+    rackctl(site, "server", "retry", FIRST)
+    page = shown_when(site, FIRST, "parked", "chunk 7 is corrupt")
+    assert "import the image again" in page
+
+
+def test_importing_the_image_again_heals_it(site: Site) -> None:
+    import_image(site, images.tenant() / "disk.raw")
+    rackctl(site, "server", "retry", FIRST)
+    site.wait_for_state(SECOND, "available", timeout_s=PATIENCE_S)
+
+
+def test_a_machine_that_dies_while_it_is_imaged_is_booted_and_imaged_again(
+    site: Site, customers: tuple[Customer, ...], booked: dict[str, str]
+) -> None:
+    book(site, customers[1], SECOND, booked)
+
+    def half_written() -> bool:
+        operation = site.server(SECOND)["operation"]
+        return operation is not None and any(
+            "% written" in line["text"] for line in log_lines(site, operation["id"])
+        )
+
+    site.wait_for("half an image", half_written, PATIENCE_S)
+    starts = site.rack.server_status(SECOND)["starts"]
+    site.rack.kill(SECOND)
+    shown_when(site, SECOND, "not reachable by SSH", "attempt 2")
+    lease = customers[1].await_ready(booked[SECOND])
+    assert customers[1].must_run(lease, "hostname").strip() == "grace-1"
+    assert site.rack.server_status(SECOND)["starts"] == starts + 1
+
+
+def test_the_healed_image_starts(
+    site: Site, customers: tuple[Customer, ...], booked: dict[str, str]
+) -> None:
+    lease = customers[0].await_ready(booked[FIRST])
+    assert customers[0].must_run(lease, "hostname").strip() == "ada-1"
+    assert "incident" not in show(site, FIRST)
+
+
+def test_every_fault_is_kept_in_the_steps_of_its_operation(site: Site) -> None:
+    failed = [each for each in steps(site, FIRST) if each["outcome"] == "failed"]
+    told = [f"{each['verb']}/{each['step']}: {each['detail']}" for each in failed]
+    for part in ("does not answer", "refuses the login", f"needs {TOO_LARGE}", "chunk 7"):
+        assert any(part in each for each in told), told
