@@ -81,7 +81,7 @@ def _chain(steps: tuple[Step, ...]) -> str:
 
 
 def _default(value: object) -> str:
-    if value == Path():
+    if value in (None, Path()):
         return ""
     return f"{value:g}" if isinstance(value, float) else str(value)
 
