@@ -17,6 +17,7 @@ import pytest
 
 from provisioner.drivers.netboot.dnsmasq import Dnsmasq, DnsmasqFailed
 from provisioner.drivers.netboot.dnsmasq_settings import DnsmasqSettings
+from provisioner.drivers.netboot.ipxe import first_script
 
 pytestmark = [
     pytest.mark.root,
@@ -124,14 +125,8 @@ async def test_known_machine_gets_its_reserved_address_and_name(
     [
         ((), "undionly.kpxe"),
         (("-x", "0x5d:0007"), "snponly.efi"),
-        (
-            ("-x", "0xaf:010101"),
-            "http://10.77.0.1:8080/boot/ipxe?mac=${mac}&serial=${serial:uristring}",
-        ),
-        (
-            ("-x", "0xaf:010101", "-x", "0x5d:0007"),
-            "http://10.77.0.1:8080/boot/ipxe?mac=${mac}&serial=${serial:uristring}",
-        ),
+        (("-x", "0xaf:010101"), "boot.ipxe"),
+        (("-x", "0xaf:010101", "-x", "0x5d:0007"), "boot.ipxe"),
     ],
     ids=["BIOS", "UEFI", "iPXE", "iPXE-on-UEFI"],
 )
@@ -149,6 +144,9 @@ async def test_boot_programs_are_served_by_tftp(dnsmasq: Dnsmasq, folder: Path) 
     for name in ("undionly.kpxe", "snponly.efi"):
         await in_client("busybox", "tftp", "-g", "-r", name, "-l", f"{folder}/{name}", "10.77.0.1")
         assert filecmp.cmp(folder / name, f"/usr/lib/ipxe/{name}", shallow=False)
+    script = folder / "script"
+    await in_client("busybox", "tftp", "-g", "-r", "boot.ipxe", "-l", str(script), "10.77.0.1")
+    assert script.read_text() == first_script("http://10.77.0.1:8080")
     await in_client("ip", "address", "flush", "dev", "nic")
 
 

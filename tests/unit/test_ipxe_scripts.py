@@ -4,7 +4,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from provisioner.drivers.netboot.ipxe import disk_script, hold_script, ramdisk_script, script_url
+from provisioner.drivers.netboot.ipxe import (
+    disk_script,
+    first_script,
+    hold_script,
+    ramdisk_script,
+    script_url,
+)
 
 URL = "http://10.77.0.1:8080"
 TOKEN = "t0ken_abc-XYZ123"
@@ -26,6 +32,12 @@ def test_script_that_fails_asks_again_and_never_reaches_the_disk() -> None:
     for script in (ramdisk_script(URL, TOKEN, MAC), hold_script(URL)):
         assert script.endswith(f"chain --replace --autofree {script_url(URL)} || goto again\n")
         assert "exit" not in script
+
+
+def test_first_script_asks_until_there_is_an_answer() -> None:
+    lines = first_script(URL).splitlines()
+    assert lines[:3] == ["#!ipxe", ":ask", f"chain --replace --autofree {script_url(URL)} ||"]
+    assert lines[-1] == "goto ask"
 
 
 def test_disk_script_leaves_ipxe() -> None:

@@ -20,11 +20,13 @@ from pathlib import Path
 from provisioner.domain.failures import Failure, FailureKind
 from provisioner.drivers.netboot.dnsmasq_settings import (
     BOOT_PROGRAMS,
+    FIRST_SCRIPT,
     DnsmasqSettings,
     Host,
     configuration,
     host_list,
 )
+from provisioner.drivers.netboot.ipxe import first_script
 
 _log = logging.getLogger(__name__)
 _REQUEST = re.compile(
@@ -145,6 +147,9 @@ class Dnsmasq:
                 raise DnsmasqFailed(f"{program} is missing", "install the package ipxe")
             shutil.copyfile(program, settings.tftp_root / name)
             (settings.tftp_root / name).chmod(0o644)
+        script = settings.tftp_root / FIRST_SCRIPT
+        script.write_text(first_script(settings.base_url))
+        script.chmod(0o644)
         settings.configuration_file.write_text(configuration(settings))
 
     def _write_hosts(self, hosts: Iterable[Host]) -> None:

@@ -9,8 +9,6 @@ from dataclasses import dataclass
 from ipaddress import IPv4Address, IPv4Interface
 from pathlib import Path
 
-from provisioner.drivers.netboot.ipxe import script_url
-
 _MAC = re.compile(r"[0-9a-f]{2}(?::[0-9a-f]{2}){5}")
 _HOSTNAME = re.compile(r"[a-z0-9](?:[a-z0-9-]{0,61}[a-z0-9])?", re.IGNORECASE)
 _INTERFACE = re.compile(r"[\w.@-]{1,15}")
@@ -20,6 +18,8 @@ Host = tuple[str, str, str]
 
 BOOT_PROGRAMS = ("undionly.kpxe", "snponly.efi")
 """iPXE for PXE ROMs (BIOS) and for UEFI firmware, of Debian's package `ipxe`."""
+FIRST_SCRIPT = "boot.ipxe"
+"""What iPXE begins with, beside the boot programs."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,7 +82,7 @@ def configuration(settings: DnsmasqSettings) -> str:
         "dhcp-match=set:ipxe,175",
         "dhcp-match=set:efi,option:client-arch,7",
         "dhcp-match=set:efi,option:client-arch,9",
-        f"dhcp-boot=tag:ipxe,{script_url(settings.base_url)}",
+        f"dhcp-boot=tag:ipxe,{FIRST_SCRIPT}",
         "dhcp-boot=tag:!ipxe,tag:efi,snponly.efi",
         "dhcp-boot=tag:!ipxe,tag:!efi,undionly.kpxe",
         "dhcp-option-force=encap:175,176,1b",  # iPXE: do not wait for a ProxyDHCP server

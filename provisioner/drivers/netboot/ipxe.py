@@ -7,6 +7,7 @@ next boot device by a failure: only `disk_script` leaves iPXE. https://ipxe.org/
 import re
 
 _RETRY_S = 5
+_SILENCE_S = 1
 _BASE_URL = re.compile(
     r"https?://(?:[A-Za-z0-9.-]+|\[[0-9A-Fa-f:]+\])(?::[0-9]{1,5})?(?:/[\w.-]+)*"
 )
@@ -20,6 +21,20 @@ _KERNEL_ARGUMENTS = "console=ttyS0 quiet net.ifnames=0 cryptomgr.notests"
 def script_url(base_url: str) -> str:
     """Where iPXE asks what to do; iPXE itself fills in `${…}`. A serial may hold spaces."""
     return f"{_checked(_BASE_URL, base_url)}/boot/ipxe?mac=${{mac}}&serial=${{serial:uristring}}"
+
+
+def first_script(base_url: str) -> str:
+    """Ask what to do until there is an answer.
+
+    Served by TFTP, which outlives a provisioner that is started again: iPXE itself would give up
+    at the first silence and boot the disk, be it a past tenant's.
+    """
+    return f"""#!ipxe
+:ask
+chain --replace --autofree {script_url(base_url)} ||
+sleep {_SILENCE_S}
+goto ask
+"""
 
 
 def ramdisk_script(base_url: str, token: str, mac: str) -> str:
