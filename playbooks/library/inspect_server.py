@@ -1,17 +1,23 @@
 """What the server is made of: processors, memory, NICs, disks, GPUs, firmware. Changes nothing."""
 
+from __future__ import annotations
+
 import glob
 import os
 
-from module_utils.disks import disks, read_sys
+from module_utils.disks import Disk, disks, read_sys
 from module_utils.nvme import Controller
+
+TYPE_CHECKING = False  # importing typing costs a slow server 30 ms
+if TYPE_CHECKING:
+    from typing import Any
 
 DMI = "/sys/class/dmi/id/"
 NVIDIA = "0x10de"
 DISPLAY_CLASS = "0x03"
 
 
-def memory_mib():
+def memory_mib() -> int:
     with open("/proc/meminfo") as handle:
         for line in handle:
             if line.startswith("MemTotal:"):
@@ -19,7 +25,7 @@ def memory_mib():
     raise LookupError("/proc/meminfo has no MemTotal")
 
 
-def nics():
+def nics() -> list[dict[str, Any]]:
     found = []
     for name in sorted(os.listdir("/sys/class/net")):
         device = f"/sys/class/net/{name}"
@@ -32,7 +38,7 @@ def nics():
     return found
 
 
-def capabilities(disk):
+def capabilities(disk: Disk) -> dict[str, bool]:
     """Fields of the provisioner's EraseCapabilities, as the disk itself reports them."""
     can = dict.fromkeys(
         ("sanitize_crypto", "sanitize_block", "format_user_data", "format_crypto"), False
@@ -44,7 +50,7 @@ def capabilities(disk):
     return can
 
 
-def disk_facts(disk):
+def disk_facts(disk: Disk) -> dict[str, Any]:
     return {
         "name": disk.name,
         "serial": disk.serial,
@@ -57,7 +63,7 @@ def disk_facts(disk):
     }
 
 
-def gpus():
+def gpus() -> list[dict[str, str]]:
     """NVIDIA display controllers that a driver has taken; none without one."""
     found = []
     for device in sorted(glob.glob("/sys/bus/pci/devices/*")):
@@ -71,7 +77,7 @@ def gpus():
     return found
 
 
-def main(variables):
+def main(variables: dict[str, Any]) -> dict[str, Any]:
     return {
         "facts": {
             "serial": read_sys(DMI + "product_serial"),

@@ -1,5 +1,7 @@
 """Block devices of the server: which there are, and raw access that bypasses the page cache."""
 
+from __future__ import annotations
+
 import fcntl
 import mmap
 import os
@@ -16,7 +18,7 @@ BLKZEROOUT = 0x127F
 BLKRRPART = 0x125F
 
 
-def read_sys(path, default=""):
+def read_sys(path: str, default: str = "") -> str:
     try:
         with open(path, errors="replace") as handle:
             return handle.read().strip()
@@ -28,7 +30,7 @@ def read_sys(path, default=""):
 class Disk:
     """One whole block device, as sysfs describes it."""
 
-    def __init__(self, name):
+    def __init__(self, name: str) -> None:
         self.name = name
         self.path = "/dev/" + name
         self.sys = "/sys/block/" + name
@@ -45,7 +47,7 @@ class Disk:
         self.nvme_namespace = int(read_sys(self.sys + "/nsid", "0"))
 
 
-def _transport(sys_path, name):
+def _transport(sys_path: str, name: str) -> str:
     if name.startswith("nvme"):
         return "nvme"
     if name.startswith("vd"):
@@ -56,7 +58,7 @@ def _transport(sys_path, name):
     return "sata" if "/ata" in place else "scsi"
 
 
-def _serial(sys_path):
+def _serial(sys_path: str) -> str:
     serial = read_sys(sys_path + "/device/serial") or read_sys(sys_path + "/serial")
     if serial:
         return serial
@@ -68,13 +70,13 @@ def _serial(sys_path):
         return ""
 
 
-def disks():
+def disks() -> list[Disk]:
     """Every disk with a medium, by name."""
     names = sorted(n for n in os.listdir("/sys/block") if not n.startswith(NOT_DISKS))
     return [disk for disk in map(Disk, names) if disk.size_bytes]
 
 
-def disk_by_serial(serial):
+def disk_by_serial(serial: str) -> Disk:
     """Raises Configuration when there is no such disk, or more than one."""
     present = disks()
     found = [disk for disk in present if disk.serial == serial]
@@ -96,7 +98,7 @@ class RawDisk:
 
     BUFFER = 4 << 20
 
-    def __init__(self, disk):
+    def __init__(self, disk: Disk) -> None:
         self.disk = disk
         try:
             self.fd = os.open(disk.path, os.O_RDWR | os.O_DIRECT | os.O_EXCL)
@@ -108,39 +110,39 @@ class RawDisk:
         # A page-aligned buffer, as O_DIRECT wants it.
         self.buffer = memoryview(mmap.mmap(-1, self.BUFFER))
 
-    def __enter__(self):
+    def __enter__(self) -> RawDisk:
         return self
 
-    def __exit__(self, *_):
+    def __exit__(self, *_: object) -> None:
         os.close(self.fd)
 
-    def read(self, offset, length):
+    def read(self, offset: int, length: int) -> memoryview:
         """A view that the next read overwrites. Raises OSError."""
         view = self.buffer[:length]
         if os.preadv(self.fd, [view], offset) != length:
             raise OSError(0, f"short read at {offset}")
         return view
 
-    def write(self, offset, data):
+    def write(self, offset: int, data: bytes | bytearray) -> None:
         """Raises OSError."""
         view = self.buffer[: len(data)]
         view[:] = data
         self.write_buffer(offset, view)
 
-    def write_buffer(self, offset, view):
+    def write_buffer(self, offset: int, view: memoryview) -> None:
         """Write from a page-aligned view of one's own. Raises OSError."""
         if os.pwritev(self.fd, [view], offset) != len(view):
             raise OSError(0, f"short write at {offset}")
 
-    def flush(self):
+    def flush(self) -> None:
         os.fsync(self.fd)
 
-    def discard(self, offset, length):
+    def discard(self, offset: int, length: int) -> None:
         fcntl.ioctl(self.fd, BLKDISCARD, struct.pack("QQ", offset, length))
 
-    def zero(self, offset, length):
+    def zero(self, offset: int, length: int) -> None:
         """Zeroes by the disk's Write Zeroes command, or by the kernel where it has none."""
         fcntl.ioctl(self.fd, BLKZEROOUT, struct.pack("QQ", offset, length))
 
-    def reread_partitions(self):
+    def reread_partitions(self) -> None:
         fcntl.ioctl(self.fd, BLKRRPART)

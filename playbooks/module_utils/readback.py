@@ -5,9 +5,12 @@ is zero (methods that write zeroes) or differs from what it held before (methods
 what they leave behind).
 """
 
+from __future__ import annotations
+
 import random
 
 from module_utils.channel import ServerFault
+from module_utils.disks import RawDisk
 
 MARKERS = 64
 MARKER_BYTES = 4096
@@ -20,7 +23,7 @@ SECTOR = 512
 class ReadBack:
     """The markers and sampled places of one disk, drawn from one recorded seed."""
 
-    def __init__(self, raw, seed):
+    def __init__(self, raw: RawDisk, seed: str) -> None:
         self.raw = raw
         draw = random.Random(seed)
         size, block = raw.disk.size_bytes, raw.disk.block_size
@@ -29,9 +32,9 @@ class ReadBack:
         chosen = ends | {draw.randrange(blocks - 1) for _ in range(MARKERS)}
         self.markers = {at * block: draw.randbytes(MARKER_BYTES) for at in sorted(chosen)}
         self.samples = _sample_places(draw, size, block)
-        self.before = {}
+        self.before: dict[int, bytes] = {}
 
-    def mark(self):
+    def mark(self) -> None:
         """Remember what the sampled places hold, write the markers, and see that they are there."""
         for offset, length in self.samples:
             self.before[offset] = bytes(self.raw.read(offset, min(length, COMPARED_BYTES)))
@@ -46,7 +49,7 @@ class ReadBack:
                 "replace the disk, or destroy it physically",
             )
 
-    def check(self, must_be_zero):
+    def check(self, *, must_be_zero: bool) -> str:
         """What is left, in words; empty when the disk is proven erased."""
         left = [at for at, marker in self.markers.items() if _shares(marker, self._content(at))]
         if left:
@@ -62,10 +65,10 @@ class ReadBack:
                 return f"the place at byte {offset} still holds what it held before"
         return ""
 
-    def _content(self, offset):
+    def _content(self, offset: int) -> bytes:
         return bytes(self.raw.read(offset, MARKER_BYTES))
 
-    def evidence(self):
+    def evidence(self) -> dict[str, int]:
         lengths = [length for _, length in self.samples]
         return {
             "marker_count": len(self.markers),
@@ -74,7 +77,7 @@ class ReadBack:
         }
 
 
-def _sample_places(draw, size, block):
+def _sample_places(draw: random.Random, size: int, block: int) -> list[tuple[int, int]]:
     """(offset, length): one place in each of equal sections; a small disk is read whole."""
     sections = max(1, min(SAMPLES, size // SAMPLE_BYTES))
     section = size // sections // block * block
@@ -87,7 +90,7 @@ def _sample_places(draw, size, block):
     return places
 
 
-def _shares(marker, found):
+def _shares(marker: bytes, found: bytes) -> bool:
     """Is one whole sector of the marker still in its place?"""
     return any(
         marker[at : at + SECTOR] == found[at : at + SECTOR] for at in range(0, len(marker), SECTOR)
@@ -97,6 +100,6 @@ def _shares(marker, found):
 _ZERO = memoryview(bytes(SAMPLE_BYTES)).cast("Q")
 
 
-def _is_zero(view):
+def _is_zero(view: memoryview) -> bool:
     # Eight bytes at a time: the interpreter compares element by element.
     return view.cast("Q") == _ZERO[: len(view) // 8]

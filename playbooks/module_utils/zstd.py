@@ -4,7 +4,10 @@ In process and without pipes: piping through the zstd command costs half as much
 unpacking. The interpreter's lock is free meanwhile, so threads unpack in parallel.
 """
 
+from __future__ import annotations
+
 import ctypes
+from mmap import mmap
 
 from module_utils.channel import Configuration
 
@@ -15,7 +18,7 @@ class Corrupt(Exception):
     """Not a zstd frame, or not one of that size."""
 
 
-def load():
+def load() -> ctypes.CDLL:
     """Raises Configuration when the ramdisk lacks the library."""
     try:
         library = ctypes.CDLL(LIBRARY)
@@ -28,7 +31,7 @@ def load():
     return library
 
 
-def unpack(library, packed, buffer, length):
+def unpack(library: ctypes.CDLL, packed: bytearray, buffer: mmap, length: int) -> None:
     """Fill the first `length` bytes of `buffer` (both writable). Raises Corrupt."""
     target = (ctypes.c_char * length).from_buffer(buffer)
     source = (ctypes.c_char * len(packed)).from_buffer(packed)

@@ -81,8 +81,10 @@ async def bench(tmp_path: Path) -> AsyncIterator[Bench]:
         playbooks=tmp_path / "playbooks",
         starts=2,
     )
-    yield Bench(tmp_path, server, plays)
-    await plays.close()
+    made = Bench(tmp_path, server, plays)
+    yield made
+    for opened in {plays, made.plays}:
+        await opened.close()
     await server.stop()
 
 

@@ -121,8 +121,10 @@ async def bench(site: Site) -> AsyncIterator[Bench]:
     await runner.setup()
     await web.TCPSite(runner, "127.0.0.1", port := play.free_port()).start()
     plays = AnsiblePlays(root=site.folder / "plays", private_key=site.folder / "provisioner")
-    yield Bench(site, plays, f"http://{play.HOST}:{port}/images", [])
-    await plays.close()
+    made = Bench(site, plays, f"http://{play.HOST}:{port}/images", [])
+    yield made
+    for opened in {plays, made.plays}:
+        await opened.close()
     await runner.cleanup()
 
 
