@@ -100,6 +100,7 @@ CREATE TABLE server (
     serial VARCHAR NOT NULL,
     boot_mac VARCHAR NOT NULL,
     address VARCHAR NOT NULL,
+    switch_port VARCHAR NOT NULL,
     bmc_protocol VARCHAR NOT NULL,
     bmc_address VARCHAR NOT NULL,
     bmc_port INTEGER NOT NULL,

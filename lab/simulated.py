@@ -23,6 +23,7 @@ from provisioner.drivers.bmc import (
     PowerAction,
     Sensor,
 )
+from provisioner.drivers.network import SwitchUnreachable
 from provisioner.drivers.plays import (
     OnEvent,
     PlayEvent,
@@ -84,6 +85,7 @@ class SimulatedServer:
     installed: dict[str, Any] = field(default_factory=dict)
     """What personalisation wrote to the system disk."""
     kexec_loaded: bool = False
+    port_open: bool = True
     faults: list[str] = field(default_factory=list)
     """no_bmc, bad_password, no_dhcp, boots_disk, stubborn_disk, corrupt_image, no_tenant_boot."""
     counts: dict[str, int] = field(default_factory=dict)
@@ -130,6 +132,7 @@ class SimulatedRack:
             plays=SimulatedPlays(self),
             ssh=SimulatedSsh(self),
             netboot=SimulatedNetboot(self),
+            switch=SimulatedSwitch(self),
         )
 
     def inventory(self, class_name: str = "sim", site: str = "sim") -> dict[str, Any]:
@@ -153,6 +156,7 @@ class SimulatedRack:
                     "serial": server.serial,
                     "boot_mac": server.mac,
                     "address": server.address,
+                    "switch_port": server.name,
                     "bmc": {
                         "protocol": "ipmi",
                         "address": server.bmc_address,
@@ -178,7 +182,7 @@ class SimulatedRack:
         if server.running != FIRMWARE:
             return
         deaf = {"no_dhcp", "boots_disk"} & set(server.faults)
-        if server.boot_from_network and not deaf:
+        if server.boot_from_network and server.port_open and not deaf:
             token = await self.link.boot_token(server.mac, server.serial)
             if token is not None:
                 server.id, server.host_key, server.agent_token = await self.link.identify(
@@ -207,7 +211,7 @@ class SimulatedRack:
         await self.report(server)
 
     async def report(self, server: SimulatedServer) -> None:
-        if server.running in (RAMDISK, TENANT):
+        if server.running in (RAMDISK, TENANT) and server.port_open:
             await self.link.report(server.agent_token, server.id, server.running)
 
     def write_secret(self, server: SimulatedServer) -> None:
@@ -312,7 +316,7 @@ class SimulatedSsh:
         if server is None:
             return SshState.UNREACHABLE
         await self._rack.advance(server)
-        if server.running not in (RAMDISK, TENANT):
+        if server.running not in (RAMDISK, TENANT) or not server.port_open:
             return SshState.UNREACHABLE
         if server.host_key != target.host_key:
             raise HostKeyMismatch(target, server.host_key)
@@ -443,3 +447,23 @@ class SimulatedNetboot:
 
     def dhcp_seen(self, mac: str) -> datetime | None:
         return None
+
+
+class SimulatedSwitch:
+    """Every server's port has the server's name."""
+
+    def __init__(self, rack: SimulatedRack) -> None:
+        self._rack = rack
+
+    def _server(self, port: str) -> SimulatedServer:
+        server = next((s for s in self._rack.servers if s.name == port), None)
+        if server is None or "no_switch" in server.faults:
+            raise SwitchUnreachable(port, "no answer")
+        return server
+
+    async def set_port(self, port: str, *, is_open: bool) -> None:
+        self._server(port).port_open = is_open
+        self._rack.save()
+
+    async def port_is_open(self, port: str) -> bool:
+        return self._server(port).port_open

@@ -21,6 +21,7 @@ import httpx
 
 from lab import images
 from lab.rack import Rack
+from lab.rack.switch import BRIDGE
 
 MACHINE_URL = "http://10.77.0.1:8080"
 STATE_ROOT = Path("/var/tmp/ironlease-lab")
@@ -61,6 +62,8 @@ class Site:
             "IRONLEASE_RAMDISK_DIR": str(images.ramdisk()),
             "IRONLEASE_NETBOOT_INTERFACE": "prov",
             "IRONLEASE_NETBOOT_DIR": f"/run/ironlease-netboot/{rack.name}",
+            "IRONLEASE_SWITCH_RUN_DIR": str(rack.plan.ovs_folder),
+            "IRONLEASE_SWITCH_BRIDGE": BRIDGE,
             "IRONLEASE_BOOT_LIMIT_S": "180",
             "IRONLEASE_TENANT_BOOT_LIMIT_S": "120",
             **{f"IRONLEASE_{name.upper()}": value for name, value in settings.items()},

@@ -16,6 +16,8 @@ from provisioner.drivers.images import ImageLibrary
 from provisioner.drivers.netboot.dnsmasq import Dnsmasq
 from provisioner.drivers.netboot.dnsmasq_settings import DnsmasqSettings
 from provisioner.drivers.netboot.external import ExternalNetboot
+from provisioner.drivers.network import Switch
+from provisioner.drivers.network.open_vswitch import OpenVSwitch
 from provisioner.drivers.plays.runner import AnsiblePlays
 from provisioner.drivers.ssh.keys import key_file
 from provisioner.drivers.ssh.paramiko_ssh import ParamikoSsh
@@ -65,6 +67,12 @@ async def running_netboot(settings: Settings, database: Database) -> AsyncIterat
         await netboot.stop()
 
 
+def _switch(settings: Settings) -> Switch | None:
+    if settings.switch_run_dir is None:
+        return None
+    return OpenVSwitch(settings.switch_run_dir, settings.switch_bridge)
+
+
 @asynccontextmanager
 async def running_drivers(
     settings: Settings, database: Database, private_key: Path
@@ -73,7 +81,7 @@ async def running_drivers(
         bmc, ssh = IpmiBmc(), ParamikoSsh(private_key)
         plays = AnsiblePlays(root=settings.data_dir / "plays", private_key=private_key)
         try:
-            yield Drivers(bmc=bmc, plays=plays, ssh=ssh, netboot=netboot)
+            yield Drivers(bmc=bmc, plays=plays, ssh=ssh, netboot=netboot, switch=_switch(settings))
         finally:
             await plays.close()
             await ssh.close()

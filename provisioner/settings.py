@@ -59,6 +59,11 @@ class Settings(BaseSettings):
     netboot_dir: Path = Path("/run/ironlease/netboot")
     """State of DHCP and TFTP; must be readable by the unprivileged user that serves them."""
 
+    switch_run_dir: Path | None = None
+    """Run directory of the Open vSwitch whose ports the servers are on; None: no switch."""
+    switch_bridge: str = "br0"
+    """The Open vSwitch bridge with the servers' ports."""
+
     boot_limit_s: float = 900
     """From power-on to a ready ramdisk: real servers take minutes to POST."""
     tenant_boot_limit_s: float = 600

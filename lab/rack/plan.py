@@ -144,6 +144,7 @@ class RackPlan:
             "serial": server.serial,
             "boot_mac": server.mac,
             "address": server.address,
+            "switch_port": server.name,
             "bmc": {
                 "protocol": "ipmi",
                 "address": server.bmc_address,

@@ -48,7 +48,9 @@ class Step(StrEnum):
     BOOT_TENANT = "boot_tenant"
     AWAIT_TENANT = "await_tenant"
     HAND_OVER = "hand_over"
+    SHUT_PORT = "shut_port"
     CLOSE_LEASE = "close_lease"
+    OPEN_PORT = "open_port"
 
 
 RAMDISK = (
@@ -73,8 +75,10 @@ STEPS: dict[Verb, tuple[Step, ...]] = {
         Step.HAND_OVER,
     ),
     Verb.RECLAIM: (
+        Step.SHUT_PORT,
         Step.POWER_OFF,
         Step.CLOSE_LEASE,
+        Step.OPEN_PORT,
         Step.OPEN_BOOT_WINDOW,
         Step.POWER_ON,
         Step.AWAIT_RAMDISK,

@@ -267,6 +267,7 @@ def _columns(placed: _Placed) -> dict[str, Any]:
         "serial": entry.serial,
         "boot_mac": entry.boot_mac,
         "address": str(entry.address),
+        "switch_port": entry.switch_port or "",
         "bmc_protocol": entry.bmc.protocol,
         "bmc_address": str(entry.bmc.address),
         "bmc_port": entry.bmc.port,

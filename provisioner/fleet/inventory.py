@@ -57,6 +57,8 @@ class ServerEntry(_Strict):
     serial: Line
     boot_mac: Mac
     address: IPvAnyAddress
+    switch_port: Line | None = None
+    """Its port on the switch that the provisioner controls."""
     bmc: BmcEntry
     expect: dict[str, Any] = Field(default_factory=dict)
 

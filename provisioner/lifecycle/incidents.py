@@ -14,6 +14,8 @@ class IncidentKind(StrEnum):
     """A step does not pass; it is still tried."""
     STUCK = "stuck"
     """Longer in its state than the state's time."""
+    ACCESS = "access"
+    """What should keep a former tenant out does not work; the other means are still taken."""
     FAULT = "fault"
     """The server is at fault and out of the pool."""
 

@@ -10,6 +10,7 @@ from sqlmodel.ext.asyncio.session import AsyncSession
 
 from provisioner.domain.lifecycle import Step, Verb
 from provisioner.drivers.bmc import Bmc, BmcTarget
+from provisioner.drivers.network import Switch
 from provisioner.drivers.plays import PlayEvent, Plays
 from provisioner.drivers.ssh import Ssh, SshTarget
 from provisioner.fleet.servers import bmc_target
@@ -63,6 +64,8 @@ class Drivers:
     plays: Plays
     ssh: Ssh
     netboot: Netboot
+    switch: Switch | None = None
+    """None where no switch is under the provisioner's control."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -28,6 +28,9 @@ from provisioner.store.tables import (
     Server,
 )
 
+_OF_ONE_STATE = (IncidentKind.STUCK, IncidentKind.STEP, IncidentKind.ACCESS)
+"""Incidents that are over when the state is left."""
+
 
 async def carry_out(
     session: AsyncSession,
@@ -56,7 +59,7 @@ async def carry_out(
         await _begin_tenancy(session, server, snapshot, now)
     if transition.target in REACHED.get(server.intent, ()):
         server.intent = Intent.NONE
-    await close_incidents(session, server, IncidentKind.STUCK, IncidentKind.STEP, now=now)
+    await close_incidents(session, server, *_OF_ONE_STATE, now=now)
 
     server.state = transition.target
     server.state_since = now

@@ -225,6 +225,48 @@ async def test_a_server_that_boots_its_last_tenants_system_again_is_powered_off_
     assert world.machine().running == OFF
 
 
+async def test_at_the_end_of_a_lease_the_port_is_shut_even_if_the_bmc_is_lost(
+    world: World,
+) -> None:
+    await world.settle()
+    reservation = await world.reserve()
+    await world.settle()
+    world.machine().faults.append("no_bmc")
+    await world.release(reservation)
+    await world.passes(10, seconds=30)
+    assert await world.state() is State.RECLAIMING
+    assert not world.machine().port_open
+    (lease,) = await world.leases(reservation)
+    assert lease.ended_at is not None
+    assert "does not answer" in (await world.incidents())[0].reason
+    world.machine().faults.clear()
+    await world.turn(minutes=2)
+    await world.settle()
+    assert await world.state() is State.AVAILABLE
+    assert world.machine().port_open
+
+
+async def test_a_switch_that_fails_is_told_and_does_not_delay_the_power_off(
+    world: World,
+) -> None:
+    await world.settle()
+    reservation = await world.reserve()
+    await world.settle()
+    world.machine().faults += ["no_switch", "no_bmc"]
+    await world.release(reservation)
+    await world.reconciler.settle()
+    assert {incident.kind for incident in await world.incidents()} == {"access"}
+    world.machine().faults.remove("no_bmc")
+    await world.turn(minutes=2)
+    await world.reconciler.settle()
+    assert world.machine().running == OFF
+    world.machine().faults.clear()
+    await world.turn(minutes=2)
+    await world.settle()
+    assert await world.state() is State.AVAILABLE
+    assert await world.incidents() == []
+
+
 async def test_a_reservation_that_waited_past_its_end_takes_no_capacity(
     two_servers: World,
 ) -> None:

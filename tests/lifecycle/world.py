@@ -176,6 +176,7 @@ class World:
                         serial=entry["serial"],
                         boot_mac=entry["boot_mac"],
                         address=entry["address"],
+                        switch_port=entry["switch_port"],
                         bmc_protocol="ipmi",
                         bmc_address=entry["bmc"]["address"],
                         bmc_port=623,

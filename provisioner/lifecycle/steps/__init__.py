@@ -20,7 +20,7 @@ from provisioner.lifecycle.steps.ramdisk import (
     power_off,
     power_on,
 )
-from provisioner.lifecycle.steps.reclaim import close_lease
+from provisioner.lifecycle.steps.reclaim import close_lease, open_port, shut_port
 from provisioner.lifecycle.steps.sanitise import wipe
 
 
@@ -45,5 +45,7 @@ SPECS: dict[Step, StepSpec] = {
     Step.BOOT_TENANT: StepSpec(boot_tenant),
     Step.AWAIT_TENANT: StepSpec(await_tenant),
     Step.HAND_OVER: StepSpec(hand_over),
+    Step.SHUT_PORT: StepSpec(shut_port),
     Step.CLOSE_LEASE: StepSpec(close_lease),
+    Step.OPEN_PORT: StepSpec(open_port),
 }

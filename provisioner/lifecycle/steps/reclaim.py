@@ -1,9 +1,11 @@
-"""Taking a server back: its lease is closed only when power off was read back."""
+"""Taking a server back: its port is shut, its power is read off, and its lease is closed."""
 
 from sqlmodel import col, select
 from sqlmodel.ext.asyncio.session import AsyncSession
 
-from provisioner.lifecycle.job import Done, Job, Outcome
+from provisioner.drivers.network import SwitchUnreachable
+from provisioner.lifecycle.incidents import IncidentKind, open_incident
+from provisioner.lifecycle.job import Change, Done, Job, Outcome
 from provisioner.store.tables import (
     AgentIdentity,
     Lease,
@@ -17,8 +19,55 @@ MOVED = "moved"
 """End reason of a lease whose reservation goes on, on another server."""
 
 
+async def shut_port(job: Job) -> Outcome:
+    """Cut the server off the network: that ends access whatever agent and BMC do.
+
+    A switch that fails must not delay the power-off: it is told, and the BMC comes next.
+    """
+    switch, port = job.drivers.switch, job.server.switch_port
+    if switch is None or not port:
+        return Done("no switch port is under control")
+    try:
+        await switch.set_port(port, is_open=False)
+        if await switch.port_is_open(port):
+            raise SwitchUnreachable(port, "it reads open after it was shut")
+    except SwitchUnreachable as failure:
+        job.log(failure.reason)
+        return Done(f"not shut: {failure.reason}", _tell(job, failure))
+    return Done("the port is shut", _end_lease(job))
+
+
+def _tell(job: Job, failure: SwitchUnreachable) -> Change:
+    async def change(session: AsyncSession, server: Server, operation: Operation) -> None:
+        await open_incident(
+            session,
+            server,
+            IncidentKind.ACCESS,
+            failure.reason,
+            failure.next_action,
+            now=job.now(),
+            operation_id=operation.id,
+        )
+
+    return change
+
+
+async def open_port(job: Job) -> Outcome:
+    """The server is off: its port is opened again, for the boot that comes."""
+    switch, port = job.drivers.switch, job.server.switch_port
+    if switch is None or not port:
+        return Done("no switch port is under control")
+    await switch.set_port(port, is_open=True)
+    return Done("the port is open")
+
+
 async def close_lease(job: Job) -> Outcome:
-    """The server is off, so nobody has access: the lease ends, its agent's identity with it."""
+    """The server is off: nobody has access, and nobody writes to its disks any more."""
+    return Done("access is gone", _end_lease(job))
+
+
+def _end_lease(job: Job) -> Change:
+    """The tenant's access is known to be gone: the lease ends, its agent's identity with it."""
 
     async def change(session: AsyncSession, server: Server, operation: Operation) -> None:
         now = job.now()
@@ -41,4 +90,4 @@ async def close_lease(job: Job) -> Outcome:
         for identity in identities:
             identity.revoked_at = now
 
-    return Done("access is gone", change)
+    return change

@@ -42,6 +42,8 @@ class Server(SQLModel, table=True):
     boot_mac: str = Field(unique=True)
     address: str = Field(unique=True)
 
+    switch_port: str = ""
+    """Its port on the provisioner's switch; empty where none is under its control."""
     bmc_protocol: str
     bmc_address: str
     bmc_port: int

@@ -116,7 +116,7 @@ class Incident(SQLModel, table=True):
     server_id: str = Field(foreign_key="server.id", index=True)
     operation_id: str | None = Field(default=None, foreign_key="operation.id")
     kind: str
-    """step (a step fails), stuck (past the state's time), quarantine, lease (access at risk)."""
+    """step (it does not pass), stuck (past its state's time), access, or fault (quarantined)."""
     reason: str
     next_action: str
     opened_at: datetime = Field(default_factory=utc_now, sa_column=utc_column())

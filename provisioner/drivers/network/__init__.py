@@ -1,0 +1,5 @@
+"""Ports of the switches that servers are plugged into."""
+
+from provisioner.drivers.network.base import Switch, SwitchUnreachable
+
+__all__ = ["Switch", "SwitchUnreachable"]
