@@ -3,7 +3,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 export PYTHONDONTWRITEBYTECODE ?=
 
-.PHONY: demo test lint bench serve schema docs system clean
+.PHONY: demo test lint bench serve nvml schema docs system clean
 
 demo: system .venv/ready
 	$(BIN)/python -m lab demo $(if $(ONCE),--once) $(if $(JSON),--json $(JSON))
@@ -22,6 +22,10 @@ bench: system .venv/ready
 
 serve: .venv/ready
 	$(BIN)/python -m lab serve
+
+# An NVML without a GPU, for machines of the virtual rack and for tests.
+nvml: system .venv/ready
+	$(BIN)/python -m lab.nvml
 
 # Debian packages that the virtual rack and the tests use; only what is missing is installed.
 system:

@@ -1,0 +1,6 @@
+"""`python -m lab.nvml`: builds the fake NVML libraries and says where they are."""
+
+from lab.nvml import build
+
+for old_driver in (False, True):
+    print(build(old_driver=old_driver))
