@@ -35,6 +35,8 @@ def partition_path(disk: Disk, number: int) -> str:
 @contextlib.contextmanager
 def mounted(partition: str) -> Iterator[None]:
     os.makedirs(MOUNT_POINT, exist_ok=True)
+    if os.path.ismount(MOUNT_POINT):
+        _unmount()  # a run that was killed left it
     done = subprocess.run(
         ["mount", "-o", "noatime,nodev", partition, MOUNT_POINT],
         check=False,
@@ -49,7 +51,11 @@ def mounted(partition: str) -> Iterator[None]:
     try:
         yield
     finally:
-        done = subprocess.run(["umount", MOUNT_POINT], check=False, capture_output=True, text=True)
+        _unmount()
+
+
+def _unmount() -> None:
+    done = subprocess.run(["umount", MOUNT_POINT], check=False, capture_output=True, text=True)
     if done.returncode:
         raise ServerFault(
             f"the written system cannot be unmounted: {done.stderr.strip()}", "reset the server"
