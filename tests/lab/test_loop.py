@@ -109,7 +109,7 @@ def play_second(play: Played, grace: Customer) -> None:
     grace.must_run(
         lease,
         "systemctl mask --now --runtime ironlease-agent.service; "
-        "rm /usr/lib/ironlease/agent.pyz; ! pgrep -f '[a]gent.pyz'",
+        "rm /usr/lib/ironlease/agent.pyz; ! systemctl is-active --quiet ironlease-agent.service",
     )
     site.post(f"/reservations/{reservation}/release")
     grace.await_refusal(lease)

@@ -132,6 +132,10 @@ def live_through(play: Killed, keys: Path) -> None:
         "half an image",
         lambda: works(first, Verb.IMAGE, Step.WRITE_IMAGE, "% written"),
     )
+    play.kill_when(
+        "the system to become the customer's",
+        lambda: works(first, Verb.IMAGE, Step.PERSONALISE, PLAYS[Step.PERSONALISE]),
+    )
     play.kill_when("the kexec", lambda: stands(first, Verb.IMAGE, Step.AWAIT_TENANT))
     for name, (customer, reservation) in booked.items():
         lease = customer.await_ready(reservation)
@@ -161,6 +165,7 @@ def test_every_kill_hit_the_step_that_it_was_meant_for(killed: Killed) -> None:
         ("inspect", "await_ramdisk"),
         ("sanitise", "wipe"),
         ("image", "write_image"),
+        ("image", "personalise"),
         ("image", "await_tenant"),
         ("reclaim", "await_ramdisk"),
         ("sanitise", "wipe"),
