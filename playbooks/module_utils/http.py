@@ -41,7 +41,7 @@ class Connection:
         """The body of `base_url/path`. Raises FetchFailed."""
         try:
             return self._get(path)
-        except (OSError, ValueError) as error:
+        except (OSError, ValueError, KeyError) as error:
             self.close()
             raise FetchFailed(str(error) or type(error).__name__) from error
 

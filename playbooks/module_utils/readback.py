@@ -78,7 +78,7 @@ class ReadBack:
 
 
 def _sample_places(draw: random.Random, size: int, block: int) -> list[tuple[int, int]]:
-    """(offset, length): one place in each of equal sections; a small disk is read whole."""
+    """(offset, length): one place in each of equal sections, and the end of the disk."""
     sections = max(1, min(SAMPLES, size // SAMPLE_BYTES))
     section = size // sections // block * block
     length = min(SAMPLE_BYTES, section)

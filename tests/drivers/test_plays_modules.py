@@ -1,0 +1,205 @@
+"""What runs on servers, tried here: the proof of an erase, partition tables, fetching."""
+
+from __future__ import annotations
+
+import http.server
+import shutil
+import subprocess
+import sys
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+from types import SimpleNamespace
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from provisioner.drivers.plays.runner import PLAYBOOKS
+
+sys.path.insert(0, str(PLAYBOOKS))
+from module_utils.channel import ServerFault  # type: ignore[import-not-found]
+from module_utils.gpt import move_backup_to_end  # type: ignore[import-not-found]
+from module_utils.http import Connection, FetchFailed  # type: ignore[import-not-found]
+from module_utils.readback import (  # type: ignore[import-not-found]
+    MARKER_BYTES,
+    SAMPLE_BYTES,
+    SECTOR,
+    ReadBack,
+)
+
+MIB = 1 << 20
+
+
+class MemoryDisk:
+    """As RawDisk, over a bytearray."""
+
+    def __init__(self, content: bytearray) -> None:
+        self.content = content
+        self.disk = SimpleNamespace(serial="D1", size_bytes=len(content), block_size=4096)
+
+    def read(self, offset: int, length: int) -> memoryview:
+        return memoryview(bytes(self.content[offset : offset + length]))
+
+    def write(self, offset: int, data: bytes) -> None:
+        self.content[offset : offset + len(data)] = data
+
+    def flush(self) -> None:
+        pass
+
+
+class DeafDisk(MemoryDisk):
+    """Says that it wrote."""
+
+    def write(self, offset: int, data: bytes) -> None:
+        pass
+
+
+@pytest.fixture
+def marked() -> tuple[MemoryDisk, ReadBack]:
+    raw = MemoryDisk(bytearray(b"tenant's data\n" * (8 * MIB // 14 + 1))[: 8 * MIB])
+    raw = MemoryDisk(raw.content)
+    readback = ReadBack(raw, "seed")
+    readback.mark()
+    return raw, readback
+
+
+@pytest.mark.parametrize("must_be_zero", [True, False])
+def test_an_untouched_disk_is_caught(
+    marked: tuple[MemoryDisk, ReadBack], must_be_zero: bool
+) -> None:
+    assert "markers are still there" in marked[1].check(must_be_zero=must_be_zero)
+
+
+@pytest.mark.parametrize("must_be_zero", [True, False])
+def test_a_zeroed_disk_is_proven(marked: tuple[MemoryDisk, ReadBack], must_be_zero: bool) -> None:
+    raw, readback = marked
+    raw.content[:] = bytes(len(raw.content))
+    assert readback.check(must_be_zero=must_be_zero) == ""
+
+
+def test_other_content_proves_a_cryptographic_erase_and_no_overwrite(
+    marked: tuple[MemoryDisk, ReadBack],
+) -> None:
+    raw, readback = marked
+    raw.content[:] = bytes(byte ^ 0x5A for byte in raw.content)
+    assert readback.check(must_be_zero=False) == ""
+    assert "is not zero" in readback.check(must_be_zero=True)
+
+
+def test_one_sector_of_one_marker_is_enough_to_fail(marked: tuple[MemoryDisk, ReadBack]) -> None:
+    raw, readback = marked
+    offset, marker = sorted(readback.markers.items())[-1]
+    raw.content[:] = bytes(len(raw.content))
+    raw.write(offset + MARKER_BYTES - SECTOR, marker[-SECTOR:])
+    assert "1 of" in readback.check(must_be_zero=False)
+
+
+def test_data_that_only_the_sample_can_see_is_found(marked: tuple[MemoryDisk, ReadBack]) -> None:
+    raw, readback = marked
+    place, _ = readback.samples[3]
+    kept = readback.before[place]
+    raw.content[:] = bytes(len(raw.content))
+    raw.write(place, kept)
+    assert "still holds what it held before" in readback.check(must_be_zero=False)
+
+
+def test_a_disk_that_ignores_writes_proves_nothing() -> None:
+    raw = DeafDisk(bytearray(MIB))
+    with pytest.raises(ServerFault, match="does not return what was written"):
+        ReadBack(raw, "seed").mark()
+
+
+@given(blocks=st.integers(2, 100_000_000), seed=st.text())
+def test_samples_and_markers_lie_on_the_disk_and_reach_its_ends(blocks: int, seed: str) -> None:
+    raw = SimpleNamespace(disk=SimpleNamespace(serial="D", size_bytes=blocks * 4096 + 512))
+    raw.disk.block_size = 4096
+    readback = ReadBack(raw, seed)
+    size = raw.disk.size_bytes
+    assert all(at >= 0 and at + MARKER_BYTES <= size for at in readback.markers)
+    assert {0, (blocks - 1) * 4096} <= readback.markers.keys()
+    assert all(at + n <= size and at % 512 == 0 for at, n in readback.samples)
+    if size > 1100 * SAMPLE_BYTES:
+        assert len(readback.samples) >= 1000
+    else:
+        assert sum(n for _, n in readback.samples) >= size * 0.5
+
+
+@pytest.mark.skipif(not shutil.which("sfdisk"), reason="needs fdisk")
+@pytest.mark.parametrize("grown_by", [0, 512, 4096, 5 * MIB])
+def test_the_backup_partition_table_is_at_the_end_of_a_larger_disk(
+    tmp_path: Path, grown_by: int
+) -> None:
+    path, size = tmp_path / "disk", 8 * MIB
+    path.write_bytes(bytes(size))
+    table = "label: gpt\nstart=2048,size=2048\nstart=4096,size=4096\n"
+    subprocess.run(["sfdisk", "-q", path], input=table, text=True, check=True)
+    raw = MemoryDisk(bytearray(path.read_bytes() + bytes(grown_by)))
+    move_backup_to_end(raw, size)
+    path.write_bytes(raw.content)
+    verified = subprocess.run(
+        ["sfdisk", "--verify", path], capture_output=True, text=True, check=False
+    )
+    assert "No errors detected" in verified.stdout, verified.stdout + verified.stderr
+    shown = subprocess.run(["sfdisk", "-d", path], capture_output=True, text=True, check=True)
+    assert shown.stdout.count("size=") == 2
+    assert raw.content.count(b"EFI PART") == 2
+    # Damage to the primary is mended from the back-up: it is a whole one.
+    raw.content[512:1024] = bytes(512)
+    path.write_bytes(raw.content)
+    again = subprocess.run(["sfdisk", "-d", path], capture_output=True, text=True, check=True)
+    assert again.stdout.count("size=") == 2
+
+
+def test_a_disk_without_a_partition_table_is_left_alone() -> None:
+    raw = MemoryDisk(bytearray(b"\x01" * MIB))
+    move_backup_to_end(raw, MIB // 2)
+    assert raw.content == b"\x01" * MIB
+
+
+class Files(http.server.BaseHTTPRequestHandler):
+    protocol_version = "HTTP/1.1"
+    connections: set[tuple[str, int]] = set()  # noqa: RUF012  the test's, reset by its fixture
+
+    def do_GET(self) -> None:
+        self.connections.add(self.client_address)
+        status, body = (500, b"no") if "broken" in self.path else (200, self.path.encode())
+        self.send_response(status)
+        self.send_header("Content-Length", str(len(body) + ("short" in self.path)))
+        self.end_headers()
+        self.wfile.write(body)
+        self.close_connection = "short" in self.path
+
+    def log_message(self, *_: object) -> None:
+        pass
+
+
+@pytest.fixture
+def file_server() -> Iterator[str]:
+    Files.connections = set()
+    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), Files) as server:
+        server.daemon_threads = True
+        thread = threading.Thread(target=server.serve_forever)
+        thread.start()
+        yield f"http://127.0.0.1:{server.server_address[1]}/images/abc"
+        server.shutdown()
+        thread.join()
+
+
+def test_files_are_fetched_over_one_connection(file_server: str) -> None:
+    connection = Connection(file_server)
+    for name in ("manifest.json", "chunks/0", "chunks/1"):
+        assert bytes(connection.get(name)) == f"/images/abc/{name}".encode()
+    assert len(Files.connections) == 1
+    connection.close()
+
+
+@pytest.mark.parametrize("name", ["broken", "short"])
+def test_a_refusal_and_a_cut_answer_are_failures_and_the_next_fetch_works(
+    file_server: str, name: str
+) -> None:
+    connection = Connection(file_server)
+    with pytest.raises(FetchFailed):
+        connection.get(name)
+    assert bytes(connection.get("good")) == b"/images/abc/good"
+    connection.close()
