@@ -4,6 +4,7 @@ and what the site has said about itself.
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 import subprocess
@@ -57,6 +58,26 @@ def run_rackctl(
 def show(site: Site, server: str) -> str:
     """The server's page as an operator reads it."""
     return rackctl(site, "server", "show", server)
+
+
+def holds(disk: Path, text: str) -> bool:
+    """Whether the text is anywhere in the sparse file that backs a disk."""
+    with disk.open("rb") as file:
+        return any(text.encode() in part for part in _written_parts(file.fileno()))
+
+
+def _written_parts(descriptor: int) -> Iterator[bytes]:
+    """What lies between the holes of a file."""
+    end = 0
+    while True:
+        try:
+            start = os.lseek(descriptor, end, os.SEEK_DATA)
+        except OSError as error:
+            if error.errno != errno.ENXIO:
+                raise
+            return  # nothing but a hole is left
+        end = os.lseek(descriptor, start, os.SEEK_HOLE)
+        yield os.pread(descriptor, end - start, start)
 
 
 def steps(site: Site, server: str) -> list[dict[str, Any]]:

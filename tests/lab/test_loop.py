@@ -13,7 +13,7 @@ from typing import Any
 from uuid import uuid4
 
 import pytest
-from loop_site import PATIENCE_S, everything_said, show, site_on_rack
+from loop_site import PATIENCE_S, everything_said, holds, show, site_on_rack
 
 from lab.demo import Customer, find_secret, write_secret
 from lab.rack.plan import BMC_PASSWORD, BMC_USER
@@ -77,9 +77,7 @@ def play_first(play: Played, ada: Customer, database_url: str) -> None:
     private = ada.must_run(lease, "grep -v PRIVATE /etc/ssh/ssh_host_ed25519_key")
     play.host_key_body = private.split()[1]
     ada.must_run(lease, write_secret(play.secret))
-    play.secret_on_disks = all(
-        play.secret.encode() in disk.path.read_bytes() for disk in site.rack.servers[0].disks
-    )
+    play.secret_on_disks = all(holds(disk.path, play.secret) for disk in site.rack.servers[0].disks)
     play.ends_at = asyncio.run(bring_the_end_closer(database_url, lease["id"]))
     session = ada.run(lease, "sleep 3600", timeout_s=PATIENCE_S)
     play.session_ended_at, play.session_status = datetime.now(UTC), session.returncode
@@ -150,7 +148,7 @@ def test_the_next_customer_finds_no_trace_of_the_secret(played: Played) -> None:
 
 def test_no_trace_is_left_in_what_backs_the_disks(played: Played) -> None:
     for disk in played.site.rack.servers[0].disks:
-        assert played.secret.encode() not in disk.path.read_bytes()
+        assert not holds(disk.path, played.secret)
 
 
 def test_a_server_whose_tenant_killed_the_agent_is_taken_back_by_its_bmc(played: Played) -> None:

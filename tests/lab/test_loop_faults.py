@@ -8,7 +8,6 @@ a boot limit that no machine can keep, so that a server without DHCP is given up
 from __future__ import annotations
 
 import json
-import shutil
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -170,15 +169,14 @@ def test_an_image_larger_than_the_disk_is_told_with_both_sizes(
 
 def test_a_missing_image_is_told(site: Site) -> None:
     import_image(site, images.tenant() / "disk.raw")
-    shutil.rmtree(library_folder(site) / "chunks")
+    (library_folder(site) / "chunks").rename(library_folder(site) / "mislaid")
     rackctl(site, "server", "retry", FIRST)
     page = shown_when(site, FIRST, "parked", "not in the image library")
     assert "import the image again" in page
 
 
 def test_a_corrupt_image_is_told_by_the_number_of_its_chunk(site: Site) -> None:
-    import_image(site, images.tenant() / "disk.raw")
-    chunk = library_folder(site) / "chunks/7"
+    chunk = (library_folder(site) / "mislaid").rename(library_folder(site) / "chunks") / "7"
     damaged = bytearray(chunk.read_bytes())
     damaged[len(damaged) // 2] ^= 1
     chunk.write_bytes(damaged)
