@@ -39,7 +39,13 @@ class Site:
     """A rack, a provisioner and an API client with the administrator's token."""
 
     def __init__(
-        self, rack: Rack, *, port: int = 0, database_url: str = "", **settings: str
+        self,
+        rack: Rack,
+        *,
+        port: int = 0,
+        database_url: str = "",
+        full_kernel: bool = False,
+        **settings: str,
     ) -> None:
         """`port` of loopback is where people reach the service (0: any free one); `settings` are
         more `IRONLEASE_…` variables, by their lower-case names."""
@@ -59,7 +65,7 @@ class Site:
             "IRONLEASE_PUBLIC_URL": self.url,
             "IRONLEASE_MACHINE_URL": MACHINE_URL,
             "IRONLEASE_MACHINE_NETWORKS": '["10.77.0.0/24"]',
-            "IRONLEASE_RAMDISK_DIR": str(images.ramdisk()),
+            "IRONLEASE_RAMDISK_DIR": str(images.ramdisk(full_kernel=full_kernel)),
             "IRONLEASE_NETBOOT_INTERFACE": "prov",
             "IRONLEASE_NETBOOT_DIR": f"/run/ironlease-netboot/{rack.name}",
             "IRONLEASE_SWITCH_RUN_DIR": str(rack.plan.ovs_folder),

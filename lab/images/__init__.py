@@ -2,14 +2,20 @@
 of what defines them: the deploy ramdisk and the tenant image. Booting them is left to the rack.
 """
 
+from functools import partial
 from pathlib import Path
 
 from . import build_ramdisk, build_tenant, cache
 
 
-def ramdisk(*, rebuild: bool = False) -> Path:
-    """The folder with the deploy ramdisk's `vmlinuz` and `ramdisk.img`."""
-    return cache.fetch("ramdisk", build_ramdisk.SOURCES, build_ramdisk.build, rebuild=rebuild)
+def ramdisk(*, full_kernel: bool = False, rebuild: bool = False) -> Path:
+    """The folder with the deploy ramdisk's `vmlinuz` and `ramdisk.img`.
+
+    `full_kernel`: with drivers for AHCI, e1000 and the in-band path to the BMC, and 2 s slower.
+    """
+    flavour = build_ramdisk.FULL if full_kernel else build_ramdisk.CLOUD
+    build = partial(build_ramdisk.build, flavour=flavour)
+    return cache.fetch(f"ramdisk-{flavour}", build_ramdisk.SOURCES, build, rebuild=rebuild)
 
 
 def tenant(*, rebuild: bool = False) -> Path:
