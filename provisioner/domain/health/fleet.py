@@ -1,0 +1,33 @@
+"""Verdicts seen over many servers, and over many days of one."""
+
+from collections.abc import Iterable
+from datetime import datetime, timedelta
+
+from provisioner.domain.health.terms import Level
+
+BREAKER_WINDOW = timedelta(minutes=5)
+BREAKER_SHARE = 0.1
+BREAKER_LEAST = 3
+
+LEMON_DAYS = 30
+LEMON_WEIGHT = {Level.DEGRADED: 1.0, Level.FAULTY: 3.0}
+
+
+def breaker_trips(turned_faulty: Iterable[datetime], servers: int, now: datetime) -> bool:
+    """Whether so many of `servers` turned faulty within five minutes that it cannot be them: a
+    driver, a switch, the power, or our own rules. Quarantining stops then, until a person has
+    seen the one incident about it; for as long as that, the breaker stays open.
+    """
+    recent = sum(now - BREAKER_WINDOW < at <= now for at in turned_faulty)
+    return recent >= max(BREAKER_LEAST, BREAKER_SHARE * servers)
+
+
+def lemon_score(incidents: Iterable[tuple[datetime, Level]], now: datetime) -> float:
+    """How often a server was in trouble in 30 days: an incident counts by its level, less with
+    each day that passes. At binding, the lower score goes first.
+    """
+    score = 0.0
+    for at, level in incidents:
+        days = max(0.0, (now - at) / timedelta(days=1))
+        score += LEMON_WEIGHT.get(level, 0.0) * max(0.0, 1 - days / LEMON_DAYS)
+    return score

@@ -1,0 +1,91 @@
+"""What the verdict looks at: an agent's newest report, and counters of those before it."""
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from datetime import datetime, timedelta
+from typing import Any, NamedTuple
+
+from provisioner.domain.health.rule import Scope
+from provisioner.domain.health.rules import COUNTERS, LONGEST_WINDOW
+
+GRAIN = timedelta(seconds=60)
+"""Reports older than the newest are kept this far apart."""
+
+Values = Mapping[str, Any]
+_LISTS = {Scope.GPU: "gpus", Scope.DISK: "disks", Scope.LINK: "links"}
+
+
+class Part(NamedTuple):
+    """A thing with signals. `key` names it for ever, `label` is what people call it."""
+
+    scope: Scope
+    key: str
+    label: str
+    values: Values
+
+
+@dataclass(frozen=True, slots=True)
+class Sample:
+    """One report as far as health goes; `at` is the provisioner's time, nothing of a tenant's."""
+
+    at: datetime
+    boot_id: str
+    context: str
+    uptime_s: float
+    health: Values
+    """Empty from an agent that does not look."""
+
+    @classmethod
+    def of(cls, report: Values, at: datetime) -> "Sample":
+        """From a report as it is stored (`agent.protocol.Report.to_dict`)."""
+        return cls(
+            at,
+            report["boot_id"],
+            report["context"],
+            report["uptime_s"],
+            report.get("health") or {},
+        )
+
+    def parts(self) -> Iterator[Part]:
+        """The server's parts but not the server itself."""
+        for scope, name in _LISTS.items():
+            for number, values in enumerate(self.health.get(name, ())):
+                yield _part(scope, number, values)
+
+
+def remember(history: Sequence[Sample], new: Sample) -> tuple[Sample, ...]:
+    """The history with a new report: newest last, at most one a minute before it, all of its boot.
+
+    What is kept of older reports is small; a history may live in memory and be lost: windows then
+    begin anew.
+    """
+    kept = [
+        sample
+        for sample in history
+        if sample.boot_id == new.boot_id and new.at - LONGEST_WINDOW - GRAIN <= sample.at < new.at
+    ]
+    if len(kept) > 1 and kept[-1].at - kept[-2].at < GRAIN:
+        kept.pop()
+    if kept:
+        kept[-1] = replace(kept[-1], health=_thinned(kept[-1].health))
+    return (*kept, new)
+
+
+def _part(scope: Scope, number: int, values: Values) -> Part:
+    if scope is Scope.GPU:
+        index = values.get("index", number)
+        return Part(scope, values.get("uuid") or f"gpu-{index}", f"GPU {index}", values)
+    name = values.get("name", number)
+    return Part(scope, f"{scope}-{name}", f"{scope} {name}", values)
+
+
+def _thinned(health: Values) -> Values:
+    wanted = COUNTERS[Scope.SERVER]
+    thin = {name: value for name, value in health.items() if name in wanted}
+    for scope, name in _LISTS.items():
+        wanted = COUNTERS[scope] | {"index", "uuid", "name"}
+        thin[name] = [
+            {key: value for key, value in values.items() if key in wanted}
+            for values in health.get(name, ())
+        ]
+    return thin

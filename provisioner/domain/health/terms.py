@@ -1,0 +1,65 @@
+"""The words of a health verdict, each in order of severity."""
+
+from enum import Enum, StrEnum
+
+
+class Level(StrEnum):
+    """How well a server or a part of it is."""
+
+    OK = "ok"
+    WATCH = "watch"
+    """Works as it should; something is worth a look, or worth counting."""
+    DEGRADED = "degraded"
+    """Works, but slower or with less margin than it should: not for the next lease as it is."""
+    FAULTY = "faulty"
+    """Does not work: out of capacity, and not usable for who has it."""
+
+    @property
+    def rank(self) -> int:
+        return _LEVELS.index(self)
+
+
+class Action(StrEnum):
+    """What repairs it. At a server without a lease, the lease's end is now."""
+
+    NONE = "none"
+    RESET_AT_LEASE_END = "reset_at_lease_end"
+    """Reset the GPU (the power cycle of a reclaim does) before the next lease."""
+    DRAIN_AT_LEASE_END = "drain_at_lease_end"
+    """Take it out of capacity when the lease ends, for a person to look at."""
+    REBOOT = "reboot"
+    """Power cycle as soon as no tenant has it; then see whether it comes back."""
+    QUARANTINE = "quarantine"
+    """Take it out of capacity now, for a person to look at."""
+    RMA = "rma"
+    """Take it out of capacity now; the part is to be replaced."""
+
+    @property
+    def rank(self) -> int:
+        return _ACTIONS.index(self)
+
+
+_LEVELS = list(Level)
+_ACTIONS = list(Action)
+
+
+class Outcome(Enum):
+    """The pairs of level and action that a finding may have."""
+
+    FINE = Level.OK, Action.NONE
+    NOTE = Level.WATCH, Action.NONE
+    RESTORE = Level.WATCH, Action.RESET_AT_LEASE_END
+    RESET = Level.DEGRADED, Action.RESET_AT_LEASE_END
+    DRAIN = Level.DEGRADED, Action.DRAIN_AT_LEASE_END
+    RESET_FIRST = Level.FAULTY, Action.RESET_AT_LEASE_END
+    REBOOT = Level.FAULTY, Action.REBOOT
+    QUARANTINE = Level.FAULTY, Action.QUARANTINE
+    REPLACE = Level.FAULTY, Action.RMA
+
+    @property
+    def level(self) -> Level:
+        return self.value[0]
+
+    @property
+    def action(self) -> Action:
+        return self.value[1]

@@ -1,0 +1,282 @@
+"""From reports to a verdict: how well a server is, why, and what repairs it. A pure function of
+what was reported and found before; what is done about it is left to the lifecycle.
+"""
+
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass, field, replace
+from datetime import datetime, timedelta
+from typing import Any
+
+from provisioner.domain.health.history import Part, Sample, Values
+from provisioner.domain.health.measure import measured
+from provisioner.domain.health.rule import Measure, Rule, Scope
+from provisioner.domain.health.rules import BY_NAME, BY_SCOPE
+from provisioner.domain.health.terms import Action, Level, Outcome
+from provisioner.domain.health.xids import SOURCE, xid
+
+HOLD = timedelta(minutes=10)
+"""A finding stays this long after it was last true, so that a verdict does not flap; and as long as
+nothing is read that would tell, unless a boot repairs it."""
+
+NOTICE = timedelta(hours=1)
+"""How long an XID that is the job's own is shown."""
+
+AGAIN_WITHIN = timedelta(days=7)
+AGAIN_BOOTS = 2
+"""Found in so many earlier boots within that time, a fault has survived what repairs it."""
+
+_DONE_BY_BOOTING = (Action.NONE, Action.RESET_AT_LEASE_END, Action.REBOOT)
+_XID = "xid_"
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """One thing that is not as it should be, of one part, in one boot."""
+
+    rule: str
+    """A rule's name, or `xid_` and the number."""
+    part: str
+    """Of a GPU its UUID; `server` for the whole."""
+    level: Level
+    action: Action
+    says: str
+    source: str
+    boot_id: str
+    since: datetime
+    seen: datetime
+    """When it was last true."""
+
+
+@dataclass(frozen=True, slots=True)
+class Verdict:
+    level: Level
+    action: Action
+    findings: tuple[Finding, ...]
+    """The worst first."""
+    boot_id: str = ""
+    pending: Mapping[str, datetime] = field(default_factory=dict)
+    """Since when something is true that is a finding only if it lasts."""
+
+    @property
+    def says(self) -> str:
+        """The worst finding in a sentence."""
+        return self.findings[0].says if self.level is not Level.OK else "nothing is wrong"
+
+    def to_dict(self) -> dict[str, Any]:
+        """As JSON, for storing."""
+        findings = [
+            {**asdict(f), "since": f.since.isoformat(), "seen": f.seen.isoformat()}
+            for f in self.findings
+        ]
+        return {
+            "level": self.level,
+            "action": self.action,
+            "findings": findings,
+            "boot_id": self.boot_id,
+            "pending": {key: since.isoformat() for key, since in self.pending.items()},
+        }
+
+    @classmethod
+    def from_dict(cls, data: Values) -> "Verdict":
+        findings = [
+            Finding(
+                **{
+                    **finding,
+                    "level": Level(finding["level"]),
+                    "action": Action(finding["action"]),
+                    "since": datetime.fromisoformat(finding["since"]),
+                    "seen": datetime.fromisoformat(finding["seen"]),
+                }
+            )
+            for finding in data["findings"]
+        ]
+        pending = {key: datetime.fromisoformat(at) for key, at in data["pending"].items()}
+        return _of(findings, data["boot_id"], pending)
+
+
+HEALTHY = Verdict(Level.OK, Action.NONE, ())
+
+
+def verdict(
+    history: Sequence[Sample],
+    *,
+    now: datetime,
+    gpus_expected: int = 0,
+    past: Sequence[Finding] = (),
+    previous: Verdict = HEALTHY,
+) -> Verdict:
+    """How well the server is now; to be asked at every report, and when one is overdue.
+
+    `history` is what `remember` keeps; without a report yet, nothing is known and nothing changes.
+    `gpus_expected` is the inventory's count. `past` are findings of the last days at `degraded` or
+    worse, with which a fault is known again after a reboot. `previous` is the last verdict.
+    """
+    if not history:
+        return previous
+    new = history[-1]
+    before = previous.pending if previous.boot_id == new.boot_id else {}
+    pending: dict[str, datetime] = {}
+    found: dict[tuple[str, str], Finding] = {}
+    for rule, finding in _broken(history, now, gpus_expected):
+        if rule.measure is Measure.LASTING:
+            key = f"{rule.name} {finding.part}"
+            pending[key] = before.get(key, new.at)
+            if new.at - pending[key] < rule.window:
+                continue
+        found[finding.rule, finding.part] = finding
+    found |= {(finding.rule, finding.part): finding for finding in _xids(new, now)}
+    for old in previous.findings:
+        same = old.rule, old.part
+        if same in found:
+            found[same] = replace(found[same], since=old.since)
+        elif _holds(old, new, now):
+            found[same] = old
+    escalated = [_escalated(finding, past, now) for finding in found.values()]
+    return _of(escalated, new.boot_id, pending)
+
+
+def _broken(
+    history: Sequence[Sample], now: datetime, gpus_expected: int
+) -> Iterator[tuple[Rule, Finding]]:
+    """Every rule that is broken now, whether or not that has lasted."""
+    new = history[-1]
+    server = _server(new, now, gpus_expected)
+    past: dict[str, list[tuple[datetime, Values]]] = {
+        server.key: [(old.at, old.health) for old in history[-2::-1]]
+    }
+    for old in history[-2::-1]:
+        for part in old.parts():
+            past.setdefault(part.key, []).append((old.at, part.values))
+    for part in (server, *new.parts()):
+        seen = [(new.at, part.values), *past.get(part.key, ())]
+        for rule in BY_SCOPE[part.scope]:
+            value = measured(rule, seen)
+            if value is None:
+                continue
+            limit = part.values.get(str(rule.limit), rule.limit)
+            words = _Words({**part.values, "part": part.label, "value": value, "limit": limit})
+            yield (
+                rule,
+                Finding(
+                    rule.name,
+                    part.key,
+                    rule.outcome.level,
+                    rule.outcome.action,
+                    rule.says.format_map(words),
+                    rule.source,
+                    new.boot_id,
+                    now,
+                    now,
+                ),
+            )
+
+
+def _server(new: Sample, now: datetime, gpus_expected: int) -> Part:
+    """The server as a part: what it says of itself, and what is only seen from here."""
+    health = new.health
+    values: dict[str, Any] = {
+        name: value for name, value in health.items() if not isinstance(value, list)
+    }
+    values["silent_s"] = (now - new.at).total_seconds()
+    values["gpus_expected"] = gpus_expected
+    if gpus_expected:
+        # The ramdisk has no driver by design
+        if new.context == "tenant":
+            values["driver_expected_but"] = health.get("state")
+        if health.get("state") == "ok":
+            values["gpus_missing"] = gpus_expected - len(health.get("gpus", ()))
+        if "gpus_on_bus" in health:
+            values["gpus_missing_on_bus"] = gpus_expected - health["gpus_on_bus"]
+    return Part(Scope.SERVER, "server", "the server", values)
+
+
+def _xids(new: Sample, now: datetime) -> Iterator[Finding]:
+    gpus = {gpu.values.get("pci"): gpu for gpu in new.parts() if gpu.scope is Scope.GPU}
+    for event in new.health.get("events", ()):
+        entry = xid(event["xid"])
+        at = new.at - timedelta(seconds=max(0.0, new.uptime_s - event["at_s"]))
+        if entry.outcome is Outcome.FINE and now - at > NOTICE:
+            continue
+        gpu = gpus.get(event["pci"])
+        label = gpu.label if gpu else f"the GPU at {event['pci']}"
+        yield Finding(
+            f"{_XID}{entry.number}",
+            gpu.key if gpu else event["pci"],
+            entry.outcome.level,
+            entry.outcome.action,
+            f"{label}: XID {entry.number}, {entry.meaning} ({entry.response})",
+            SOURCE,
+            new.boot_id,
+            at,
+            at,
+        )
+
+
+def _holds(old: Finding, new: Sample, now: datetime) -> bool:
+    """Whether a finding that is no longer true still counts."""
+    rule = BY_NAME.get(old.rule)
+    is_xid = old.rule.startswith(_XID)
+    if old.level is Level.OK or not (rule or is_xid):
+        return False  # shown for a while, or a rule that went with an update
+    same_boot = old.boot_id == new.boot_id
+    if not same_boot and old.action in _DONE_BY_BOOTING:
+        return False
+    if _unread(old, rule, new):
+        return True
+    if is_xid or (rule is not None and rule.latched):
+        return same_boot
+    return same_boot and now - old.seen < HOLD
+
+
+def _unread(old: Finding, rule: Rule | None, new: Sample) -> bool:
+    """Whether the new report does not tell: no driver, as in the ramdisk, or one that hangs."""
+    scope = rule.scope if rule else Scope.GPU
+    if scope is Scope.SERVER:
+        return rule is not None and rule.signal not in _server(new, new.at, 1).values
+    part = next((part for part in new.parts() if part.key == old.part), None)
+    if part is None:  # taken out, if the others are read
+        return scope is Scope.GPU and new.health.get("state") != "ok"
+    return rule is not None and rule.signal not in part.values
+
+
+def _escalated(finding: Finding, past: Sequence[Finding], now: datetime) -> Finding:
+    """A fault that survived two reboots is not repaired by a third."""
+    rule = BY_NAME.get(finding.rule)
+    again = Action.RMA if rule is None else rule.again
+    if again is None or finding.level.rank < Level.DEGRADED.rank:
+        return finding
+    boots = {
+        old.boot_id
+        for old in past
+        if (old.rule, old.part) == (finding.rule, finding.part)
+        and old.boot_id != finding.boot_id
+        and now - old.seen < AGAIN_WITHIN
+    }
+    if len(boots) < AGAIN_BOOTS or finding.action is again:
+        return finding
+    says = f"{finding.says}; again after {len(boots)} reboots"
+    return replace(finding, level=Level.FAULTY, action=again, says=says)
+
+
+def _of(findings: Iterable[Finding], boot_id: str, pending: Mapping[str, datetime]) -> Verdict:
+    ordered = tuple(sorted(findings, key=lambda f: (-f.level.rank, -f.action.rank, f.rule, f.part)))
+    return Verdict(
+        max((f.level for f in ordered), key=lambda level: level.rank, default=Level.OK),
+        max((f.action for f in ordered), key=lambda action: action.rank, default=Action.NONE),
+        ordered,
+        boot_id,
+        pending,
+    )
+
+
+class _Words(dict[str, Any]):
+    """What a sentence is filled with: whole numbers without a point, lists by their length."""
+
+    def __missing__(self, name: str) -> str:
+        return "?"
+
+    def __getitem__(self, name: str) -> Any:
+        value = super().__getitem__(name)
+        if isinstance(value, Mapping | list | tuple):
+            return len(value)
+        return round(value) if isinstance(value, float) else value

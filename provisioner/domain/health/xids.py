@@ -1,0 +1,143 @@
+"""NVIDIA's XID errors and what each asks for, by NVIDIA's catalogue for Ampere and newer GPUs
+(https://docs.nvidia.com/deploy/xid-errors/). Counting them over boots is left to `health`.
+"""
+
+from dataclasses import dataclass
+from enum import StrEnum
+
+from provisioner.domain.health.terms import Outcome
+
+SOURCE = "NVIDIA XID catalogue"
+
+
+class Response(StrEnum):
+    """The catalogue's immediate actions, as we answer them."""
+
+    RESTART_APPLICATION = "restart application"
+    RESET_GPU = "reset GPU"
+    RESTART_MACHINE = "restart machine"
+    CHECK_MECHANICALS = "check mechanicals"
+    WORKFLOW = "workflow"
+    INVESTIGATE = "investigate"
+    IGNORE = "ignore"
+    UNKNOWN = "not in the catalogue"
+
+
+ANSWERS: dict[Response, Outcome] = {
+    # The job's own doing, or contained to it: never held against the server
+    Response.RESTART_APPLICATION: Outcome.FINE,
+    Response.RESET_GPU: Outcome.RESET_FIRST,
+    Response.RESTART_MACHINE: Outcome.REBOOT,
+    Response.CHECK_MECHANICALS: Outcome.QUARANTINE,
+    Response.WORKFLOW: Outcome.DRAIN,
+    Response.INVESTIGATE: Outcome.NOTE,
+    Response.IGNORE: Outcome.FINE,
+    Response.UNKNOWN: Outcome.NOTE,
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Xid:
+    number: int
+    meaning: str
+    response: Response
+
+    @property
+    def outcome(self) -> Outcome:
+        return ANSWERS[self.response]
+
+
+def xid(number: int) -> Xid:
+    """The catalogue's entry; numbers that it does not have are worth a look."""
+    return XIDS.get(number) or Xid(number, "unknown error", Response.UNKNOWN)
+
+
+def _entries(response: Response, meanings: dict[int, str]) -> dict[int, Xid]:
+    return {number: Xid(number, meaning, response) for number, meaning in meanings.items()}
+
+
+XIDS: dict[int, Xid] = dict(
+    sorted(
+        (
+            _entries(
+                Response.RESTART_APPLICATION,
+                {
+                    8: "a channel stopped making progress",
+                    11: "invalid or corrupted push buffer",
+                    13: "graphics engine exception",
+                    25: "invalid or illegal push buffer",
+                    31: "MMU fault: the job touched memory that is not its own",
+                    32: "invalid or corrupted push buffer stream",
+                    39: "copy engine exception",
+                    40: "copy engine exception",
+                    41: "copy engine exception",
+                    68: "video decoder exception",
+                    69: "graphics engine class error",
+                    80: "corrupted data sent to the GPU",
+                    94: "contained memory error: only the job that met it is hit",
+                },
+            )
+            | _entries(
+                Response.RESET_GPU,
+                {
+                    46: "the GPU stopped processing",
+                    62: "internal micro-controller halted",
+                    64: "a row could not be recorded for remapping",
+                    95: "uncontained memory error: every job on the GPU is hit",
+                    109: "context switch timed out",
+                    110: "security fault",
+                    119: "the GPU system processor did not answer in time",
+                    120: "the GPU system processor failed",
+                    136: "NVLink training failed",
+                    140: "unrecovered ECC error",
+                    143: "the GPU did not initialise",
+                    155: "NVLink software-defined error",
+                    156: "resource retirement event",
+                    158: "GPU fatal timeout",
+                },
+            )
+            | _entries(Response.RESTART_MACHINE, {79: "the GPU has fallen off the bus"})
+            | _entries(Response.CHECK_MECHANICALS, {54: "auxiliary power is not connected"})
+            | _entries(
+                Response.WORKFLOW,
+                {
+                    48: "uncorrectable memory error",
+                    74: "NVLink error",
+                    144: "NVLink 5: SAW error",
+                    145: "NVLink 5: RLW error",
+                    146: "NVLink 5: TLW error",
+                    147: "NVLink 5: TREX error",
+                    148: "NVLink 5: NVLPW control error",
+                    149: "NVLink 5: NETIR error",
+                    150: "NVLink 5: MSE error",
+                },
+            )
+            | _entries(
+                Response.INVESTIGATE,
+                {92: "many corrected memory errors", 157: "resource retirement failed"},
+            )
+            | _entries(
+                Response.IGNORE,
+                {
+                    38: "firmware error of the driver",
+                    43: "the job was stopped after a fault of its own",
+                    44: "graphics fault while switching context",
+                    # Follows whatever stopped the job, a Ctrl-C too: the other XID is judged
+                    45: "the job's channels were cleaned up",
+                    63: "a row is recorded for remapping: the remapper's state is judged",
+                    66: "illegal access by the driver",
+                    93: "the InfoROM is not rewritten so soon",
+                    121: "a chip-to-chip link was corrected",
+                    137: "an NVLink peer's fault: the peer's own error is judged",
+                    # The state it speaks of is read and judged (field 230)
+                    154: "the recommended recovery action changed",
+                    160: "row remapping was delayed",
+                    161: "row remapping goes on",
+                    # These say where 48 happened
+                    171: "the uncorrectable error was in DRAM",
+                    172: "the uncorrectable error was in SRAM",
+                },
+            )
+        ).items()
+    )
+)
