@@ -102,12 +102,12 @@ class Customer:
         self.email = f"{name}@example.org"
         site.post("/accounts", {"name": name, "email": self.email, "role": "customer"})
 
-    def reserve(self, duration_s: int) -> str:
+    def reserve(self, duration_s: int, image: str = IMAGE) -> str:
         reservation = self.site.post(
             "/reservations",
             {
                 "class": CLASS,
-                "image": IMAGE,
+                "image": image,
                 "duration_s": duration_s,
                 "ssh_keys": [self.key.with_suffix(".pub").read_text().strip()],
                 "hostname": f"{self.name}-1",

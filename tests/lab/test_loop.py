@@ -63,7 +63,7 @@ def played(
         site.wait_for_state(SERVER, "available", timeout_s=PATIENCE_S)
         keys = tmp_path_factory.mktemp("keys")
         play_first(play, Customer(site, "ada", keys), url)
-        play_second(play, Customer(site, "grace", keys))
+        play_second(play, Customer(site, "grace", keys), url)
         play.said = everything_said(site)
         yield play
 
@@ -98,18 +98,17 @@ async def bring_the_end_closer(database_url: str, lease_id: str) -> datetime:
     return ends_at
 
 
-def play_second(play: Played, grace: Customer) -> None:
-    """A raw read of both disks, then the agent is killed for good, and the lease ended."""
+def play_second(play: Played, grace: Customer, database_url: str) -> None:
+    """A raw read of both disks, then the agent is killed for good, and the lease runs out."""
     site = play.site
-    reservation = grace.reserve(3600)
-    lease = grace.await_ready(reservation)
+    lease = grace.await_ready(grace.reserve(7200))
     play.found_by_second = int(grace.must_run(lease, find_secret(play.secret)))
     grace.must_run(
         lease,
         "systemctl mask --now --runtime ironlease-agent.service; "
         "rm /usr/lib/ironlease/agent.pyz; ! systemctl is-active --quiet ironlease-agent.service",
     )
-    site.post(f"/reservations/{reservation}/release")
+    asyncio.run(bring_the_end_closer(database_url, lease["id"]))
     grace.await_refusal(lease)
     play.taken_back = site.wait_for_state(SERVER, "available", timeout_s=PATIENCE_S)
 
