@@ -17,6 +17,7 @@ from provisioner.drivers.bmc import (
     BmcLoginRefused,
     BmcTarget,
     BmcUnreachable,
+    BmcUser,
     BootDevice,
     LogEntry,
     Power,
@@ -86,8 +87,10 @@ class SimulatedServer:
     """What personalisation wrote to the system disk."""
     kexec_loaded: bool = False
     port_open: bool = True
+    bmc_users: list[str] = field(default_factory=lambda: ["admin", "ironlease"])
     faults: list[str] = field(default_factory=list)
-    """no_bmc, bad_password, no_dhcp, boots_disk, stubborn_disk, corrupt_image, no_tenant_boot."""
+    """no_bmc, bad_password, no_dhcp, boots_disk, stubborn_disk, corrupt_image, no_tenant_boot,
+    no_switch, stubborn_bmc_user."""
     counts: dict[str, int] = field(default_factory=dict)
     tenants: list[str] = field(default_factory=list)
     """What each tenant system that started found on its disks: instance ids and secrets."""
@@ -302,6 +305,16 @@ class SimulatedBmc:
     async def event_log(self, target: BmcTarget) -> Sequence[LogEntry]:
         self._server(target)
         return []
+
+    async def users(self, target: BmcTarget) -> Sequence[BmcUser]:
+        names = self._server(target).bmc_users
+        return [BmcUser(id, name, "administrator") for id, name in enumerate(names, 1) if name]
+
+    async def disable_user(self, target: BmcTarget, user_id: int) -> None:
+        server = self._server(target)
+        if "stubborn_bmc_user" not in server.faults:
+            server.bmc_users[user_id - 1] = ""
+        self._rack.save()
 
     async def close(self) -> None:
         """Nothing is kept open."""

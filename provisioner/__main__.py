@@ -131,6 +131,7 @@ async def run(settings: Settings) -> None:
                         clock=utc_now,
                         machine_url=settings.machine_url,
                         authorized_key=authorized_key,
+                        kept_bmc_users=frozenset(settings.kept_bmc_users),
                         network=MachineNetwork(
                             prefix=provisioning_network(settings).network.prefixlen,
                             gateway=settings.gateway,

@@ -59,6 +59,9 @@ class Settings(BaseSettings):
     netboot_dir: Path = Path("/run/ironlease/netboot")
     """State of DHCP and TFTP; must be readable by the unprivileged user that serves them."""
 
+    kept_bmc_users: list[str] = []
+    """BMC users beside the provisioner's own that stay enabled after a lease. A tenant may have
+    set their passwords from inside the server."""
     switch_run_dir: Path | None = None
     """Run directory of the Open vSwitch whose ports the servers are on; None: no switch."""
     switch_bridge: str = "br0"

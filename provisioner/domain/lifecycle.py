@@ -50,6 +50,7 @@ class Step(StrEnum):
     HAND_OVER = "hand_over"
     SHUT_PORT = "shut_port"
     CLOSE_LEASE = "close_lease"
+    DISABLE_BMC_USERS = "disable_bmc_users"
     OPEN_PORT = "open_port"
 
 
@@ -78,6 +79,7 @@ STEPS: dict[Verb, tuple[Step, ...]] = {
         Step.SHUT_PORT,
         Step.POWER_OFF,
         Step.CLOSE_LEASE,
+        Step.DISABLE_BMC_USERS,
         Step.OPEN_PORT,
         Step.OPEN_BOOT_WINDOW,
         Step.POWER_ON,

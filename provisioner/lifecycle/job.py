@@ -103,6 +103,8 @@ class Context:
     """Base URL of the service as the machines see it."""
     authorized_key: str
     """The provisioner's own public key, for the ramdisks."""
+    kept_bmc_users: frozenset[str] = frozenset()
+    """Names of BMC users, beside the provisioner's own, that a tenancy leaves enabled."""
     network: MachineNetwork = field(default_factory=lambda: MachineNetwork(prefix=24))
     limits: Limits = field(default_factory=Limits)
 

@@ -48,7 +48,13 @@ def test_every_source_file_that_a_page_names_exists() -> None:
         for page, line in all_code()
         if re.fullmatch(r"(?:[\w.-]+/)+[\w.-]+\.(?:py|yml|yaml|md)", line)
     }
-    bases = (ROOT, ROOT / "provisioner", ROOT / "docs", ROOT / "provisioner" / "service")
+    bases = (
+        ROOT,
+        ROOT / "provisioner",
+        ROOT / "docs",
+        ROOT / "playbooks",
+        ROOT / "provisioner" / "service",
+    )
     missing = {
         name
         for name in named - {"inventory/SITE/*.yaml"}

@@ -51,6 +51,7 @@ set_working_mc 0x20
   chassis_control "{folder}/chassis"
   user 1 true "" "" user 10 none
   user 2 true "admin" "secret" admin 10 md5
+  user 3 true "planted" "hidden" admin 10 md5
 """
 
 

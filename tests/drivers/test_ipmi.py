@@ -332,3 +332,23 @@ async def test_garbage_from_one_bmc_does_not_stop_the_others(
         await impatient.power(replace(bmc.target, port=port))
     assert await impatient.power(bmc.target) is Power.OFF
     transport.close()
+
+
+async def test_users_who_can_log_in_are_listed_with_their_privilege(
+    ipmi: IpmiBmc, bmc: SimulatedBmc
+) -> None:
+    users = {user.name: user.privilege for user in await ipmi.users(bmc.target)}
+    assert users["admin"] == "administrator"
+
+
+async def test_a_disabled_user_can_no_longer_log_in(ipmi: IpmiBmc, bmc: SimulatedBmc) -> None:
+    planted = replace(bmc.target, username="planted", password="hidden")
+    await ipmi.power(planted)
+    (user,) = [user for user in await ipmi.users(bmc.target) if user.name == "planted"]
+    await ipmi.disable_user(bmc.target, user.id)
+    assert "planted" not in {user.name for user in await ipmi.users(bmc.target)}
+    fresh = IpmiBmc()
+    with pytest.raises(BmcLoginRefused):
+        await fresh.power(planted)
+    await fresh.close()
+    assert await ipmi.power(bmc.target) is Power.OFF

@@ -246,6 +246,31 @@ async def test_at_the_end_of_a_lease_the_port_is_shut_even_if_the_bmc_is_lost(
     assert world.machine().port_open
 
 
+async def test_a_bmc_user_planted_by_the_tenant_is_disabled(world: World) -> None:
+    await world.settle()
+    reservation = await world.reserve()
+    await world.settle()
+    world.machine().bmc_users.append("planted")
+    await world.release(reservation)
+    await world.settle()
+    assert await world.state() is State.AVAILABLE
+    assert [name for name in world.machine().bmc_users if name] == ["admin"]
+
+
+async def test_a_bmc_user_that_cannot_be_disabled_quarantines_the_server(world: World) -> None:
+    await world.settle()
+    reservation = await world.reserve()
+    await world.settle()
+    world.machine().bmc_users.append("planted")
+    world.machine().faults.append("stubborn_bmc_user")
+    await world.release(reservation)
+    await world.settle()
+    server = await world.server()
+    assert server.state is State.QUARANTINED
+    assert "'planted'" in server.reason
+    assert world.machine().running == OFF
+
+
 async def test_a_switch_that_fails_is_told_and_does_not_delay_the_power_off(
     world: World,
 ) -> None:

@@ -64,6 +64,15 @@ class LogEntry:
     severity: str
 
 
+@dataclass(frozen=True, slots=True)
+class BmcUser:
+    """Somebody who can log in to the BMC. `privilege` in IPMI's words."""
+
+    id: int
+    name: str
+    privilege: str
+
+
 class Bmc(Protocol):
     """Out-of-band control. Every call is bounded in time and may raise the failures below."""
 
@@ -80,6 +89,12 @@ class Bmc(Protocol):
     async def inventory(self, target: BmcTarget) -> dict[str, dict[str, str]]: ...
 
     async def event_log(self, target: BmcTarget) -> Sequence[LogEntry]: ...
+
+    async def users(self, target: BmcTarget) -> Sequence[BmcUser]:
+        """Every user that can log in."""
+
+    async def disable_user(self, target: BmcTarget, user_id: int) -> None:
+        """Whether it had its effect is to be observed with :meth:`users`."""
 
     async def close(self) -> None: ...
 

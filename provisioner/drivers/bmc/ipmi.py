@@ -24,6 +24,7 @@ from provisioner.drivers.bmc.base import (
     BmcLoginRefused,
     BmcTarget,
     BmcUnreachable,
+    BmcUser,
     BootDevice,
     LogEntry,
     Power,
@@ -40,6 +41,7 @@ from provisioner.drivers.bmc.ipmi_readings import (
 )
 from provisioner.drivers.bmc.ipmi_session import IpmiSession, Response
 from provisioner.drivers.bmc.ipmi_thread import LoginFailed, NoAnswer, ipmi_thread
+from provisioner.drivers.bmc.ipmi_users import disable_user, read_users
 
 T = TypeVar("T")
 
@@ -156,6 +158,19 @@ class IpmiBmc:
 
     async def event_log(self, target: BmcTarget) -> Sequence[LogEntry]:
         return await self._read(target, "read event log", read_event_log)
+
+    async def users(self, target: BmcTarget) -> Sequence[BmcUser]:
+        async def read(session: IpmiSession) -> Sequence[BmcUser]:
+            return await read_users(partial(self._ask, target, session, "read users"))
+
+        return await self._converse(target, read, repeat=True)
+
+    async def disable_user(self, target: BmcTarget, user_id: int) -> None:
+        async def disable(session: IpmiSession) -> None:
+            ask = partial(self._ask, target, session, f"disable user {user_id}")
+            await disable_user(ask, user_id)
+
+        await self._converse(target, disable)
 
     async def close(self) -> None:
         """Log out everywhere; the object may not be used afterwards."""

@@ -20,7 +20,12 @@ from provisioner.lifecycle.steps.ramdisk import (
     power_off,
     power_on,
 )
-from provisioner.lifecycle.steps.reclaim import close_lease, open_port, shut_port
+from provisioner.lifecycle.steps.reclaim import (
+    close_lease,
+    disable_bmc_users,
+    open_port,
+    shut_port,
+)
 from provisioner.lifecycle.steps.sanitise import wipe
 
 
@@ -47,5 +52,6 @@ SPECS: dict[Step, StepSpec] = {
     Step.HAND_OVER: StepSpec(hand_over),
     Step.SHUT_PORT: StepSpec(shut_port),
     Step.CLOSE_LEASE: StepSpec(close_lease),
+    Step.DISABLE_BMC_USERS: StepSpec(disable_bmc_users),
     Step.OPEN_PORT: StepSpec(open_port),
 }
