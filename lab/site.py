@@ -120,13 +120,6 @@ class Site:
         except httpx.TransportError:
             return False
 
-    @property
-    def pid(self) -> int:
-        """The provisioner's process."""
-        if self._provisioner is None:
-            raise SiteError("the provisioner is not running")
-        return self._provisioner.pid
-
     def stop(self) -> None:
         """End the provisioner as an operator would."""
         self._end(signal.SIGTERM)

@@ -7,6 +7,7 @@ happens to be.
 
 from __future__ import annotations
 
+import sqlite3
 from collections import Counter
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
@@ -51,46 +52,55 @@ class Killed:
     def kill_when(self, what: str, condition: Callable[[], object]) -> None:
         """kill -9 of the provisioner as soon as the condition holds, and start it again."""
         self.site.wait_for(what, condition, PATIENCE_S)
-        standing = {name: at(self.site.server(name)["operation"]) for name in self.names}
         self.site.kill()
-        self.where.append(standing)
+        self.where.append(standing(self.site))
+        runs = runs_under_way(self.site)
         self.site.start()
         # Runs end within moments of the provisioner's; what lives on now would go on for good.
         try:
-            self.site.wait_for("old plays to end", lambda: not plays_of_others(self.site), 30)
+            self.site.wait_for("old plays to end", lambda: not processes_of(runs), 30)
         finally:
-            self.left_over += plays_of_others(self.site)
-
-    def runs_allowed(self, name: str, verb: Verb, step: Step) -> int:
-        return 1 + self.where_count(name, verb, step)
+            self.left_over += processes_of(runs)
 
     def where_count(self, name: str, verb: Verb, step: Step) -> int:
-        return sum(standing[name] == (verb.value, step.value) for standing in self.where)
+        return sum(there[name] == (verb.value, step.value) for there in self.where)
 
 
 def at(operation: dict[str, Any] | None) -> tuple[str, str] | None:
     return None if operation is None else (operation["verb"], operation["step"])
 
 
-def plays_of_others(site: Site) -> list[str]:
-    """Commands of this site's plays that are no descendants of its running provisioner."""
-    folder = str(site.folder / "data/plays")
-    provisioner = site.pid
+def standing(site: Site) -> dict[str, tuple[str, str] | None]:
+    """Where each server stands, out of what a killed provisioner left in its database."""
+    query = """
+        SELECT server.name, operation.verb, operation.step
+        FROM server LEFT JOIN operation
+        ON operation.server_id = server.id AND operation.ended_at IS NULL
+    """
+    database = sqlite3.connect(site.folder / "data/ironlease.db")
+    try:
+        rows = database.execute(query).fetchall()
+    finally:
+        database.close()
+    return {name: None if verb is None else (verb, step) for name, verb, step in rows}
+
+
+def runs_under_way(site: Site) -> list[str]:
+    """The plays that the provisioner was in the middle of, by the names of their folders."""
+    active = site.folder / "data/plays/active"
+    return [run.name for run in active.iterdir()] if active.exists() else []
+
+
+def processes_of(runs: list[str]) -> list[str]:
+    """Commands of processes that are at work for one of these plays."""
     found = []
-    for entry in Path("/proc").glob("[0-9]*"):
+    for entry in Path("/proc").glob("[0-9]*/cmdline"):
         try:
-            command = (entry / "cmdline").read_bytes().replace(b"\0", b" ").decode()
-            if folder in command and not _descends(int(entry.name), provisioner):
-                found.append(command)
+            command = entry.read_bytes().replace(b"\0", b" ").decode(errors="replace")
         except (FileNotFoundError, ProcessLookupError):
             continue
+        found += [command for run in runs if run in command]
     return found
-
-
-def _descends(pid: int, ancestor: int) -> bool:
-    while pid not in (0, 1, ancestor):
-        pid = int(Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[1])
-    return pid == ancestor
 
 
 @pytest.fixture(scope="module")
@@ -161,7 +171,7 @@ def test_no_play_of_a_killed_provisioner_runs_on(killed: Killed) -> None:
 
 
 def test_every_kill_hit_the_step_that_it_was_meant_for(killed: Killed) -> None:
-    assert [standing[killed.names[0]] for standing in killed.where] == [
+    assert [there[killed.names[0]] for there in killed.where] == [
         ("inspect", "await_ramdisk"),
         ("sanitise", "wipe"),
         ("image", "write_image"),
