@@ -6,15 +6,17 @@ import logging
 import os
 import sys
 import threading
+from collections.abc import Callable
 from pathlib import Path
 
-from agent import host
+from agent import host, metrics
 from agent.access import Access, NoAccess, SystemAccess
 from agent.enforcer import Enforcer
 from agent.lease import Lease
 from agent.post import post
 from agent.protocol import RAMDISK, AgentConfig, ProtocolError
 from agent.reporter import Reporter
+from agent.watch import Watch
 
 CONFIG = Path("/etc/ironlease/agent.json")
 STATE = Path("/var/lib/ironlease/lease.json")
@@ -44,6 +46,10 @@ def main() -> int:
     threading.excepthook = _die
     # A report may hang for as long as its time-out; the end of the lease may not wait for it
     threading.Thread(target=enforce, name="enforcer", daemon=True).start()
+    watch = Watch(report_due.set)
+    _beside("health", watch.run)
+    if config.context != RAMDISK:
+        _beside("metrics", lambda: metrics.serve(watch.health, host.hostname))
     reporter = Reporter(
         lambda: read_config(file),
         lease,
@@ -52,12 +58,25 @@ def main() -> int:
         boot_id=boot_id,
         now=host.boottime,
         hostname=host.hostname,
+        health=watch.health,
     )
     while True:
         wait = reporter.report()
         lease_changed.set()
         report_due.wait(wait)
         report_due.clear()
+
+
+def _beside(name: str, work: Callable[[], None]) -> None:
+    """Do it in a thread, without which the lease is reported and enforced all the same."""
+
+    def guarded() -> None:
+        try:
+            work()
+        except Exception:
+            logging.getLogger("agent").exception("%s failed", name)
+
+    threading.Thread(target=guarded, name=name, daemon=True).start()
 
 
 def _die(failure: threading.ExceptHookArgs) -> None:

@@ -19,3 +19,9 @@ def boot_id() -> str:
 
 def hostname() -> str:
     return os.uname().nodename
+
+
+def pci_address(bus_id: str) -> str:
+    """NVML's 00000000:3B:00.0 and the kernel log's 0000:3b:00 as sysfs has it: 0000:3b:00.0."""
+    domain, _, rest = bus_id.lower().partition(":")
+    return f"{domain[-4:]}:{rest}" if "." in rest else f"{domain[-4:]}:{rest}.0"

@@ -10,6 +10,8 @@ import json
 import math
 from typing import Any, TypeVar
 
+from agent import signals
+
 _T = TypeVar("_T")
 _M = TypeVar("_M", bound="Message")
 Object = dict[str, Any]
@@ -28,7 +30,8 @@ class Message:
     """Base of all messages: plain JSON objects in both directions."""
 
     def to_dict(self) -> Object:
-        return dataclasses.asdict(self)
+        values = ((field.name, getattr(self, field.name)) for field in dataclasses.fields(self))
+        return {n: v.to_dict() if isinstance(v, Message) else v for n, v in values}
 
     def to_json(self) -> str:
         return json.dumps(self.to_dict(), separators=(",", ":"))
@@ -126,6 +129,8 @@ class Report(Message):
     agent_version: str
     hostname: str
     lease: LeaseState | None
+    health: Object | None = None
+    """As `agent.signals` says; None from an agent that does not look."""
 
     @classmethod
     def _read(cls, data: Object) -> Report:
@@ -141,6 +146,7 @@ class Report(Message):
             agent_version=read_text(data, "agent_version"),
             hostname=read_text(data, "hostname"),
             lease=_optional(data, "lease", LeaseState),
+            health=_health(data),
         )
 
 
@@ -249,6 +255,15 @@ def _context(data: Object) -> str:
     if context not in CONTEXTS:
         raise ProtocolError(f"context: expected one of {', '.join(CONTEXTS)}, got {context!r}")
     return context
+
+
+def _health(data: Object) -> Object | None:
+    if data.get("health") is None:
+        return None
+    try:
+        return signals.checked(data["health"])
+    except ValueError as error:
+        raise ProtocolError(f"health: {error}") from error
 
 
 def _url(data: Object, name: str) -> str:

@@ -12,7 +12,7 @@ from typing import Protocol
 from agent import __version__
 from agent.lease import Lease
 from agent.post import PostError, StatusError
-from agent.protocol import AgentConfig, ProtocolError, Report, ReportAnswer
+from agent.protocol import AgentConfig, Object, ProtocolError, Report, ReportAnswer
 
 _FIRST_RETRY_S = 1.0
 _LONGEST_RETRY_S = 60.0
@@ -40,6 +40,7 @@ class Reporter:
         boot_id: str,
         now: Callable[[], float],
         hostname: Callable[[], str],
+        health: Callable[[], Object | None] = lambda: None,
     ) -> None:
         self._read_config = read_config
         self._config = read_config()
@@ -49,6 +50,7 @@ class Reporter:
         self._boot_id = boot_id
         self._now = now
         self._hostname = hostname
+        self._health = health
         self._sequence = 0
         self._failures = 0
         self._interval = self._config.interval_s
@@ -83,6 +85,7 @@ class Reporter:
             agent_version=__version__,
             hostname=self._hostname(),
             lease=self._lease.state(locked=self._locked()),
+            health=self._health(),
         )
 
     def _failed(self, error: Exception) -> float:

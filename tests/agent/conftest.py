@@ -1,11 +1,13 @@
-"""What the agent's tests share: a GPU server's NVML, played by lab/nvml."""
+"""What the agent's tests share: a GPU server's NVML, played by lab/nvml, and an agent on it."""
 
 import ctypes
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from gpu_agent import Agent, Reader
 
-from lab.nvml import STATE, FakeNvml, build
+from lab.nvml import FakeNvml, build
 
 
 @pytest.fixture(scope="session", autouse=True)
@@ -16,7 +18,20 @@ def nvml_library() -> ctypes.CDLL:
 
 @pytest.fixture
 def gpus(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> FakeNvml:
-    """Eight H100, seen by this process."""
+    """Eight H100, seen by this process and by readers that it starts."""
     fake = FakeNvml(tmp_path / "nvml")
-    monkeypatch.setenv(STATE, str(fake.file))
+    for name, value in fake.environment().items():
+        monkeypatch.setenv(name, value)
     return fake
+
+
+@pytest.fixture
+def agent(gpus: FakeNvml) -> Agent:
+    return Agent(gpus)
+
+
+@pytest.fixture
+def reader(gpus: FakeNvml) -> Iterator[Reader]:
+    running = Reader()
+    yield running
+    running.end()

@@ -171,6 +171,7 @@ SERVER: dict[str, tuple[dict[str, object], Outcome]] = {
     "gpus_missing": ({"gpus": []}, Outcome.QUARANTINE),
     "gpus_missing_on_bus": ({"gpus_on_bus": 0}, Outcome.QUARANTINE),
     "driver_absent": ({"state": "absent", "gpus": []}, Outcome.NOTE),
+    "hardware_hung": ({"hardware_hung": True}, Outcome.REBOOT),
     "memory_uncorrectable": ({"memory_uncorrected": 1}, Outcome.DRAIN),
     "disk_failing": (
         {"disks": [{"name": "nvme0", "state": "live", "critical_warning": 8}]},

@@ -79,6 +79,17 @@ SERVER: tuple[Rule, ...] = (
         again=Action.RMA,
     ),
     Rule(
+        "hardware_hung",
+        Scope.SERVER,
+        "hardware_hung",
+        Compare.IS,
+        1,
+        Outcome.REBOOT,
+        "a disk does not answer",
+        OURS,
+        again=Action.QUARANTINE,
+    ),
+    Rule(
         "disk_gone",
         Scope.DISK,
         "state",

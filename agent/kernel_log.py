@@ -1,0 +1,56 @@
+"""XID errors from the kernel's log, with the words that NVML does not give. All of this boot are
+there, those before the agent started too. Reading needs root or CAP_SYSLOG.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Iterator
+from pathlib import Path
+
+from agent.host import pci_address
+from agent.signals import MOST_CHARACTERS, Values
+
+# NVRM: Xid (PCI:0000:3b:00): 79, pid=1234, name=python, GPU has fallen off the bus.
+_XID = re.compile(r"NVRM: Xid \(PCI:([0-9a-fA-F]{4,8}:[0-9a-fA-F:.]+)\): (\d+),? ?(.*)")
+_RECORD = 8192
+
+
+class KernelLog:
+    """/dev/kmsg, followed from its beginning."""
+
+    def __init__(self, device: Path = Path("/dev/kmsg")) -> None:
+        """Raises `OSError` where it may not be read."""
+        self.file = os.open(device, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
+
+    def xids(self) -> Iterator[Values]:
+        """Those logged since the last call."""
+        while True:
+            try:
+                record = os.read(self.file, _RECORD)
+            except BlockingIOError:
+                return
+            except BrokenPipeError:  # overwritten before it was read: go on with the oldest
+                continue
+            if not record:
+                return
+            event = xid(record.decode(errors="replace"))
+            if event:
+                yield event
+
+
+def xid(record: str) -> Values | None:
+    """The event of a record (Documentation/ABI/testing/dev-kmsg), if it is one of NVIDIA's."""
+    head, _, text = record.partition(";")
+    match = _XID.search(text.partition("\n")[0])
+    if not match:
+        return None
+    _, sequence, microseconds = head.split(",")[:3]
+    return {
+        "id": f"k{sequence}",
+        "pci": pci_address(match[1]),
+        "xid": int(match[2]),
+        "at_s": int(microseconds) / 1e6,
+        "text": match[3][:MOST_CHARACTERS],
+    }
