@@ -11,6 +11,11 @@ from collections.abc import Callable, Iterable
 from datetime import timedelta
 from pathlib import Path
 
+from agent.metrics import METRICS
+from agent.signals import DISK, EVENT, GPU, LINK, SERVER
+from provisioner.domain.health.rule import Measure, Rule
+from provisioner.domain.health.rules import RULES
+from provisioner.domain.health.xids import XIDS
 from provisioner.domain.lifecycle import RAMDISK, RUNS, SLA, STEPS, TRANSITIONS, State, Step
 from provisioner.settings import Settings
 
@@ -56,10 +61,73 @@ def settings() -> str:
     return _table(("Setting", "Variable", "Default", "Meaning"), rows)
 
 
+def health_rules() -> str:
+    """Every rule that a verdict is made of, worst first."""
+    rules = sorted(RULES, key=lambda rule: (-rule.outcome.level.rank, -rule.outcome.action.rank))
+    rows = [
+        (
+            f"`{rule.name}`",
+            rule.scope,
+            _condition(rule),
+            rule.outcome.level,
+            f"`{rule.outcome.action}`",
+            f"`{rule.again}`" if rule.again else "",
+            rule.source,
+        )
+        for rule in rules
+    ]
+    return _table(("Rule", "Of", "When", "Level", "Action", "Again", "Source"), rows)
+
+
+def xids() -> str:
+    """Every XID that is known, with the catalogue's answer and ours."""
+    rows = [
+        (
+            str(entry.number),
+            entry.meaning,
+            entry.response,
+            entry.outcome.level,
+            f"`{entry.outcome.action}`",
+        )
+        for entry in XIDS.values()
+    ]
+    return _table(("XID", "Meaning", "Catalogue", "Level", "Action"), rows)
+
+
+def signals() -> str:
+    """Every signal that agents report."""
+    groups = (("server", SERVER), ("GPU", GPU), ("disk", DISK), ("link", LINK), ("event", EVENT))
+    rows = [
+        (
+            f"`{signal.name}`",
+            group,
+            signal.kind,
+            f"{signal.every_s} s" if signal.every_s else "",
+            signal.meaning,
+        )
+        for group, table in groups
+        for signal in table
+    ]
+    return _table(("Signal", "Of", "Kind", "Read every", "Meaning"), rows)
+
+
+def agent_metrics() -> str:
+    """Every metric of the agent's own /metrics but the last XID."""
+    rows = [
+        (f"`{metric.name}`", metric.kind, " + ".join(f"`{name}`" for name in metric.signals))
+        for metric in METRICS
+    ]
+    return _table(("Metric", "Type", "Signals"), rows)
+
+
 TABLES: dict[str, Callable[[], str]] = {
     "transitions": transitions,
     "operations": operations,
     "settings": settings,
+    "health_rules": health_rules,
+    "xids": xids,
+    "signals": signals,
+    "agent_metrics": agent_metrics,
 }
 
 
@@ -72,6 +140,20 @@ def _table(head: Iterable[str], rows: Iterable[Iterable[str]]) -> str:
     head = tuple(head)
     lines = [head, ("---",) * len(head), *rows]
     return "".join(f"| {' | '.join(cells)} |\n" for cells in lines)
+
+
+def _condition(rule: Rule) -> str:
+    """The condition in words; a signal that is read with its length counts its entries."""
+    limit = f"`{rule.limit}`" if isinstance(rule.limit, str) else f"{rule.limit:g}"
+    text = f"`{rule.signal}` {rule.compare} {limit}"
+    if rule.measure is Measure.INCREASE:
+        text = f"`{rule.signal}` grew by {rule.compare} {limit} in {_span(rule.window)}"
+    elif rule.measure is Measure.LASTING:
+        text += f" for {_span(rule.window)}"
+    if rule.only:
+        signal, compare, value = rule.only
+        text += f", while `{signal}` {compare} {value:g}"
+    return text
 
 
 def _chain(steps: tuple[Step, ...]) -> str:

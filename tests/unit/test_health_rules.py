@@ -247,10 +247,16 @@ def test_rules_are_complete(rule: Rule) -> None:
         assert rule.scope in (Scope.SERVER, Scope.DISK)
 
 
-RESTART_APPLICATION = [8, 11, 13, 25, 31, 32, 39, 40, 41, 68, 69, 80, 94]
+RESTART_APPLICATION = [
+    *(8, 11, 13, 25, 31, 32, 39, 40, 41, 68, 69, 80, *range(82, 87), 88, 89, 94),
+    *(*range(96, 106), *range(126, 136), 139),
+]
 RESET = [46, 62, 64, 95, 109, 110, 119, 120, 136, 140, 143, 155, 156, 158]
 WORKFLOW = [48, 74, *range(144, 151)]
-IGNORED = [38, 43, 44, 45, 63, 66, 93, 121, 137, 154, 160, 161, 171, 172]
+IGNORED = [
+    *(38, 43, 44, 45, 63, 66, 93, 106, 107, 108, 121, 137, 141, 154, 160, 161, 171, 172),
+]
+INVESTIGATE = [92, 142, 157, 159]
 
 
 @pytest.mark.parametrize(
@@ -258,11 +264,11 @@ IGNORED = [38, 43, 44, 45, 63, 66, 93, 121, 137, 154, 160, 161, 171, 172]
     [
         (RESTART_APPLICATION, Outcome.FINE),
         (RESET, Outcome.RESET_FIRST),
-        ([79], Outcome.REBOOT),
+        ([79, 151], Outcome.REBOOT),
         ([54], Outcome.QUARANTINE),
         (WORKFLOW, Outcome.DRAIN),
         (IGNORED, Outcome.FINE),
-        ([92, 157, 9999], Outcome.NOTE),
+        ([*INVESTIGATE, 9999], Outcome.NOTE),
     ],
 )
 def test_xids_are_answered_by_the_catalogue(numbers: list[int], outcome: Outcome) -> None:
@@ -273,7 +279,10 @@ def test_xids_are_answered_by_the_catalogue(numbers: list[int], outcome: Outcome
 
 
 def test_every_xid_of_the_table_is_tested() -> None:
-    assert set(XIDS) == {*RESTART_APPLICATION, *RESET, 79, 54, *WORKFLOW, *IGNORED, 92, 157}
+    assert set(XIDS) == {
+        *(*RESTART_APPLICATION, *RESET, 79, 151, 54),
+        *(*WORKFLOW, *IGNORED, *INVESTIGATE),
+    }
 
 
 @given(st.lists(st.sampled_from(RESTART_APPLICATION), min_size=1, max_size=50))

@@ -75,7 +75,11 @@ XIDS: dict[int, Xid] = dict(
                     69: "graphics engine class error",
                     80: "corrupted data sent to the GPU",
                     94: "contained memory error: only the job that met it is hit",
-                },
+                }
+                | dict.fromkeys((82, *range(99, 106)), "JPEG decoder exception")
+                | dict.fromkeys((83, 84, 88, 89, 96, 97, 98), "video decoder exception")
+                | dict.fromkeys((85, *range(126, 136)), "copy engine exception")
+                | dict.fromkeys((86, 139), "optical flow exception"),
             )
             | _entries(
                 Response.RESET_GPU,
@@ -89,14 +93,17 @@ XIDS: dict[int, Xid] = dict(
                     119: "the GPU system processor did not answer in time",
                     120: "the GPU system processor failed",
                     136: "NVLink training failed",
-                    140: "unrecovered ECC error",
+                    140: "unrecoverable memory error",
                     143: "the GPU did not initialise",
                     155: "NVLink software-defined error",
                     156: "resource retirement event",
                     158: "GPU fatal timeout",
                 },
             )
-            | _entries(Response.RESTART_MACHINE, {79: "the GPU has fallen off the bus"})
+            | _entries(
+                Response.RESTART_MACHINE,
+                {79: "the GPU has fallen off the bus", 151: "a key was not rotated in time"},
+            )
             | _entries(Response.CHECK_MECHANICALS, {54: "auxiliary power is not connected"})
             | _entries(
                 Response.WORKFLOW,
@@ -114,7 +121,12 @@ XIDS: dict[int, Xid] = dict(
             )
             | _entries(
                 Response.INVESTIGATE,
-                {92: "many corrected memory errors", 157: "resource retirement failed"},
+                {
+                    92: "many corrected memory errors",
+                    142: "video encoder exception",
+                    157: "resource retirement failed",
+                    159: "error on the coherent link to the CPU",
+                },
             )
             | _entries(
                 Response.IGNORE,
@@ -127,12 +139,16 @@ XIDS: dict[int, Xid] = dict(
                     63: "a row is recorded for remapping: the remapper's state is judged",
                     66: "illegal access by the driver",
                     93: "the InfoROM is not rewritten so soon",
-                    121: "a chip-to-chip link was corrected",
-                    137: "an NVLink peer's fault: the peer's own error is judged",
+                    121: "error on the chip-to-chip link",
+                    106: "test message of the management controller",
+                    107: "test message of the management controller",
+                    108: "an NVLink peer could not translate an address: its own error is judged",
+                    137: "NVLink privilege error: the peer's own error is judged",
+                    141: "fast path error",
                     # The state it speaks of is read and judged (field 230)
                     154: "the recommended recovery action changed",
-                    160: "row remapping was delayed",
-                    161: "row remapping goes on",
+                    160: "a memory channel was retired",
+                    161: "a memory channel could not be retired",
                     # These say where 48 happened
                     171: "the uncorrectable error was in DRAM",
                     172: "the uncorrectable error was in SRAM",
