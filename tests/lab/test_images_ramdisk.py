@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import images_machine as play
 import pytest
@@ -112,6 +112,18 @@ def test_the_agent_reports_from_the_ramdisk(booted: Booted) -> None:
     assert authorization == "Bearer agent-token"
     assert (report.context, report.hostname, report.lease) == ("ramdisk", "r1-u01", None)
     assert report.boot_id == booted.request.boot_id
+
+
+def test_the_agent_reads_the_disks_smart_log_and_misses_no_gpu_driver(booted: Booted) -> None:
+    health: dict[str, Any] = {}
+    while not health.get("disks") or health["state"] == "starting":
+        message, _ = booted.provisioner.next("/agents/report")
+        health = Report.from_dict(message).health or {}
+    [disk] = health["disks"]
+    assert (disk["name"], disk["serial"], disk["state"]) == ("nvme0", "IL01-A", "live")
+    assert (disk["critical_warning"], disk["media_errors"]) == (0, 0)
+    assert 0 < disk["temperature_c"] < 100
+    assert (health["state"], health["gpus_on_bus"]) == ("absent", 0)
 
 
 def test_a_refused_token_opens_nothing_and_says_why(tmp_path: Path) -> None:
