@@ -83,6 +83,7 @@ class Gpus:
         """Wait so long for an event, then give all that came: PCI address and XID. When the
         driver's recommendation changed, it is read at once."""
         if self._events is None:
+            self._announce("")  # no call, so nothing hangs
             time.sleep(seconds)
             return
         milliseconds = int(seconds * 1000)

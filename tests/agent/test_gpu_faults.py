@@ -269,6 +269,14 @@ def test_a_gpu_that_is_lost_before_the_agent_starts_is_told(gpus: FakeNvml) -> N
     assert (judged.level, judged.says) == (FAULTY, "GPU 0 has fallen off the bus")
 
 
+def test_a_driver_without_events_is_in_no_call_while_the_reader_waits(gpus: FakeNvml) -> None:
+    gpus.unset("all", "events")
+    gpus.set("all", "lost", 1)
+    agent = Agent(gpus)
+    agent.look(30)
+    assert agent.calls[-2:] == ["", ""]
+
+
 def test_a_gpu_that_comes_back_is_read_again(agent: Agent) -> None:
     agent.read()
     agent.fake.set(3, "lost", 1)
