@@ -19,7 +19,7 @@ from cryptography.hazmat.primitives.serialization import (
 )
 from rich.console import Console
 
-from lab.simulated import SimulatedRack, servers_of
+from lab.simulated import SimulatedRack, servers_of, simulated_drivers
 from provisioner.drivers.images import ImageLibrary
 from provisioner.fleet.accounts import bootstrap_admin
 from provisioner.lifecycle.job import Context
@@ -102,7 +102,7 @@ async def _serve(url: str, port: int) -> None:
     box = SecretBox.from_file(FOLDER / "secret.key")
     documents = read_inventory(INVENTORY).documents
     rack = SimulatedRack(FOLDER / "rack.json", HttpLink(url), servers_of(documents), pace=2)
-    drivers = rack.drivers()
+    drivers = simulated_drivers(rack)
     library = ImageLibrary(FOLDER / "images")
     app = make_app(
         Services(

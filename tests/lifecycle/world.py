@@ -7,7 +7,7 @@ from typing import Any
 
 from sqlmodel import col, select
 
-from lab.simulated import SimulatedRack, SimulatedServer, numbered_servers
+from lab.simulated import SimulatedRack, SimulatedServer, numbered_servers, simulated_drivers
 from provisioner.domain.erasure import Level
 from provisioner.domain.lifecycle import Intent, State
 from provisioner.drivers.plays import Plays
@@ -131,7 +131,7 @@ class World:
         self.link = DirectLink(database, self.box, self.clock)
         self.rack = SimulatedRack(folder / "rack.json", self.link, numbered_servers(servers))
         self.context = Context(
-            drivers=self.rack.drivers(),
+            drivers=simulated_drivers(self.rack),
             box=self.box,
             clock=self.clock,
             machine_url="http://provisioner",

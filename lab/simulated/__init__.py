@@ -1,0 +1,28 @@
+"""A rack of simulated servers: the drivers' interfaces in process, for thousands of servers or
+crashes. Whatever is shown on it is shown once more on the virtual rack.
+"""
+
+from lab.simulated.drivers import simulated_drivers
+from lab.simulated.rack import Link, SimulatedRack
+from lab.simulated.server import (
+    OFF,
+    RAMDISK,
+    SECRET,
+    TENANT,
+    SimulatedServer,
+    numbered_servers,
+    servers_of,
+)
+
+__all__ = [
+    "OFF",
+    "RAMDISK",
+    "SECRET",
+    "TENANT",
+    "Link",
+    "SimulatedRack",
+    "SimulatedServer",
+    "numbered_servers",
+    "servers_of",
+    "simulated_drivers",
+]

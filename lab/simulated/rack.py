@@ -1,0 +1,139 @@
+"""The rack: all machines in one state file, so the "hardware" survives a killed provisioner."""
+
+import json
+from collections.abc import Sequence
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any, Protocol
+
+from lab.simulated.server import FIRMWARE, OFF, RAMDISK, SECRET, TENANT, SimulatedServer
+
+
+class Link(Protocol):
+    """What a machine asks of the provisioner while it boots and runs."""
+
+    async def boot_token(self, mac: str, serial: str) -> str | None:
+        """The token in the boot script, or None when it is told to wait or to boot its disk."""
+
+    async def identify(self, token: str, mac: str, serial: str) -> tuple[str, str, str]:
+        """Exchange the token: (server id, SSH host key public line, agent token)."""
+
+    async def ready(self, agent_token: str) -> None: ...
+
+    async def report(self, agent_token: str, server_id: str, context: str) -> None: ...
+
+
+class SimulatedRack:
+    """Simulated servers behind simulated drivers.
+
+    The state file is read when there is one; otherwise the rack begins with `servers`. Work in a
+    server takes `pace` seconds.
+    """
+
+    def __init__(
+        self,
+        state: Path,
+        link: Link,
+        servers: Sequence[SimulatedServer] = (),
+        *,
+        pace: float = 0,
+    ) -> None:
+        self._state = state
+        self.link = link
+        self.pace = pace
+        if state.exists():
+            rows = json.loads(state.read_text())
+            self.servers = [SimulatedServer(**row) for row in rows]
+        else:
+            self.servers = list(servers)
+            self.save()
+
+    def save(self) -> None:
+        replacement = self._state.with_suffix(".new")
+        replacement.write_text(json.dumps([asdict(server) for server in self.servers]))
+        replacement.replace(self._state)
+
+    def inventory(self, class_name: str = "sim", site: str = "sim") -> dict[str, Any]:
+        """The enrolment document for these servers."""
+        return {
+            "site": site,
+            "rack": "r1",
+            "classes": [
+                {
+                    "name": class_name,
+                    "title": "Simulated server, 2 x NVMe",
+                    "price_per_hour": "1.20",
+                    "currency": "EUR",
+                    "erase_floor": "clear",
+                }
+            ],
+            "servers": [
+                {
+                    "name": server.name,
+                    "class": class_name,
+                    "serial": server.serial,
+                    "boot_mac": server.mac,
+                    "address": server.address,
+                    "switch_port": server.name,
+                    "bmc": {
+                        "protocol": "ipmi",
+                        "address": server.bmc_address,
+                        "port": 623,
+                        "username": "admin",
+                        "password": "secret",
+                    },
+                    "expect": {
+                        "cpus": 8,
+                        "memory_mib": 16000,
+                        "disks": [{"serial": serial} for serial in server.disks],
+                    },
+                }
+                for server in self.servers
+            ],
+        }
+
+    def at(self, address: str) -> SimulatedServer | None:
+        return next((s for s in self.servers if address in (s.address, s.bmc_address)), None)
+
+    async def advance(self, server: SimulatedServer) -> None:
+        """Let a machine that was powered on get as far as it comes."""
+        if server.running != FIRMWARE:
+            return
+        deaf = {"no_dhcp", "boots_disk"} & set(server.faults)
+        if server.boot_from_network and server.port_open and not deaf:
+            token = await self.link.boot_token(server.mac, server.serial)
+            if token is not None:
+                server.id, server.host_key, server.agent_token = await self.link.identify(
+                    token, server.mac, server.serial
+                )
+                server.running, server.boot_from_network = RAMDISK, False
+                server.count("ramdisk_boots")
+                self.save()
+                await self.link.ready(server.agent_token)
+                await self.report(server)
+        elif server.installed and ("boots_disk" in server.faults or not server.boot_from_network):
+            await self.start_tenant(server)
+
+    async def start_tenant(self, server: SimulatedServer) -> None:
+        if "no_tenant_boot" in server.faults:
+            server.running = OFF
+            self.save()
+            return
+        server.running = TENANT
+        server.host_key = server.installed["ssh_host_public_key"]
+        server.agent_token = server.installed["agent"]["token"]
+        found = [content for content in server.disks.values() if SECRET in content]
+        server.tenants.append(f"{server.installed['instance_id']} found {found}")
+        server.count("tenant_boots")
+        self.save()
+        await self.report(server)
+
+    async def report(self, server: SimulatedServer) -> None:
+        if server.running in (RAMDISK, TENANT) and server.port_open:
+            await self.link.report(server.agent_token, server.id, server.running)
+
+    def write_secret(self, server: SimulatedServer) -> None:
+        """What a tenant does."""
+        for serial in server.disks:
+            server.disks[serial] += SECRET
+        self.save()

@@ -1,0 +1,83 @@
+"""One simulated machine: what its power, its memory and its disks hold."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+OFF, FIRMWARE, RAMDISK, TENANT = "off", "firmware", "ramdisk", "tenant"
+
+SECRET = "the tenant's secret"
+
+
+@dataclass
+class SimulatedServer:
+    """One machine: what its power, its memory and its disks hold."""
+
+    name: str
+    serial: str
+    mac: str
+    address: str
+    bmc_address: str
+    disks: dict[str, str]
+    """Content by serial: empty is all zeroes."""
+    cpus: int = 8
+    memory_mib: int = 16384
+    gpus: int = 0
+    purges: bool = True
+    """Its disks can be purged, not only cleared."""
+    id: str = ""
+    """As the provisioner names it."""
+    running: str = OFF
+    boot_from_network: bool = False
+    host_key: str = ""
+    agent_token: str = ""
+    installed: dict[str, Any] = field(default_factory=dict)
+    """What personalisation wrote to the system disk."""
+    kexec_loaded: bool = False
+    port_open: bool = True
+    bmc_users: list[str] = field(default_factory=lambda: ["admin", "ironlease"])
+    faults: list[str] = field(default_factory=list)
+    """no_bmc, bad_password, no_dhcp, boots_disk, stubborn_disk, corrupt_image, no_tenant_boot,
+    no_switch, stubborn_bmc_user."""
+    counts: dict[str, int] = field(default_factory=dict)
+    tenants: list[str] = field(default_factory=list)
+    """What each tenant system that started found on its disks: instance ids and secrets."""
+
+    def count(self, what: str) -> None:
+        self.counts[what] = self.counts.get(what, 0) + 1
+
+
+def numbered_servers(count: int) -> list[SimulatedServer]:
+    """Servers `sim-01` … with two disks each, which hold old data."""
+    return [_numbered(number) for number in range(1, count + 1)]
+
+
+def servers_of(documents: Sequence[Mapping[str, Any]]) -> list[SimulatedServer]:
+    """A simulated server for every server of enrolment documents, just as they expect it."""
+    return [
+        SimulatedServer(
+            name=entry["name"],
+            serial=entry["serial"],
+            mac=entry["boot_mac"],
+            address=entry["address"],
+            bmc_address=entry["bmc"]["address"],
+            disks={disk["serial"]: "old data" for disk in entry["expect"]["disks"]},
+            cpus=entry["expect"]["cpus"],
+            memory_mib=entry["expect"]["memory_mib"],
+            gpus=entry["expect"].get("gpus", 0),
+        )
+        for document in documents
+        for entry in document["servers"]
+    ]
+
+
+def _numbered(number: int) -> SimulatedServer:
+    high, low = divmod(number, 250)
+    return SimulatedServer(
+        name=f"sim-{number:02}",
+        serial=f"SIM{number:05}",
+        mac=f"52:54:00:78:{high:02x}:{low:02x}",
+        address=f"10.79.{high}.{low + 1}",
+        bmc_address=f"10.80.{high}.{low + 1}",
+        disks={f"SIM{number:05}-A": "old data", f"SIM{number:05}-B": "old data"},
+    )
