@@ -31,6 +31,17 @@ async def open_incident(
     operation_id: str | None = None,
 ) -> None:
     """Open an incident, or bring the open one of this kind up to date."""
+    incident = await open_one(session, server, kind) or Incident(
+        server_id=server.id, kind=kind.value, reason="", next_action="", opened_at=now
+    )
+    incident.operation_id = operation_id
+    incident.reason = reason
+    incident.next_action = next_action
+    session.add(incident)
+
+
+async def open_one(session: AsyncSession, server: Server, kind: IncidentKind) -> Incident | None:
+    """The open incident of this kind, if there is one."""
     found = await session.exec(
         select(Incident).where(
             Incident.server_id == server.id,
@@ -38,13 +49,7 @@ async def open_incident(
             col(Incident.closed_at).is_(None),
         )
     )
-    incident = found.one_or_none() or Incident(
-        server_id=server.id, kind=kind.value, reason="", next_action="", opened_at=now
-    )
-    incident.operation_id = operation_id
-    incident.reason = reason
-    incident.next_action = next_action
-    session.add(incident)
+    return found.one_or_none()
 
 
 async def close_incidents(

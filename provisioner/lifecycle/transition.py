@@ -15,7 +15,12 @@ from provisioner.domain.lifecycle import (
     Transition,
     failed,
 )
-from provisioner.lifecycle.incidents import IncidentKind, close_incidents, open_incident
+from provisioner.lifecycle.incidents import (
+    IncidentKind,
+    close_incidents,
+    open_incident,
+    open_one,
+)
 from provisioner.lifecycle.snapshot import Snapshot
 from provisioner.lifecycle.steps.reclaim import MOVED
 from provisioner.rental.reservations import bind_waiting
@@ -48,8 +53,10 @@ async def carry_out(
     if transition.target is State.QUARANTINED:
         await _enter_quarantine(session, transition, server, snapshot, now)
     elif transition.source is State.IMAGING and transition.when is failed:
-        # Out of the pool, but only after it was powered off and its lease closed.
+        # Out of the pool, but only after it was powered off and its lease closed. Until then the
+        # incident keeps the reason: the steps of taking it back have reasons of their own.
         server.intent = Intent.QUARANTINE
+        await _open_fault(session, transition, server, snapshot, now)
         await _move_lease(session, server, now)
     elif transition.source is State.QUARANTINED and transition.target is not State.RETIRED:
         await close_incidents(session, server, IncidentKind.FAULT, now=now)
@@ -112,11 +119,25 @@ async def _enter_quarantine(
     snapshot: Snapshot,
     now: datetime,
 ) -> None:
+    fault = await open_one(session, server, IncidentKind.FAULT)
+    if fault is not None and not server.reason:
+        server.reason, server.next_action = fault.reason, fault.next_action
     if transition.when is not failed and not server.reason:
         server.reason = "an operator quarantined it"
     if not server.next_action:
         server.next_action = f"find the cause; then: rackctl server repaired {server.name}"
     await _move_lease(session, server, now)
+    if fault is None or fault.reason != server.reason:
+        await _open_fault(session, transition, server, snapshot, now)
+
+
+async def _open_fault(
+    session: AsyncSession,
+    transition: Transition,
+    server: Server,
+    snapshot: Snapshot,
+    now: datetime,
+) -> None:
     await open_incident(
         session,
         server,

@@ -1,4 +1,4 @@
-"""What is wrong with an image is no fault of the servers that meet it."""
+"""Imaging that fails: by the image, which is no server's fault, and by the server."""
 
 from world import World
 
@@ -21,3 +21,18 @@ async def test_an_image_that_stays_corrupt_never_costs_a_server(two_servers: Wor
     await world.settle()
     (lease,) = await world.leases(reservation)
     assert lease.ready_at is not None
+
+
+async def test_why_imaging_failed_is_still_told_when_the_server_was_taken_back(
+    world: World,
+) -> None:
+    await world.settle()
+    world.machine().faults.append("no_tenant_boot")
+    await world.reserve()
+    await world.passes(40, seconds=20)
+    server = await world.server()
+    assert server.state is State.QUARANTINED
+    assert "the tenant system does not answer on SSH" in server.reason
+    assert "serial console" in server.next_action
+    (incident,) = await world.incidents()
+    assert (incident.kind, incident.reason) == ("fault", server.reason)
