@@ -40,29 +40,46 @@ class Crash:
         return self.verb in (Verb.SANITISE, Verb.VALIDATE, Verb.IMAGE) and self.step in RAMDISK[1:]
 
 
+def prepare(folder: Path, leased: bool) -> None:
+    """Play the loop up to a waiting server, or to a tenant on it, and end in good order."""
+    asyncio.run(_play(folder, None, reach_lease if leased else reach_pool))
+
+
 def play_until_crash(folder: Path, crash: Crash) -> None:
-    """Play the loop from the start; never returns when the crash point is reached."""
-    asyncio.run(_play(folder, crash))
+    """Play the loop to its end; never returns when the crash point is reached."""
+    asyncio.run(_play(folder, crash, play_loop))
 
 
 def play_on(folder: Path) -> None:
     """A new process goes on where the last one died."""
-    asyncio.run(_play(folder, None))
+    asyncio.run(_play(folder, None, play_loop))
 
 
-async def _play(folder: Path, crash: Crash | None) -> None:
+async def _play(
+    folder: Path, crash: Crash | None, play: Callable[[World], Awaitable[None]]
+) -> None:
     database = Database(f"sqlite:///{folder / 'ironlease.db'}")
     await migrate(database)
-    resumed = (folder / "rack.json").exists()
-    world = World(
-        database, folder, clock=Clock(LATER if resumed else timedelta()), owner=str(os.getpid())
-    )
-    if not resumed:
+    lives = folder / "lives"
+    lived = int(lives.read_text()) if lives.exists() else 0
+    lives.write_text(str(lived + 1))
+    world = World(database, folder, clock=Clock(LATER * lived), owner=str(os.getpid()))
+    if not lived:
         await world.enrol()
     if crash is not None:
         _arm(world, crash)
-    await play_loop(world)
+    await play(world)
     await database.close()
+
+
+async def reach_pool(world: World) -> None:
+    await world.settle()
+
+
+async def reach_lease(world: World) -> None:
+    await world.settle()
+    await world.reserve(hours=100)
+    await world.settle()
 
 
 async def play_loop(world: World) -> None:

@@ -1,13 +1,14 @@
 """kill -9 of the provisioner at every step of every operation, generated from the step list."""
 
 import multiprocessing
+import shutil
 import signal
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
-from crashing import Crash, play_on, play_until_crash
+from crashing import Crash, play_on, play_until_crash, prepare
 from world import World
 
 from lab.simulated import RAMDISK, SECRET
@@ -33,14 +34,28 @@ def processes() -> Any:
     return context
 
 
+@pytest.fixture(scope="module")
+def prepared(processes: Any, tmp_path_factory: pytest.TempPathFactory) -> dict[Verb, Path]:
+    """Where a crash of a late operation starts from: what comes before it was played once."""
+    folders = {
+        Verb.IMAGE: tmp_path_factory.mktemp("available"),
+        Verb.RECLAIM: tmp_path_factory.mktemp("leased"),
+    }
+    for verb, folder in folders.items():
+        assert _run(processes, prepare, folder, verb is Verb.RECLAIM) == 0
+    return folders
+
+
 def _name(crash: Crash) -> str:
     return f"{crash.verb.value}-{crash.step.value}-{'acted' if crash.acted else 'before'}"
 
 
 @pytest.mark.parametrize("crash", CRASHES, ids=_name)
 async def test_a_killed_provisioner_goes_on_at_its_step(
-    processes: Any, tmp_path: Path, crash: Crash
+    processes: Any, prepared: dict[Verb, Path], tmp_path: Path, crash: Crash
 ) -> None:
+    if crash.verb in prepared:
+        shutil.copytree(prepared[crash.verb], tmp_path, dirs_exist_ok=True)
     assert _run(processes, play_until_crash, tmp_path, crash) == -signal.SIGKILL
     assert _run(processes, play_on, tmp_path) == 0
 
