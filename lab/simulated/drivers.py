@@ -70,6 +70,7 @@ class SimulatedBmc:
         server = self._server(target)
         if action is PowerAction.OFF:
             server.running = OFF
+            server.faults = [fault for fault in server.faults if fault != "hung_disk"]
         elif action is not PowerAction.ON or server.running == OFF:
             server.running = FIRMWARE
             server.count("power_ons")
@@ -227,6 +228,8 @@ class SimulatedPlays:
                 next_action="import the image again",
                 kind=FailureKind.CONFIGURATION,
             )
+        if {"failing_disk", "hung_disk"} & set(server.faults):
+            raise PlayFailed("disk: Input/output error", next_action="replace the disk")
         server.disks[variables["disk_serial"]] = f"image {variables['image_digest']}"
         return {"imaging": {"bytes_written": 1 << 30, "seconds": 1.0}}
 

@@ -38,7 +38,7 @@ class SimulatedServer:
     bmc_users: list[str] = field(default_factory=lambda: ["admin", "ironlease"])
     faults: list[str] = field(default_factory=list)
     """no_bmc, bad_password, no_dhcp, boots_disk, stubborn_disk, corrupt_image, no_tenant_boot,
-    no_switch, stubborn_bmc_user."""
+    no_switch, stubborn_bmc_user, failing_disk (always), hung_disk (until a power cycle)."""
     counts: dict[str, int] = field(default_factory=dict)
     tenants: list[str] = field(default_factory=list)
     """What each tenant system that started found on its disks: instance ids and secrets."""

@@ -36,3 +36,28 @@ async def test_why_imaging_failed_is_still_told_when_the_server_was_taken_back(
     assert "serial console" in server.next_action
     (incident,) = await world.incidents()
     assert (incident.kind, incident.reason) == ("fault", server.reason)
+
+
+async def test_a_disk_that_hangs_while_imaging_comes_back_with_a_power_cycle(
+    world: World,
+) -> None:
+    await world.settle()
+    world.machine().faults.append("hung_disk")
+    await world.reserve()
+    await world.settle()
+    assert await world.state() is State.LEASED
+    assert world.machine().counts["image"] == 2
+    assert world.machine().counts["ramdisk_boots"] == 2
+
+
+async def test_a_disk_that_goes_on_failing_costs_one_power_cycle_and_the_server(
+    world: World,
+) -> None:
+    await world.settle()
+    world.machine().faults.append("failing_disk")
+    await world.reserve()
+    await world.settle()
+    server = await world.server()
+    assert server.state is State.QUARANTINED
+    assert "Input/output error" in server.reason
+    assert world.machine().counts["image"] == 2

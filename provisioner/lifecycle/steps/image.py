@@ -7,10 +7,12 @@ from sqlmodel import select
 from sqlmodel.ext.asyncio.session import AsyncSession
 
 from provisioner.domain.failures import Failure, FailureKind
+from provisioner.domain.lifecycle import Step
 from provisioner.drivers.bmc import BootDevice, PowerAction
+from provisioner.drivers.plays import PlayFailed
 from provisioner.drivers.ssh import HostKeyMismatch, SshLoginRefused, SshUnreachable
 from provisioner.drivers.ssh.keys import new_host_key
-from provisioner.lifecycle.job import Change, Done, Job, Outcome, Wait
+from provisioner.lifecycle.job import Change, Done, GoTo, Job, Outcome, Wait
 from provisioner.lifecycle.steps.ramdisk import close_boots
 from provisioner.store.secrets import new_token, token_hash
 from provisioner.store.tables import AgentIdentity, Lease, Operation, Server
@@ -23,16 +25,25 @@ _LOOKS = 20
 
 
 async def write_image(job: Job) -> Outcome:
+    """Write the image; a server that fails at it is power cycled once and tried again.
+
+    A disk controller that hangs comes back with power, and with nothing less.
+    """
     _, _, image = job.tenancy()
-    answer = await job.play(
-        "image",
-        {
-            "image_url": f"{job.context.machine_url}/images/{image.digest}",
-            "image_digest": image.digest,
-            "disk_serial": boot_disk(job),
-        },
-        job.context.limits.play,
-    )
+    variables = {
+        "image_url": f"{job.context.machine_url}/images/{image.digest}",
+        "image_digest": image.digest,
+        "disk_serial": boot_disk(job),
+    }
+    try:
+        answer = await job.play("image", variables, job.context.limits.play)
+    except PlayFailed as failure:
+        if failure.kind is not FailureKind.SERVER_FAULT or job.operation.boots > 0:
+            raise
+        job.log(failure.reason)
+        return GoTo(
+            Step.POWER_OFF, f"{failure.reason}: power cycle, and once more", close_boots(job)
+        )
     imaging = answer["imaging"]
     return Done(f"{imaging['bytes_written']} bytes in {imaging['seconds']:.1f} s")
 
