@@ -12,6 +12,8 @@ from contextlib import contextmanager
 from pathlib import Path
 
 KEPT = 2
+_CACHES = {"__pycache__", ".ruff_cache", ".mypy_cache"}
+"""What tools leave beside the sources: it defines nothing."""
 
 
 def folder() -> Path:
@@ -25,7 +27,7 @@ def digest(sources: Iterable[Path]) -> str:
     for source in sources:
         files = sorted(source.rglob("*")) if source.is_dir() else [source]
         for file in files:
-            if not file.is_file() or "__pycache__" in file.parts:
+            if not file.is_file() or _CACHES & set(file.parts):
                 continue
             name = file.relative_to(source.parent)
             content = file.read_bytes()
