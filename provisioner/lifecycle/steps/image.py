@@ -8,7 +8,7 @@ from sqlmodel.ext.asyncio.session import AsyncSession
 
 from provisioner.domain.failures import Failure, FailureKind
 from provisioner.domain.lifecycle import Step
-from provisioner.drivers.bmc import BootDevice, PowerAction
+from provisioner.drivers.bmc import BootDevice, Power, PowerAction
 from provisioner.drivers.plays import PlayFailed
 from provisioner.drivers.ssh import HostKeyMismatch, SshLoginRefused, SshUnreachable
 from provisioner.drivers.ssh.keys import new_host_key
@@ -175,7 +175,10 @@ async def await_tenant(job: Job) -> Outcome:
     await job.commit(remember)
     job.log("kexec did not lead to SSH: reset through firmware, boot from disk")
     await job.drivers.bmc.set_boot_device(job.bmc_target(), BootDevice.DISK, once=False)
-    await job.drivers.bmc.set_power(job.bmc_target(), PowerAction.RESET)
+    # A reset does not turn a server on that lost its power.
+    running = await job.drivers.bmc.power(job.bmc_target()) is Power.ON
+    action = PowerAction.RESET if running else PowerAction.ON
+    await job.drivers.bmc.set_power(job.bmc_target(), action)
     return Wait(2, "the server boots its disk")
 
 
