@@ -106,6 +106,8 @@ CREATE TABLE server (
     bmc_port INTEGER NOT NULL,
     bmc_username VARCHAR NOT NULL,
     bmc_secret VARCHAR NOT NULL,
+    bmc_next_secret VARCHAR NOT NULL,
+    bmc_lost_at TIMESTAMP WITH TIME ZONE,
     expect JSON NOT NULL,
     facts JSON NOT NULL,
     state VARCHAR(40) NOT NULL,
@@ -151,6 +153,35 @@ CREATE TABLE ssh_key (
 
 CREATE INDEX ix_ssh_key_account_id ON ssh_key (account_id);
 
+CREATE TABLE webhook (
+    account_id VARCHAR NOT NULL,
+    url VARCHAR NOT NULL,
+    secret_sealed VARCHAR NOT NULL,
+    created_at TIMESTAMP WITH TIME ZONE NOT NULL,
+    PRIMARY KEY (account_id),
+    FOREIGN KEY(account_id) REFERENCES account (id)
+);
+
+CREATE TABLE webhook_message (
+    id VARCHAR NOT NULL,
+    account_id VARCHAR NOT NULL,
+    subject VARCHAR NOT NULL,
+    event VARCHAR NOT NULL,
+    body JSON NOT NULL,
+    created_at TIMESTAMP WITH TIME ZONE NOT NULL,
+    due_at TIMESTAMP WITH TIME ZONE,
+    attempts INTEGER NOT NULL,
+    delivered_at TIMESTAMP WITH TIME ZONE,
+    error VARCHAR NOT NULL,
+    PRIMARY KEY (id),
+    UNIQUE (account_id, subject, event),
+    FOREIGN KEY(account_id) REFERENCES account (id)
+);
+
+CREATE INDEX ix_webhook_message_account_id ON webhook_message (account_id);
+
+CREATE INDEX ix_webhook_message_due_at ON webhook_message (due_at);
+
 CREATE TABLE disk (
     id VARCHAR NOT NULL,
     server_id VARCHAR NOT NULL,
@@ -169,12 +200,41 @@ CREATE TABLE disk (
 
 CREATE INDEX ix_disk_server_id ON disk (server_id);
 
+CREATE TABLE health_finding (
+    id VARCHAR NOT NULL,
+    server_id VARCHAR NOT NULL,
+    boot_id VARCHAR NOT NULL,
+    rule VARCHAR NOT NULL,
+    part VARCHAR NOT NULL,
+    level VARCHAR(40) NOT NULL,
+    action VARCHAR(40) NOT NULL,
+    says VARCHAR NOT NULL,
+    source VARCHAR NOT NULL,
+    since TIMESTAMP WITH TIME ZONE NOT NULL,
+    seen TIMESTAMP WITH TIME ZONE NOT NULL,
+    PRIMARY KEY (id),
+    UNIQUE (server_id, boot_id, rule, part),
+    FOREIGN KEY(server_id) REFERENCES server (id)
+);
+
+CREATE INDEX ix_health_finding_since ON health_finding (since);
+
+CREATE TABLE health_sample (
+    server_id VARCHAR NOT NULL,
+    at TIMESTAMP WITH TIME ZONE NOT NULL,
+    gpus JSON NOT NULL,
+    PRIMARY KEY (server_id, at),
+    FOREIGN KEY(server_id) REFERENCES server (id)
+);
+
 CREATE TABLE lease (
     id VARCHAR NOT NULL,
     reservation_id VARCHAR NOT NULL,
     server_id VARCHAR NOT NULL,
     bound_at TIMESTAMP WITH TIME ZONE NOT NULL,
     ends_at TIMESTAMP WITH TIME ZONE NOT NULL,
+    sequence INTEGER NOT NULL,
+    granted_at TIMESTAMP WITH TIME ZONE NOT NULL,
     certificates JSON NOT NULL,
     host_key VARCHAR NOT NULL,
     host_key_secret VARCHAR NOT NULL,
@@ -188,11 +248,27 @@ CREATE TABLE lease (
     FOREIGN KEY(server_id) REFERENCES server (id)
 );
 
+CREATE INDEX ix_lease_granted_at ON lease (granted_at);
+
 CREATE INDEX ix_lease_reservation_id ON lease (reservation_id);
 
 CREATE INDEX ix_lease_server_id ON lease (server_id);
 
 CREATE UNIQUE INDEX uq_lease_open ON lease (server_id) WHERE ended_at IS NULL;
+
+CREATE TABLE server_health (
+    server_id VARCHAR NOT NULL,
+    level VARCHAR(40) NOT NULL,
+    action VARCHAR(40) NOT NULL,
+    says VARCHAR NOT NULL,
+    level_since TIMESTAMP WITH TIME ZONE NOT NULL,
+    judged_at TIMESTAMP WITH TIME ZONE NOT NULL,
+    verdict JSON NOT NULL,
+    PRIMARY KEY (server_id),
+    FOREIGN KEY(server_id) REFERENCES server (id)
+);
+
+CREATE INDEX ix_server_health_level ON server_health (level);
 
 CREATE TABLE operation (
     id VARCHAR NOT NULL,
@@ -215,6 +291,20 @@ CREATE TABLE operation (
 CREATE INDEX ix_operation_server_id ON operation (server_id);
 
 CREATE UNIQUE INDEX uq_operation_running ON operation (server_id) WHERE ended_at IS NULL;
+
+CREATE TABLE outage (
+    id VARCHAR NOT NULL,
+    lease_id VARCHAR NOT NULL,
+    began_at TIMESTAMP WITH TIME ZONE NOT NULL,
+    ended_at TIMESTAMP WITH TIME ZONE,
+    reason VARCHAR NOT NULL,
+    PRIMARY KEY (id),
+    FOREIGN KEY(lease_id) REFERENCES lease (id)
+);
+
+CREATE INDEX ix_outage_lease_id ON outage (lease_id);
+
+CREATE UNIQUE INDEX uq_outage_open ON outage (lease_id) WHERE ended_at IS NULL;
 
 CREATE TABLE boot (
     id VARCHAR NOT NULL,
@@ -260,8 +350,9 @@ CREATE INDEX ix_erase_certificate_operation_id ON erase_certificate (operation_i
 
 CREATE TABLE incident (
     id VARCHAR NOT NULL,
-    server_id VARCHAR NOT NULL,
+    server_id VARCHAR,
     operation_id VARCHAR,
+    lease_id VARCHAR,
     kind VARCHAR NOT NULL,
     reason VARCHAR NOT NULL,
     next_action VARCHAR NOT NULL,
@@ -269,12 +360,17 @@ CREATE TABLE incident (
     closed_at TIMESTAMP WITH TIME ZONE,
     PRIMARY KEY (id),
     FOREIGN KEY(server_id) REFERENCES server (id),
-    FOREIGN KEY(operation_id) REFERENCES operation (id)
+    FOREIGN KEY(operation_id) REFERENCES operation (id),
+    FOREIGN KEY(lease_id) REFERENCES lease (id)
 );
+
+CREATE INDEX ix_incident_lease_id ON incident (lease_id);
 
 CREATE INDEX ix_incident_server_id ON incident (server_id);
 
 CREATE UNIQUE INDEX uq_incident_open ON incident (server_id, kind) WHERE closed_at IS NULL;
+
+CREATE UNIQUE INDEX uq_incident_open_fleet ON incident (kind) WHERE closed_at IS NULL AND server_id IS NULL;
 
 CREATE TABLE step_log (
     id VARCHAR NOT NULL,

@@ -226,6 +226,31 @@ def test_the_machine_that_died_is_booted_and_imaged_again(
     assert imaged[-1]["outcome"] == "done"
 
 
+def test_a_tenant_system_lost_after_kexec_is_started_through_firmware_from_its_disk(
+    site: Site, customers: tuple[Customer, ...], booked: dict[str, str]
+) -> None:
+    """The machine loses its power between the kexec and its first answer on SSH."""
+    site.stop()
+    site.environment["IRONLEASE_TENANT_BOOT_LIMIT_S"] = "15"
+    site.start()
+    site.post(f"/reservations/{booked[SECOND]}/release")
+    site.wait_for_state(SECOND, "available", timeout_s=PATIENCE_S)
+    booked[SECOND] = customers[1].reserve(7200)
+
+    def starts() -> bool:
+        operation = site.server(SECOND)["operation"]
+        return operation is not None and operation["step"] == "await_tenant"
+
+    site.wait_for("the kexec", starts, PATIENCE_S)
+    site.rack.kill(SECOND)
+    lease = customers[1].await_ready(booked[SECOND])
+    assert lease["server"] == SECOND
+    # Only a boot loader names the kernel's file on the command line: kexec is given none.
+    assert "BOOT_IMAGE=" in customers[1].must_run(lease, "cat /proc/cmdline")
+    imaged = [each for each in steps(site, SECOND) if each["step"] == "write_image"]
+    assert [each["outcome"] for each in imaged].count("done") == 2, "it was imaged once more"
+
+
 def test_every_fault_is_kept_in_the_steps_of_its_operation(site: Site) -> None:
     failed = [each for each in steps(site, FIRST) if each["outcome"] == "failed"]
     told = [f"{each['verb']}/{each['step']}: {each['detail']}" for each in failed]

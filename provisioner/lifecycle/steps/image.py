@@ -1,6 +1,8 @@
 """Imaging: write the image, make it the customer's, start it, and hand it over."""
 
 import asyncio
+import time
+from datetime import datetime
 from typing import Any
 
 from sqlmodel import select
@@ -21,7 +23,7 @@ KEXEC = "sync; nohup sh -c 'sleep 0.2; exec kexec -e' >/dev/null 2>&1 </dev/null
 """Leaves the SSH session time to end before the kernel is replaced."""
 
 _LOOKS = 20
-"""Looks for the tenant's SSH server before the claim is given back for a moment."""
+"""Looks' worth of pauses before the claim is given back for a moment."""
 
 
 async def write_image(job: Job) -> Outcome:
@@ -154,23 +156,39 @@ async def boot_tenant(job: Job) -> Outcome:
 
 async def await_tenant(job: Job) -> Outcome:
     """Wait for the SSH server with the issued host key; reset by firmware once if it is late."""
-    for _ in range(_LOOKS):
-        if await _tenant_answers(job):
-            return Done("SSH answers with the issued host key, and takes the customer's")
+    if await _tenant_comes_up(job):
+        return Done("SSH answers with the issued host key, and takes the customer's")
+    limits = job.context.limits
+    reset_at = job.operation.memo.get("firmware_reset_at")
+    if reset_at is None:
+        if job.step_age() < limits.tenant_boot:
+            return Wait(0.5, "the tenant system starts")
+        return await _boot_by_firmware(job)
+    if job.now() - datetime.fromisoformat(reset_at) < limits.boot + limits.tenant_boot:
+        return Wait(0.5, "the tenant system starts through firmware")
+    raise Failure(
+        "the tenant system does not answer on SSH, neither after kexec nor after a reset",
+        next_action="look at the serial console; the image may not fit the hardware",
+        kind=FailureKind.SERVER_FAULT,
+    )
+
+
+async def _tenant_comes_up(job: Job) -> bool:
+    """Look for a while. Bounded by time: a look at a machine that is gone takes seconds."""
+    until = time.monotonic() + _LOOKS * job.context.limits.look_s
+    while not await _tenant_answers(job):
+        if time.monotonic() > until:
+            return False
         await asyncio.sleep(job.context.limits.look_s)
-    allowed = job.context.limits.tenant_boot
-    reset_done = bool(job.operation.memo.get("firmware_reset"))
-    if job.step_age() < (2 * allowed if reset_done else allowed):
-        return Wait(0.5, "the tenant system starts")
-    if reset_done:
-        raise Failure(
-            "the tenant system does not answer on SSH, neither after kexec nor after a reset",
-            next_action="look at the serial console; the image may not fit the hardware",
-            kind=FailureKind.SERVER_FAULT,
-        )
+    return True
+
+
+async def _boot_by_firmware(job: Job) -> Outcome:
+    """Kexec did not lead to SSH: the machine boots the disk as it will after every power cut."""
+    reset_at = job.now()
 
     async def remember(session: AsyncSession, server: Server, operation: Operation) -> None:
-        operation.memo = {**operation.memo, "firmware_reset": True}
+        operation.memo = {**operation.memo, "firmware_reset_at": reset_at.isoformat()}
 
     await job.commit(remember)
     job.log("kexec did not lead to SSH: reset through firmware, boot from disk")

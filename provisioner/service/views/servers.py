@@ -142,7 +142,7 @@ class _Related:
             .order_by(col(Incident.opened_at))
         )
         for incident in incidents.all():
-            self.incidents.setdefault(incident.server_id, []).append(incident)
+            self.incidents.setdefault(str(incident.server_id), []).append(incident)
 
     async def _read_certificates(self, session: AsyncSession, ids: Sequence[str]) -> None:
         # The newest of each disk only: a server keeps those of all its past tenants.

@@ -1,6 +1,7 @@
 """Every table of the schema, by the name of what a row is."""
 
 from provisioner.store.tables.hardware import Disk, EraseCertificate, Server, ServerClass
+from provisioner.store.tables.health import HealthFinding, HealthSample, Outage, ServerHealth
 from provisioner.store.tables.operations import (
     AgentIdentity,
     AuditEvent,
@@ -20,6 +21,7 @@ from provisioner.store.tables.rental import (
     Role,
     SshKey,
 )
+from provisioner.store.tables.webhooks import Webhook, WebhookMessage
 
 __all__ = [
     "Account",
@@ -29,16 +31,22 @@ __all__ = [
     "Boot",
     "Disk",
     "EraseCertificate",
+    "HealthFinding",
+    "HealthSample",
     "Image",
     "Incident",
     "Lease",
     "Operation",
+    "Outage",
     "Reservation",
     "ReservationStatus",
     "Role",
     "Server",
     "ServerClass",
+    "ServerHealth",
     "SshKey",
     "StepLog",
     "StepRecord",
+    "Webhook",
+    "WebhookMessage",
 ]

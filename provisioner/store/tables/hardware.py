@@ -50,6 +50,10 @@ class Server(SQLModel, table=True):
     bmc_username: str
     bmc_secret: str
     """The BMC password, sealed by the secret box; never in clear."""
+    bmc_next_secret: str = ""
+    """A password on its way into the BMC, sealed: until it is seen to work, either may be right."""
+    bmc_lost_at: datetime | None = Field(default=None, sa_column=utc_column(nullable=True))
+    """When the BMC was found to refuse us after a tenancy: not ours until won back from inside."""
 
     expect: dict[str, Any] = Field(default_factory=dict, sa_column=Column(JSON, nullable=False))
     """What the inventory says the server has."""

@@ -107,16 +107,23 @@ class AgentIdentity(SQLModel, table=True):
 
 
 class Incident(SQLModel, table=True):
-    """A failure that somebody owns until it is closed; one open per server and kind."""
+    """A failure that somebody owns until it is closed; one open per server and kind, and one per
+    kind that is no single server's."""
 
     __tablename__ = "incident"
-    __table_args__ = (unique_while("closed_at IS NULL", "uq_incident_open", "server_id", "kind"),)
+    __table_args__ = (
+        unique_while("closed_at IS NULL", "uq_incident_open", "server_id", "kind"),
+        unique_while("closed_at IS NULL AND server_id IS NULL", "uq_incident_open_fleet", "kind"),
+    )
 
     id: str = Field(default_factory=lambda: new_id("inc"), primary_key=True)
-    server_id: str = Field(foreign_key="server.id", index=True)
+    server_id: str | None = Field(default=None, foreign_key="server.id", index=True)
+    """None where it is about many servers."""
     operation_id: str | None = Field(default=None, foreign_key="operation.id")
+    lease_id: str | None = Field(default=None, foreign_key="lease.id", index=True)
+    """The lease that it disturbs: its customer is told."""
     kind: str
-    """step (it does not pass), stuck (past its state's time), access, or fault (quarantined)."""
+    """`lifecycle.incidents.IncidentKind`."""
     reason: str
     next_action: str
     opened_at: datetime = Field(default_factory=utc_now, sa_column=utc_column())

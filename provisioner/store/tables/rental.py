@@ -121,6 +121,10 @@ class Lease(SQLModel, table=True):
     bound_at: datetime = Field(default_factory=utc_now, sa_column=utc_column())
     ends_at: datetime = Field(sa_column=utc_column())
     """End of the tenant's time: the reservation's end, or earlier when released."""
+    sequence: int = 1
+    """Of its grant: raised by every change of `ends_at`, so that an agent keeps the newest."""
+    granted_at: datetime = Field(default_factory=utc_now, sa_column=utc_column(index=True))
+    """When the grant last changed."""
     certificates: list[str] = Field(default_factory=list, sa_column=Column(JSON, nullable=False))
     """Erasure certificates it was handed over on."""
     host_key: str = ""

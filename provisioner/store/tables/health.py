@@ -1,0 +1,71 @@
+"""How servers are: the last verdict, findings that are remembered, samples for charts, outages."""
+
+from datetime import datetime
+from typing import Any
+
+from sqlalchemy import JSON, Column, UniqueConstraint
+from sqlmodel import Field, SQLModel
+
+from provisioner.domain.health.terms import Action, Level
+from provisioner.store.columns import enum_text, new_id, unique_while, utc_column
+
+
+class ServerHealth(SQLModel, table=True):
+    """The last verdict about a server; one row per server that was ever judged."""
+
+    __tablename__ = "server_health"
+
+    server_id: str = Field(foreign_key="server.id", primary_key=True)
+    level: Level = Field(sa_type=enum_text(Level), index=True)
+    action: Action = Field(sa_type=enum_text(Action))
+    says: str
+    """The worst finding in a sentence."""
+    level_since: datetime = Field(sa_column=utc_column())
+    judged_at: datetime = Field(sa_column=utc_column())
+    verdict: dict[str, Any] = Field(sa_column=Column(JSON, nullable=False))
+    """`domain.health.Verdict.to_dict`."""
+
+
+class HealthFinding(SQLModel, table=True):
+    """A finding at `degraded` or worse in one boot of a server: it is known again after a reboot,
+    and counts into the server's lemon score."""
+
+    __tablename__ = "health_finding"
+    __table_args__ = (UniqueConstraint("server_id", "boot_id", "rule", "part"),)
+
+    id: str = Field(default_factory=lambda: new_id("fnd"), primary_key=True)
+    server_id: str = Field(foreign_key="server.id")
+    boot_id: str
+    rule: str
+    part: str
+    level: Level = Field(sa_type=enum_text(Level))
+    action: Action = Field(sa_type=enum_text(Action))
+    says: str
+    source: str
+    since: datetime = Field(sa_column=utc_column(index=True))
+    seen: datetime = Field(sa_column=utc_column())
+
+
+class HealthSample(SQLModel, table=True):
+    """What a chart draws of a server's GPUs at one time; kept for a day."""
+
+    __tablename__ = "health_sample"
+
+    server_id: str = Field(foreign_key="server.id", primary_key=True)
+    at: datetime = Field(sa_column=Column(utc_column().type, primary_key=True))
+    gpus: list[dict[str, Any]] = Field(sa_column=Column(JSON, nullable=False))
+    """Per GPU: index, temperature_c, power_w, utilisation_percent, memory_used_mib, and
+    ecc_corrected and ecc_uncorrected since its driver was loaded; what is not read is absent."""
+
+
+class Outage(SQLModel, table=True):
+    """An interval of a lease in which the server was not usable: no time that was provided."""
+
+    __tablename__ = "outage"
+    __table_args__ = (unique_while("ended_at IS NULL", "uq_outage_open", "lease_id"),)
+
+    id: str = Field(default_factory=lambda: new_id("out"), primary_key=True)
+    lease_id: str = Field(foreign_key="lease.id", index=True)
+    began_at: datetime = Field(sa_column=utc_column())
+    ended_at: datetime | None = Field(default=None, sa_column=utc_column(nullable=True))
+    reason: str
