@@ -24,6 +24,7 @@ from provisioner.lifecycle.incidents import (
 from provisioner.lifecycle.snapshot import Snapshot
 from provisioner.lifecycle.steps.reclaim import MOVED
 from provisioner.rental.reservations import bind_waiting
+from provisioner.rental.terms import set_end
 from provisioner.store.tables import (
     AuditEvent,
     Lease,
@@ -159,7 +160,7 @@ async def _move_lease(session: AsyncSession, server: Server, now: datetime) -> N
         return
     reservation = await session.get_one(Reservation, lease.reservation_id)
     reservation.status = ReservationStatus.WAITING
-    lease.ends_at = now
+    set_end(lease, now, now)
     lease.end_reason = MOVED
     if server.state is State.AVAILABLE:
         # Nothing of the tenant's was ever on it: there is no access to take away.

@@ -13,6 +13,7 @@ from sqlmodel.ext.asyncio.session import AsyncSession
 from provisioner.domain.calendar import Period, fits
 from provisioner.domain.lifecycle import IN_POOL, Intent, State
 from provisioner.domain.refusals import Fault, Refusal, RefusalKind
+from provisioner.rental.terms import set_end
 from provisioner.store.database import call_attention
 from provisioner.store.tables import (
     Image,
@@ -225,6 +226,7 @@ async def bind_waiting(session: AsyncSession, class_name: str, now: datetime) ->
             server_id=server.id,
             bound_at=now,
             ends_at=reservation.ends_at,
+            granted_at=now,
         )
         session.add(lease)
         reservation.status = ReservationStatus.BOUND
@@ -258,7 +260,7 @@ async def release(session: AsyncSession, reservation_id: str, now: datetime) -> 
     if lease is None:
         reservation.status = ReservationStatus.CANCELLED
     else:
-        lease.ends_at = min(lease.ends_at, now)
+        set_end(lease, min(lease.ends_at, now), now)
         lease.end_reason = "released"
         await call_attention(session, lease.server_id)
     return reservation
