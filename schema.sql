@@ -407,6 +407,7 @@ CREATE TABLE agent_identity (
     issued_at TIMESTAMP WITH TIME ZONE NOT NULL,
     revoked_at TIMESTAMP WITH TIME ZONE,
     seen_at TIMESTAMP WITH TIME ZONE,
+    reported_at TIMESTAMP WITH TIME ZONE,
     report JSON NOT NULL,
     PRIMARY KEY (id),
     FOREIGN KEY(server_id) REFERENCES server (id),
@@ -418,5 +419,9 @@ CREATE TABLE agent_identity (
 CREATE INDEX ix_agent_identity_boot_id ON agent_identity (boot_id);
 
 CREATE INDEX ix_agent_identity_lease_id ON agent_identity (lease_id);
+
+CREATE INDEX ix_agent_identity_reported_at ON agent_identity (reported_at);
+
+CREATE INDEX ix_agent_identity_revoked_at ON agent_identity (revoked_at);
 
 CREATE INDEX ix_agent_identity_server_id ON agent_identity (server_id);

@@ -100,10 +100,17 @@ class AgentIdentity(SQLModel, table=True):
     boot_id: str | None = Field(default=None, foreign_key="boot.id", index=True)
     token_hash: str = Field(unique=True)
     issued_at: datetime = Field(default_factory=utc_now, sa_column=utc_column())
-    revoked_at: datetime | None = Field(default=None, sa_column=utc_column(nullable=True))
+    revoked_at: datetime | None = Field(
+        default=None, sa_column=utc_column(nullable=True, index=True)
+    )
     seen_at: datetime | None = Field(default=None, sa_column=utc_column(nullable=True))
+    """When it last reported."""
+    reported_at: datetime | None = Field(
+        default=None, sa_column=utc_column(nullable=True, index=True)
+    )
+    """When `report` came: not all reports tell the health."""
     report: dict[str, Any] = Field(default_factory=dict, sa_column=Column(JSON, nullable=False))
-    """The last report, whole."""
+    """The last report with health, or the first of its boot; whole."""
 
 
 class Incident(SQLModel, table=True):

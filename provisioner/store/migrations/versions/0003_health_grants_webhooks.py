@@ -24,6 +24,9 @@ def _widen_known_tables() -> None:
     op.add_column("lease", sa.Column("sequence", sa.Integer(), nullable=False, server_default="1"))
     op.add_column("lease", sa.Column("granted_at", _TIME, nullable=False, server_default=_LONG_AGO))
     op.create_index("ix_lease_granted_at", "lease", ["granted_at"])
+    op.add_column("agent_identity", sa.Column("reported_at", _TIME, nullable=True))
+    for column in ("reported_at", "revoked_at"):
+        op.create_index(f"ix_agent_identity_{column}", "agent_identity", [column])
     with op.batch_alter_table("incident") as incident:
         incident.alter_column("server_id", existing_type=sa.String(), nullable=True)
         incident.add_column(sa.Column("lease_id", sa.String(), nullable=True))
