@@ -200,6 +200,20 @@ CREATE TABLE disk (
 
 CREATE INDEX ix_disk_server_id ON disk (server_id);
 
+CREATE TABLE extension (
+    id VARCHAR NOT NULL,
+    reservation_id VARCHAR NOT NULL,
+    from_end TIMESTAMP WITH TIME ZONE NOT NULL,
+    to_end TIMESTAMP WITH TIME ZONE NOT NULL,
+    idempotency_key VARCHAR,
+    created_at TIMESTAMP WITH TIME ZONE NOT NULL,
+    PRIMARY KEY (id),
+    UNIQUE (reservation_id, idempotency_key),
+    FOREIGN KEY(reservation_id) REFERENCES reservation (id)
+);
+
+CREATE INDEX ix_extension_reservation_id ON extension (reservation_id);
+
 CREATE TABLE health_finding (
     id VARCHAR NOT NULL,
     server_id VARCHAR NOT NULL,

@@ -27,7 +27,7 @@ from provisioner.store.tables import (
 SHORTEST = timedelta(minutes=1)
 LONGEST = timedelta(days=366)
 
-_ACTIVE = (ReservationStatus.WAITING, ReservationStatus.BOUND)
+ACTIVE = (ReservationStatus.WAITING, ReservationStatus.BOUND)
 
 
 async def lock_class(session: AsyncSession, class_name: str) -> None:
@@ -166,18 +166,7 @@ def _same_request(
 
 
 async def _require_capacity(session: AsyncSession, class_name: str, wanted: Period) -> None:
-    pool = await session.exec(
-        select(func.count()).where(Server.class_name == class_name, col(Server.state).in_(IN_POOL))
-    )
-    active = await session.exec(
-        select(Reservation.starts_at, Reservation.ends_at).where(
-            Reservation.class_name == class_name,
-            col(Reservation.status).in_(_ACTIVE),
-            col(Reservation.released_at).is_(None),
-        )
-    )
-    bookings = [Period(start, end) for start, end in active]
-    if fits(bookings, wanted, pool.one()) and await free_servers(session, class_name) > 0:
+    if await is_free(session, class_name, wanted) and await free_servers(session, class_name) > 0:
         return
     raise Refusal(
         RefusalKind.CONFLICT,
@@ -185,6 +174,28 @@ async def _require_capacity(session: AsyncSession, class_name: str, wanted: Peri
         f"no server of class {class_name!r} is free now",
         next_action="try again later, or choose another class",
     )
+
+
+async def is_free(
+    session: AsyncSession, class_name: str, wanted: Period, *, beside: str = ""
+) -> bool:
+    """Whether the pool of a class has a server more than it promised for a period.
+
+    The reservation `beside` does not count: the period is meant for it. The caller holds the
+    class's lock.
+    """
+    pool = await session.exec(
+        select(func.count()).where(Server.class_name == class_name, col(Server.state).in_(IN_POOL))
+    )
+    promised = await session.exec(
+        select(Reservation.starts_at, Reservation.ends_at).where(
+            Reservation.class_name == class_name,
+            col(Reservation.status).in_(ACTIVE),
+            col(Reservation.released_at).is_(None),
+            Reservation.id != beside,
+        )
+    )
+    return fits([Period(start, end) for start, end in promised], wanted, pool.one())
 
 
 async def bind_waiting(session: AsyncSession, class_name: str, now: datetime) -> list[Lease]:
@@ -237,9 +248,14 @@ async def bind_waiting(session: AsyncSession, class_name: str, now: datetime) ->
 
 
 async def open_lease(session: AsyncSession, reservation_id: str) -> Lease | None:
-    """The lease that now serves a reservation; None while it waits or after its end."""
+    """The lease that now serves a reservation; None while it waits or after its end. One that
+    moved to another server is open beside it until its own server was taken back."""
     found = await session.exec(
-        select(Lease).where(Lease.reservation_id == reservation_id, col(Lease.ended_at).is_(None))
+        select(Lease).where(
+            Lease.reservation_id == reservation_id,
+            col(Lease.ended_at).is_(None),
+            Lease.end_reason == "",
+        )
     )
     return found.one_or_none()
 
@@ -253,7 +269,7 @@ async def release(session: AsyncSession, reservation_id: str, now: datetime) -> 
         )
     await lock_class(session, reservation.class_name)
     await session.refresh(reservation)
-    if reservation.status not in _ACTIVE or reservation.released_at is not None:
+    if reservation.status not in ACTIVE or reservation.released_at is not None:
         return reservation
     reservation.released_at = now
     lease = await open_lease(session, reservation.id)

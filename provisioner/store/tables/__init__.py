@@ -14,6 +14,7 @@ from provisioner.store.tables.operations import (
 from provisioner.store.tables.rental import (
     Account,
     ApiToken,
+    Extension,
     Image,
     Lease,
     Reservation,
@@ -31,6 +32,7 @@ __all__ = [
     "Boot",
     "Disk",
     "EraseCertificate",
+    "Extension",
     "HealthFinding",
     "HealthSample",
     "Image",

@@ -109,6 +109,21 @@ class Reservation(SQLModel, table=True):
     """When the customer gave it back early, or an operator ended it."""
 
 
+class Extension(SQLModel, table=True):
+    """One extension of a reservation; never edited."""
+
+    __tablename__ = "extension"
+    __table_args__ = (UniqueConstraint("reservation_id", "idempotency_key"),)
+
+    id: str = Field(default_factory=lambda: new_id("ext"), primary_key=True)
+    reservation_id: str = Field(foreign_key="reservation.id", index=True)
+    from_end: datetime = Field(sa_column=utc_column())
+    """The reservation's end before it."""
+    to_end: datetime = Field(sa_column=utc_column())
+    idempotency_key: str | None = None
+    created_at: datetime = Field(default_factory=utc_now, sa_column=utc_column())
+
+
 class Lease(SQLModel, table=True):
     """One server bound to a reservation. Open until the tenant's access is known to be gone."""
 

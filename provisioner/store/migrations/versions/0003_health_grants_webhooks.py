@@ -13,6 +13,7 @@ _LONG_AGO = "1970-01-01 00:00:00+00:00"
 def upgrade() -> None:
     _widen_known_tables()
     _create_health()
+    _create_extensions()
     _create_webhooks()
 
 
@@ -81,6 +82,20 @@ def _create_health() -> None:
     )
     op.create_index("ix_outage_lease_id", "outage", ["lease_id"])
     _create_unique_while("ended_at IS NULL", "uq_outage_open", "outage", "lease_id")
+
+
+def _create_extensions() -> None:
+    op.create_table(
+        "extension",
+        sa.Column("id", sa.String(), primary_key=True),
+        sa.Column("reservation_id", sa.String(), sa.ForeignKey("reservation.id"), nullable=False),
+        sa.Column("from_end", _TIME, nullable=False),
+        sa.Column("to_end", _TIME, nullable=False),
+        sa.Column("idempotency_key", sa.String(), nullable=True),
+        sa.Column("created_at", _TIME, nullable=False),
+        sa.UniqueConstraint("reservation_id", "idempotency_key"),
+    )
+    op.create_index("ix_extension_reservation_id", "extension", ["reservation_id"])
 
 
 def _create_webhooks() -> None:

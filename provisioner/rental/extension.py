@@ -1,0 +1,138 @@
+"""Extend a reservation before it ends, as long as its server is promised to nobody else.
+
+Decided under the class's lock, as everything that is promised; the lease's end follows.
+"""
+
+from datetime import datetime, timedelta
+
+from sqlmodel import select
+from sqlmodel.ext.asyncio.session import AsyncSession
+
+from provisioner.domain.calendar import Period
+from provisioner.domain.lifecycle import State
+from provisioner.domain.refusals import Fault, Refusal, RefusalKind
+from provisioner.rental.reservations import ACTIVE, LONGEST, is_free, lock_class, open_lease
+from provisioner.rental.terms import set_end
+from provisioner.store.database import call_attention
+from provisioner.store.tables import Extension, Reservation, Server
+
+_SERVING = frozenset({State.AVAILABLE, State.IMAGING, State.LEASED})
+"""States of a bound server that is not being taken away from its customer."""
+
+
+async def extend(
+    session: AsyncSession,
+    reservation_id: str,
+    *,
+    by: timedelta | None = None,
+    until: datetime | None = None,
+    now: datetime,
+    idempotency_key: str | None = None,
+) -> tuple[Reservation, Extension | None]:
+    """Move the end of a reservation `by` a span or `until` a time; exactly one is given.
+
+    Returns the extension made, None where there was nothing to do: the end is there already, or
+    the same `idempotency_key` of the reservation was used for it before. Raises :class:`Refusal`
+    (unknown_reservation, bad_extension, reservation_over, no_capacity, idempotency_mismatch).
+    """
+    reservation = await session.get(Reservation, reservation_id)
+    if reservation is None:
+        raise Refusal(
+            RefusalKind.NOT_FOUND, "unknown_reservation", f"no reservation {reservation_id!r}"
+        )
+    await lock_class(session, reservation.class_name)
+    await session.refresh(reservation)
+    if idempotency_key is not None and await _made_before(
+        session, reservation, by, until, idempotency_key
+    ):
+        return reservation, None
+    lease = await open_lease(session, reservation.id)
+    if reservation.status not in ACTIVE or reservation.released_at is not None:
+        raise _over(reservation)
+    # `now` was read before the lock was had: a server that is being taken back says it better.
+    server = await session.get(Server, lease.server_id, populate_existing=True) if lease else None
+    if reservation.ends_at <= now or (server is not None and server.state not in _SERVING):
+        raise _over(reservation)
+
+    wanted = _wanted(reservation, by, until)
+    if wanted is None:
+        return reservation, None
+    if not await is_free(session, reservation.class_name, wanted, beside=reservation.id):
+        raise Refusal(
+            RefusalKind.CONFLICT,
+            "no_capacity",
+            f"every server of class {reservation.class_name!r} is promised to others "
+            f"before {wanted.end:%Y-%m-%d %H:%M:%S} UTC",
+            next_action="extend by less, or reserve another server when one is free",
+        )
+    extension = Extension(
+        reservation_id=reservation.id,
+        from_end=wanted.start,
+        to_end=wanted.end,
+        idempotency_key=idempotency_key,
+        created_at=now,
+    )
+    session.add(extension)
+    reservation.ends_at = wanted.end
+    if lease is not None:
+        set_end(lease, wanted.end, now)
+        await call_attention(session, lease.server_id)
+    await session.flush()
+    return reservation, extension
+
+
+async def _made_before(
+    session: AsyncSession,
+    reservation: Reservation,
+    by: timedelta | None,
+    until: datetime | None,
+    idempotency_key: str,
+) -> bool:
+    earlier = (
+        await session.exec(
+            select(Extension).where(
+                Extension.reservation_id == reservation.id,
+                Extension.idempotency_key == idempotency_key,
+            )
+        )
+    ).one_or_none()
+    if earlier is None:
+        return False
+    if by == earlier.to_end - earlier.from_end or until == earlier.to_end:
+        return True
+    raise Refusal(
+        RefusalKind.CONFLICT,
+        "idempotency_mismatch",
+        f"this idempotency key was used for another extension ({earlier.id})",
+        next_action="use a new key for a new request",
+    )
+
+
+def _over(reservation: Reservation) -> Refusal:
+    return Refusal(
+        RefusalKind.CONFLICT,
+        "reservation_over",
+        f"{reservation.id} is over; only one that still goes on can be extended",
+        next_action="reserve a server anew",
+    )
+
+
+def _wanted(
+    reservation: Reservation, by: timedelta | None, until: datetime | None
+) -> Period | None:
+    """The period to be added; None when it ends then already."""
+    pointer = "/by_s" if by is not None else "/until"
+    start, end = reservation.ends_at, until
+    if by is not None:
+        end = None if by > LONGEST else start + by
+    if end is None or end - reservation.starts_at > LONGEST:
+        raise _bad(pointer, f"a reservation lasts {LONGEST.days} days at most, extensions included")
+    if until is not None and end == start:
+        return None
+    if end <= start:
+        raise _bad(pointer, "an extension ends later than the reservation; give it back by release")
+    return Period(start, end)
+
+
+def _bad(pointer: str, reason: str) -> Refusal:
+    return Refusal(RefusalKind.INVALID, "bad_extension", reason, faults=(Fault(pointer, reason),))
