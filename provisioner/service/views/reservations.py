@@ -11,6 +11,7 @@ from sqlmodel.ext.asyncio.session import AsyncSession
 
 from provisioner.domain.lifecycle import Step
 from provisioner.service.views.base import View, seconds_between
+from provisioner.service.views.lease_health import LeaseIncidentView, open_incidents
 from provisioner.store.tables import (
     Image,
     Lease,
@@ -56,6 +57,8 @@ class LeaseView(View):
     """Empty until the server is ready."""
     known_hosts: str
     phases: list[PhaseView]
+    incidents: list[LeaseIncidentView]
+    """Faults of the server that are open."""
 
 
 class ReservationView(View):
@@ -87,7 +90,9 @@ async def reservation_views(
         .order_by(col(Lease.bound_at), col(Lease.id))
     )
     lease_of = {lease.reservation_id: (lease, server) for lease, server in found.all()}
-    records = await _records(session, [lease.id for lease, _ in lease_of.values()])
+    leases = [lease.id for lease, _ in lease_of.values()]
+    records = await _records(session, leases)
+    incidents = await open_incidents(session, leases)
 
     views = []
     for row in rows:
@@ -105,7 +110,14 @@ async def reservation_views(
                 released_at=row.released_at,
                 hostname=row.hostname,
                 account=row.account_id,
-                lease=_lease_view(lease, server, image, records[lease.id], now)
+                lease=_lease_view(
+                    lease,
+                    server,
+                    image,
+                    records[lease.id],
+                    incidents=incidents.get(lease.id, []),
+                    now=now,
+                )
                 if lease and server
                 else None,
             )
@@ -142,7 +154,13 @@ def lease_state(lease: Lease, now: datetime) -> LeaseState:
 
 
 def _lease_view(
-    lease: Lease, server: Server, image: Image, records: Sequence[StepRecord], now: datetime
+    lease: Lease,
+    server: Server,
+    image: Image,
+    records: Sequence[StepRecord],
+    *,
+    incidents: list[LeaseIncidentView],
+    now: datetime,
 ) -> LeaseView:
     state = lease_state(lease, now)
     user = str(image.boot.get("user", "root"))
@@ -169,4 +187,5 @@ def _lease_view(
             for record in records
             if record.outcome != "skipped"
         ],
+        incidents=incidents,
     )

@@ -10,6 +10,7 @@ from sqlmodel.ext.asyncio.session import AsyncSession
 
 from provisioner.domain.lifecycle import Intent, State, intents_for
 from provisioner.service.views.base import View
+from provisioner.service.views.health import HealthView, health_view, verdicts
 from provisioner.service.views.operations import (
     IncidentView,
     OperationView,
@@ -26,6 +27,7 @@ from provisioner.store.tables import (
     Operation,
     Reservation,
     Server,
+    ServerHealth,
 )
 
 
@@ -86,6 +88,8 @@ class ServerView(View):
     operation: OperationView | None
     lease: ServerLeaseView | None
     agent: AgentView | None
+    health: HealthView | None
+    """null until it is judged for the first time."""
     disks: list[DiskView]
     incidents: list[IncidentView]
     """Open ones."""
@@ -103,6 +107,7 @@ class _Related:
         self.operation: dict[str, Operation] = {}
         self.lease: dict[str, tuple[Lease, Reservation]] = {}
         self.agent: dict[str, AgentIdentity] = {}
+        self.health: dict[str, ServerHealth] = {}
         self.disks: dict[str, list[Disk]] = {}
         self.certificate: dict[tuple[str, str], EraseCertificate] = {}
         self.incidents: dict[str, list[Incident]] = {}
@@ -130,6 +135,7 @@ class _Related:
             .order_by(col(AgentIdentity.seen_at))
         )
         self.agent = {row.server_id: row for row in agents.all()}
+        self.health = await verdicts(session, ids)
         disks = await session.exec(
             select(Disk).where(col(Disk.server_id).in_(ids)).order_by(col(Disk.serial))
         )
@@ -204,6 +210,7 @@ def _view(server: Server, related: _Related, now: datetime) -> ServerView:
         operation=operation_view(operation, server.name) if operation else None,
         lease=_lease(related.lease.get(server.id), now),
         agent=_agent(related.agent.get(server.id)),
+        health=health_view(related.health.get(server.id)),
         disks=[
             _disk(disk, server, related.certificate.get((server.id, disk.serial)))
             for disk in related.disks.get(server.id, [])

@@ -1,0 +1,27 @@
+"""What people look at of a GPU: a handful of a report's signals, under the names that samples, the
+API and the charts share. Judging is left to the verdict.
+"""
+
+from collections.abc import Mapping
+from typing import Any
+
+_GAUGES: dict[str, tuple[str, ...]] = {
+    "temperature_c": ("temperature_c",),
+    "power_w": ("power_w",),
+    "utilisation_percent": ("utilization_gpu",),
+    "memory_used_mib": ("memory_used_mib",),
+    "ecc_corrected": ("ecc_volatile_corrected_dram", "ecc_volatile_corrected_sram"),
+    "ecc_uncorrected": ("ecc_volatile_uncorrected_dram", "ecc_volatile_uncorrected_sram"),
+}
+"""Each is the sum of its signals."""
+
+GAUGES = tuple(_GAUGES)
+
+
+def gauges(gpu: Mapping[str, Any]) -> dict[str, float]:
+    """Of one GPU of a report; what is not read is absent."""
+    return {
+        name: sum(gpu[signal] for signal in signals)
+        for name, signals in _GAUGES.items()
+        if all(signal in gpu for signal in signals)
+    }

@@ -1,0 +1,218 @@
+"""How servers and their GPUs are, as operators see it: the last verdict, the newest report."""
+
+from collections.abc import Mapping, Sequence
+from datetime import datetime
+from typing import Any, NamedTuple
+
+from pydantic import Field
+from sqlmodel import col, func, select
+from sqlmodel.ext.asyncio.session import AsyncSession
+
+from provisioner.domain.health import Finding, Sample, Verdict
+from provisioner.domain.health.gauges import gauges
+from provisioner.domain.health.rule import Scope
+from provisioner.domain.health.rules import BY_NAME
+from provisioner.domain.health.terms import Action, Level
+from provisioner.service.views.base import View
+from provisioner.store.tables import AgentIdentity, Server, ServerHealth
+
+
+class HealthView(View):
+    """The last verdict in short."""
+
+    level: Level
+    action: Action
+    says: str
+    """The worst finding in a sentence."""
+    since: datetime
+    """Since when it has this level."""
+
+
+class FindingView(View):
+    part: str
+    """`server`, a GPU's UUID, or a disk's or link's name."""
+    level: Level
+    action: Action
+    says: str
+    source: str
+    since: datetime
+
+
+class GpuView(View):
+    """One GPU: what is found of it, and what its server's newest report says; what was not read is
+    null."""
+
+    server: str
+    class_: str = Field(alias="class")
+    rack: str
+    index: int | None
+    """null for one that is known by a finding only: the newest report does not have it."""
+    uuid: str
+    """Where it is on the PCI bus, if no UUID is known."""
+    product: str
+    level: Level
+    action: Action
+    says: str
+    """The worst finding in a sentence; empty without one."""
+    heard_at: datetime | None
+    """When the agent last reported."""
+    lost: bool
+    temperature_c: float | None
+    power_w: float | None
+    utilisation_percent: float | None
+    memory_used_mib: float | None
+    memory_total_mib: float | None
+    ecc_corrected: float | None
+    """Since its driver was loaded, as `ecc_uncorrected`."""
+    ecc_uncorrected: float | None
+
+
+class ServerHealthView(View):
+    server: str
+    level: Level | None
+    """null until it is judged for the first time."""
+    action: Action | None
+    says: str
+    since: datetime | None
+    judged_at: datetime | None
+    heard_at: datetime | None
+    """When its agent last reported; null if none ever did."""
+    context: str
+    """Where that agent runs: ramdisk or tenant."""
+    state: str
+    """Of reading the GPUs: ok, or why it is not: starting, absent, hung, failed."""
+    reason: str
+    driver: str
+    findings: list[FindingView]
+    """The worst first."""
+    gpus: list[GpuView]
+
+
+class Heard(NamedTuple):
+    """A server's newest report and when it came."""
+
+    at: datetime
+    report: Mapping[str, Any]
+
+    @property
+    def health(self) -> Mapping[str, Any]:
+        """Empty from an agent that does not look."""
+        return self.report.get("health") or {}
+
+
+async def newest_reports(
+    session: AsyncSession, server_ids: Sequence[str], *, since: datetime | None = None
+) -> dict[str, Heard]:
+    """The newest report of each server that has one, of whichever agent; `since` leaves out older
+    ones and those of agents that no longer speak for the server."""
+    heard = select(
+        col(AgentIdentity.id),
+        func.row_number()
+        .over(partition_by=col(AgentIdentity.server_id), order_by=col(AgentIdentity.seen_at).desc())
+        .label("place"),
+    ).where(col(AgentIdentity.server_id).in_(server_ids), col(AgentIdentity.seen_at).is_not(None))
+    if since is not None:
+        heard = heard.where(
+            col(AgentIdentity.seen_at) >= since, col(AgentIdentity.revoked_at).is_(None)
+        )
+    newest = heard.subquery()
+    found = await session.exec(
+        select(AgentIdentity.server_id, AgentIdentity.seen_at, AgentIdentity.report)
+        .join(newest, newest.c.id == col(AgentIdentity.id))
+        .where(newest.c.place == 1)
+    )
+    return {server: Heard(at, report) for server, at, report in found.all() if at is not None}
+
+
+async def verdicts(session: AsyncSession, server_ids: Sequence[str]) -> dict[str, ServerHealth]:
+    found = await session.exec(
+        select(ServerHealth).where(col(ServerHealth.server_id).in_(server_ids))
+    )
+    return {row.server_id: row for row in found.all()}
+
+
+def health_view(row: ServerHealth | None) -> HealthView | None:
+    if row is None:
+        return None
+    return HealthView(level=row.level, action=row.action, says=row.says, since=row.level_since)
+
+
+async def gpu_views(session: AsyncSession, servers: Sequence[Server]) -> list[list[GpuView]]:
+    """The GPUs of each server, in the servers' order."""
+    ids = [server.id for server in servers]
+    heard, judged = await newest_reports(session, ids), await verdicts(session, ids)
+    return [
+        _gpus(server, heard.get(server.id), _findings(judged.get(server.id))) for server in servers
+    ]
+
+
+async def server_health_view(session: AsyncSession, server: Server) -> ServerHealthView:
+    row = (await verdicts(session, [server.id])).get(server.id)
+    heard = (await newest_reports(session, [server.id])).get(server.id)
+    findings = _findings(row)
+    health = heard.health if heard else {}
+    return ServerHealthView(
+        server=server.name,
+        level=row.level if row else None,
+        action=row.action if row else None,
+        says=row.says if row else "",
+        since=row.level_since if row else None,
+        judged_at=row.judged_at if row else None,
+        heard_at=heard.at if heard else None,
+        context=str(heard.report.get("context", "")) if heard else "",
+        state=str(health.get("state", "")),
+        reason=str(health.get("reason", "")),
+        driver=str(health.get("driver", "")),
+        findings=[FindingView.model_validate(f, from_attributes=True) for f in findings],
+        gpus=_gpus(server, heard, findings),
+    )
+
+
+def _findings(row: ServerHealth | None) -> Sequence[Finding]:
+    return Verdict.from_dict(row.verdict).findings if row else ()
+
+
+def _gpus(server: Server, heard: Heard | None, findings: Sequence[Finding]) -> list[GpuView]:
+    worst: dict[str, Finding] = {}
+    for finding in findings:
+        if _scope(finding) is Scope.GPU:
+            worst.setdefault(finding.part, finding)  # the worst comes first
+    seen = {}
+    if heard is not None:
+        parts = Sample.of(heard.report, heard.at).parts()
+        seen = {part.key: part.values for part in parts if part.scope is Scope.GPU}
+    return [
+        _gpu(server, heard, key, seen.get(key, {}), worst.get(key))
+        for key in (*seen, *(key for key in worst if key not in seen))
+    ]
+
+
+def _scope(finding: Finding) -> Scope:
+    rule = BY_NAME.get(finding.rule)
+    return rule.scope if rule else Scope.GPU  # an XID
+
+
+def _gpu(
+    server: Server, heard: Heard | None, key: str, values: Any, worst: Finding | None
+) -> GpuView:
+    shown = gauges(values)
+    return GpuView(
+        server=server.name,
+        class_=server.class_name,
+        rack=server.rack,
+        index=values.get("index"),
+        uuid=key,
+        product=values.get("name", ""),
+        level=worst.level if worst else Level.OK,
+        action=worst.action if worst else Action.NONE,
+        says=worst.says if worst else "",
+        heard_at=heard.at if heard else None,
+        lost=values.get("lost", False),
+        temperature_c=shown.get("temperature_c"),
+        power_w=shown.get("power_w"),
+        utilisation_percent=shown.get("utilisation_percent"),
+        memory_used_mib=shown.get("memory_used_mib"),
+        memory_total_mib=values.get("memory_total_mib"),
+        ecc_corrected=shown.get("ecc_corrected"),
+        ecc_uncorrected=shown.get("ecc_uncorrected"),
+    )
