@@ -1,26 +1,44 @@
 """`python -m bench NAME [--json PATH]`."""
 
-from importlib import import_module
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
-NAMES = ("deploy",)
+import bench.agents
+import bench.deploy
+
 app = typer.Typer(help="Measurements; a ratio is taken side by side in one run.")
+Json = Annotated[Path | None, typer.Option("--json", help="Also write the object to this file.")]
 
 
 @app.command()
-def bench(
-    name: Annotated[str, typer.Argument(help=f"One of: {', '.join(NAMES)}, all.")],
-    json: Annotated[Path | None, typer.Option(help="Also write the object to this file.")] = None,
+def deploy(json: Json = None) -> None:
+    """From a reservation to SSH, and back to available, on the virtual rack."""
+    bench.deploy.run().write(json)
+
+
+@app.command()
+def agents(
+    *,
+    json: Json = None,
+    agents: Annotated[int, typer.Option(help="How many report.")] = 10_000,
+    seconds: Annotated[float, typer.Option(help="For how long.")] = 60,
+    interval: Annotated[float, typer.Option(help="Seconds between two reports of one.")] = 10,
+    gpus: Annotated[int, typer.Option(help="Of each agent's server.")] = 8,
+    database_url: Annotated[
+        str, typer.Option(help="An empty database; by default a new SQLite file.")
+    ] = "",
 ) -> None:
-    chosen = NAMES if name == "all" else (name,)
-    unknown = set(chosen) - set(NAMES)
-    if unknown:
-        raise typer.BadParameter(f"there is no bench {name!r}; there are: {', '.join(NAMES)}")
-    for one in chosen:
-        import_module(f"bench.{one}").run().write(json)
+    """Reports of simulated agents into one daemon on one core."""
+    bench.agents.run(agents, seconds, interval, gpus, database_url).write(json)
+
+
+@app.command()
+def all() -> None:
+    """Every measurement as it is by default."""
+    deploy()
+    agents()
 
 
 if __name__ == "__main__":

@@ -1,0 +1,130 @@
+"""`agents`: reports of thousands of simulated agents into one daemon on one core. The agents are a
+process of their own on another core; the daemon is the installed one, reconciler included.
+"""
+
+import asyncio
+import json
+import os
+import subprocess
+import sys
+import tempfile
+import time
+from dataclasses import asdict
+from datetime import UTC, datetime
+from pathlib import Path
+
+from rich.console import Console
+from rich.table import Table
+
+from bench.agents.daemon import Daemon
+from bench.agents.fleet import Agent, read_health, seed, unwritten
+from bench.agents.load import Order, Result
+from bench.report import Report
+from provisioner.store.database import Database
+from provisioner.store.migrate import migrate
+
+_MEANING = {
+    "reports_per_second": "answered",
+    "p50_ms": "from when a report was due to the end of its answer",
+    "p99_ms": "goal: under 100",
+    "max_ms": "",
+    "late_p99_ms": "of it, the sender's own delay",
+    "lost": "not answered with 200, or not in the database at the end; goal: 0",
+    "rss_mb_start": "of the daemon, when each agent had reported once",
+    "rss_mb_end": "",
+    "cpu_cores": "of the daemon; it has one",
+}
+
+
+def run(
+    agents: int = 10_000,
+    seconds: float = 60,
+    interval: float = 10,
+    gpus: int = 8,
+    database_url: str = "",
+) -> Report:
+    """`database_url` names an empty database; by default it is SQLite in a temporary folder."""
+    with tempfile.TemporaryDirectory(prefix="ilbench") as name:
+        folder = Path(name)
+        url = database_url or f"sqlite:///{folder / 'ironlease.db'}"
+        health = read_health(folder, gpus)
+        fleet = asyncio.run(_prepare(url, agents, health))
+        cores = sorted(os.sched_getaffinity(0))
+        with Daemon(folder, url, cores[-1]) as daemon:
+            order = Order(daemon.port, seconds, interval, health, [list(agent) for agent in fleet])
+            begun, cpu = time.monotonic(), daemon.cpu_seconds()
+            with _sender(folder, order, cores[0]) as sender:
+                time.sleep(min(interval, seconds / 2))
+                rss_start = daemon.rss_mb()
+                output, _ = sender.communicate()
+            rss_end = daemon.rss_mb()
+            cpu_cores = (daemon.cpu_seconds() - cpu) / (time.monotonic() - begun)
+        result = Result(**json.loads(output))
+        missing = asyncio.run(_missing(url, result))
+    if result.failures:
+        print(f"failures: {result.failures}", file=sys.stderr)
+    latencies = sorted(result.latencies_ms)
+    figures = {
+        "agents": agents,
+        "seconds": seconds,
+        "reports": result.sent,
+        "reports_per_second": round(len(latencies) / seconds, 1),
+        "p50_ms": _quantile(latencies, 0.5),
+        "p99_ms": _quantile(latencies, 0.99),
+        "max_ms": _quantile(latencies, 1),
+        "late_p99_ms": _quantile(sorted(result.lateness_ms), 0.99),
+        "lost": result.sent - len(latencies) + missing,
+        "rss_mb_start": rss_start,
+        "rss_mb_end": rss_end,
+        "cpu_cores": round(cpu_cores, 2),
+    }
+    _print(figures)
+    return Report(name="agents", figures=figures)
+
+
+async def _prepare(url: str, agents: int, health: dict[str, object]) -> list[Agent]:
+    database = Database(url)
+    try:
+        await migrate(database)
+        return await seed(database, agents, health)
+    finally:
+        await database.close()
+
+
+async def _missing(url: str, result: Result) -> int:
+    database = Database(url)
+    try:
+        return await unwritten(
+            database,
+            {
+                server: (datetime.fromtimestamp(sent_at, UTC), uptime_s)
+                for server, (sent_at, uptime_s) in result.answered.items()
+            },
+        )
+    finally:
+        await database.close()
+
+
+def _sender(folder: Path, order: Order, core: int) -> "subprocess.Popen[str]":
+    file = folder / "order.json"
+    file.write_text(json.dumps(asdict(order)))
+    program = "from bench.agents.load import main; main()"
+    return subprocess.Popen(
+        ["taskset", "--cpu-list", str(core), sys.executable, "-c", program, str(file)],
+        stdout=subprocess.PIPE,
+        text=True,
+    )
+
+
+def _quantile(ordered: list[float], share: float) -> float:
+    """The smallest value that so large a share does not exceed; 0 when there is none."""
+    if not ordered:
+        return 0
+    return ordered[max(0, min(len(ordered) - 1, int(len(ordered) * share + 0.999999) - 1))]
+
+
+def _print(figures: dict[str, float]) -> None:
+    table = Table("Figure", "Value", "Meaning")
+    for name, value in figures.items():
+        table.add_row(name, f"{value:g}", _MEANING.get(name, ""))
+    Console(stderr=True).print(table)
