@@ -3,13 +3,17 @@ PYTHON ?= python3
 BIN := .venv/bin
 export PYTHONDONTWRITEBYTECODE ?=
 
-.PHONY: demo test lint bench serve nvml schema docs system clean
+.PHONY: demo test test-gpu lint bench serve nvml schema docs system clean
 
 demo: system .venv/ready
 	$(BIN)/python -m lab demo $(if $(ONCE),--once) $(if $(JSON),--json $(JSON))
 
 test: system .venv/ready
 	$(BIN)/python -m pytest $(ARGS)
+
+# The agent on the GPUs of this machine, without the virtual rack.
+test-gpu: .venv/ready
+	$(BIN)/python -m pytest -m gpu $(ARGS) tests/gpu
 
 lint: .venv/ready
 	$(BIN)/ruff check .
