@@ -3,7 +3,7 @@
 Decided under the class's lock, as everything that is promised; the lease's end follows.
 """
 
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 
 from sqlmodel import select
 from sqlmodel.ext.asyncio.session import AsyncSession
@@ -124,14 +124,14 @@ def _wanted(
     pointer = "/by_s" if by is not None else "/until"
     start, end = reservation.ends_at, until
     if by is not None:
-        end = None if by > LONGEST else start + by
+        end = None if abs(by) > LONGEST else start + by
     if end is None or end - reservation.starts_at > LONGEST:
         raise _bad(pointer, f"a reservation lasts {LONGEST.days} days at most, extensions included")
     if until is not None and end == start:
         return None
     if end <= start:
         raise _bad(pointer, "an extension ends later than the reservation; give it back by release")
-    return Period(start, end)
+    return Period(start, end.astimezone(UTC))
 
 
 def _bad(pointer: str, reason: str) -> Refusal:

@@ -9,7 +9,7 @@ from sqlmodel.ext.asyncio.session import AsyncSession
 from provisioner.domain import names
 from provisioner.domain.refusals import Fault, Refusal, RefusalKind
 from provisioner.fleet.accounts import find_account
-from provisioner.rental import reservations
+from provisioner.rental import extension, reservations
 from provisioner.rental.ssh_keys import public_keys
 from provisioner.service.identity import Caller
 from provisioner.store import audit
@@ -73,6 +73,34 @@ async def release(
     await visible_reservation(session, reservation_id, caller)
     reservation = await reservations.release(session, reservation_id, now)
     audit.record(session, caller.actor, "reservation.release", reservation_id, now)
+    return reservation
+
+
+async def extend(
+    session: AsyncSession,
+    reservation_id: str,
+    caller: Caller,
+    now: datetime,
+    *,
+    by: timedelta | None = None,
+    until: datetime | None = None,
+    idempotency_key: str | None = None,
+) -> Reservation:
+    """Raises :class:`Refusal` as :func:`extension.extend` does."""
+    await visible_reservation(session, reservation_id, caller)
+    reservation, made = await extension.extend(
+        session, reservation_id, by=by, until=until, now=now, idempotency_key=idempotency_key
+    )
+    if made is not None:
+        audit.record(
+            session,
+            caller.actor,
+            "reservation.extend",
+            reservation_id,
+            now,
+            from_end=made.from_end.isoformat(),
+            to_end=made.to_end.isoformat(),
+        )
     return reservation
 
 

@@ -4,6 +4,7 @@ import json
 import os
 import subprocess
 import sys
+from datetime import datetime, timedelta
 from pathlib import Path
 
 import pytest
@@ -198,7 +199,7 @@ def test_a_lost_answer_is_asked_for_again_with_the_same_key() -> None:
 
     api = Losing()
 
-    assert _send(api, {}) == {"id": "res_1"}
+    assert _send(api, "/v1/reservations", {}) == {"id": "res_1"}
     assert len(api.keys) == 3
     assert len(set(api.keys)) == 1
 
@@ -281,3 +282,14 @@ def test_an_image_without_a_description_is_not_sent(rackctl: Rackctl, tmp_path: 
 
     assert ran.code == 2
     assert "name, title" in ran.err
+
+
+def test_a_reservation_is_extended(rackctl: Rackctl, key_file: Path) -> None:
+    made = reserve(rackctl, key_file)
+    ran = rackctl("reservation", "extend", str(made["id"]), "--by", "1h30m", "-o", "json")
+    assert ran.code == 0, ran.err
+    before, after = (datetime.fromisoformat(str(r["ends_at"])) for r in (made, json.loads(ran.out)))
+    assert after - before == timedelta(hours=1, minutes=30)
+    ran = rackctl("reservation", "extend", str(made["id"]), "--by", "366d")
+    assert ran.code == 1
+    assert "366 days at most" in ran.err

@@ -59,7 +59,7 @@ def reserve(
     body |= {"hostname": hostname} if hostname else {}
     body |= {"user_data": _read(user_data)} if user_data else {}
     body["ssh_keys"] = [_key(shared.api, given, account) for given in key]
-    reservation = _send(shared.api, body)
+    reservation = _send(shared.api, path("reservations"), body)
     if wait:
         reservation = _await_ready(shared.api, shared.screen, reservation["id"], wait_s)
     _show(shared.screen, output, reservation)
@@ -90,14 +90,14 @@ def _key(api: Api, given: str, account: str | None) -> str:
     return str(register_key(api, line, key_name(line, Path(given)))["id"])
 
 
-def _send(api: Api, body: JsonObject) -> JsonObject:
+def _send(api: Api, address: str, body: JsonObject) -> JsonObject:
     headers = {"Idempotency-Key": str(uuid.uuid4())}
     for _ in range(_SENDS - 1):
         try:
-            return api.call("POST", path("reservations"), body=body, headers=headers)
+            return api.call("POST", address, body=body, headers=headers)
         except Unreachable:
             continue
-    return api.call("POST", path("reservations"), body=body, headers=headers)
+    return api.call("POST", address, body=body, headers=headers)
 
 
 def _await_ready(api: Api, screen: Screen, reservation_id: str, timeout_s: float) -> JsonObject:
@@ -181,6 +181,21 @@ def _show(screen: Screen, output: Format, reservation: JsonObject) -> None:
             for phase in lease["phases"]
         )
         screen.out.print(section("Phases", rows(["STEP", "STARTED", "TOOK"], lines)))
+
+
+@app.command()
+def extend(
+    context: typer.Context,
+    which: Reservation,
+    by: Annotated[
+        str, typer.Option("--by", metavar="DURATION", help="How much longer, such as 2h.")
+    ],
+    output: Output = Format.TABLE,
+) -> None:
+    """Let a reservation that goes on end later."""
+    shared = session(context)
+    body: JsonObject = {"by_s": seconds(by)}
+    _show(shared.screen, output, _send(shared.api, path("reservations", which, "extend"), body))
 
 
 @app.command()

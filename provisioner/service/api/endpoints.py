@@ -29,6 +29,7 @@ ENDPOINTS = (
     Endpoint("GET", "/reservations", _CUSTOMER, reservations.list_all),
     Endpoint("POST", "/reservations", _CUSTOMER, reservations.create, 201),
     Endpoint("GET", "/reservations/{id}", _CUSTOMER, reservations.show),
+    Endpoint("POST", "/reservations/{id}/extend", _CUSTOMER, reservations.extend),
     Endpoint("POST", "/reservations/{id}/release", _CUSTOMER, reservations.release),
     Endpoint("GET", "/reservations/{id}/events", _CUSTOMER, reservations.events),
     Endpoint("GET", "/reservations/{id}/certificates", _CUSTOMER, reservations.certificates),

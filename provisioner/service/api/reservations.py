@@ -1,11 +1,11 @@
-"""Reservations: make, list, follow, release."""
+"""Reservations: make, list, follow, extend, release."""
 
 import asyncio
 from collections.abc import AsyncIterator
 from datetime import timedelta
 
 from aiohttp import web
-from pydantic import Field
+from pydantic import AwareDatetime, Field, model_validator
 from sqlmodel import col, select
 
 from provisioner.fleet.inventory import Line
@@ -42,6 +42,19 @@ class NewReservation(Body):
     """Run on the first boot; 64 KiB at most."""
     account: str = Field(default="", max_length=200)
     """Operators: identifier or e-mail of the account to reserve for."""
+
+
+class WantedExtension(Body):
+    """One of the two."""
+
+    by_s: int | None = None
+    until: AwareDatetime | None = None
+
+    @model_validator(mode="after")
+    def _one(self) -> "WantedExtension":
+        if (self.by_s is None) == (self.until is None):
+            raise ValueError("give either by_s or until")
+        return self
 
 
 def idempotency_key(request: web.Request) -> str | None:
@@ -95,6 +108,21 @@ async def list_all(call: Call, query: PageQuery) -> Page[ReservationView]:
 async def show(call: Call) -> ReservationView:
     """One reservation with its lease and how to log in"""
     return await _current(call.services, call.caller, call.path("id"))
+
+
+async def extend(call: Call, body: WantedExtension) -> ReservationView:
+    """Move the end of a reservation that goes on; Idempotency-Key makes a repetition harmless"""
+    async with call.services.database.write() as session:
+        row = await booking.extend(
+            session,
+            call.path("id"),
+            call.caller,
+            call.now(),
+            by=None if body.by_s is None else _duration(body.by_s),
+            until=body.until,
+            idempotency_key=idempotency_key(call.request),
+        )
+        return await reservation_view(session, row, call.now())
 
 
 async def release(call: Call) -> ReservationView:

@@ -75,3 +75,4 @@ async def release(request: web.Request, who: Visitor) -> web.StreamResponse:
     async with who.services.database.write() as session:
         await booking.release(session, reservation_id, who.caller, who.services.clock())
     raise web.HTTPSeeOther(f"/reservations/{reservation_id}")
+        extensible=not over and view.released_at is None and view.ends_at > now,

@@ -54,7 +54,7 @@ async def _reserve(fields: Form, who: Visitor) -> Reservation:
         wanted = booking.Request(
             class_name=fields.get("class", ""),
             image=fields.get("image", ""),
-            duration=_duration(fields),
+            duration=duration_of(fields, "/duration_s"),
             ssh_keys=chosen,
             hostname=fields.get("hostname", "").strip(),
             # Browsers send line ends as CRLF, which a script's first line does not survive.
@@ -64,7 +64,8 @@ async def _reserve(fields: Form, who: Visitor) -> Reservation:
         return await booking.reserve(session, wanted, who.caller, now)
 
 
-def _duration(fields: Form) -> timedelta:
+def duration_of(fields: Form, pointer: str) -> timedelta:
+    """What `amount` and `unit` say together. Raises :class:`Refusal` (bad_duration)."""
     amount, unit = fields.get("amount", "").strip(), fields.get("unit", "")
     try:
         seconds = float(amount) * UNITS[unit]
@@ -75,7 +76,7 @@ def _duration(fields: Form) -> timedelta:
             RefusalKind.INVALID,
             "bad_duration",
             f"the duration {amount[:20]!r} is no number",
-            faults=(Fault("/duration_s", reason),),
+            faults=(Fault(pointer, reason),),
         ) from error
 
 

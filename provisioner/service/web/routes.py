@@ -4,7 +4,7 @@ from pathlib import Path
 
 from aiohttp import web
 
-from provisioner.service.web import keys, lease, login, operator, reserve
+from provisioner.service.web import extend, keys, lease, login, operator, reserve
 
 _STATIC = Path(__file__).parent / "static"
 
@@ -18,6 +18,8 @@ def add_routes(app: web.Application) -> None:
     app.router.add_post("/reserve", reserve.submit)
     app.router.add_get("/reservations/{id}", lease.show)
     app.router.add_get("/reservations/{id}/events", lease.events)
+    app.router.add_get("/reservations/{id}/extend", extend.form)
+    app.router.add_post("/reservations/{id}/extend", extend.submit)
     app.router.add_post("/reservations/{id}/release", lease.release)
     app.router.add_get("/keys", keys.show)
     app.router.add_post("/keys", keys.add)

@@ -1,0 +1,61 @@
+"""The form that extends a reservation. On a page of its own: a lease's page renews itself."""
+
+import secrets
+
+from aiohttp import web
+
+from provisioner.domain.refusals import Refusal
+from provisioner.service import booking
+from provisioner.service.views.reservations import reservation_view
+from provisioner.service.web.render import page
+from provisioner.service.web.reserve import UNITS, duration_of
+from provisioner.service.web.session import Visitor, checked_form, for_role
+from provisioner.store.tables import Role
+
+_DEFAULTS = {"amount": "2", "unit": "hours"}
+
+
+@for_role(Role.CUSTOMER)
+async def form(request: web.Request, who: Visitor) -> web.StreamResponse:
+    return await _page(request, who, _DEFAULTS)
+
+
+@for_role(Role.CUSTOMER)
+async def submit(request: web.Request, who: Visitor) -> web.StreamResponse:
+    fields = await checked_form(request, who.session)
+    reservation_id = request.match_info["id"]
+    try:
+        async with who.services.database.write() as session:
+            await booking.extend(
+                session,
+                reservation_id,
+                who.caller,
+                who.services.clock(),
+                by=duration_of(fields, "/by_s"),
+                idempotency_key=fields.get("idempotency_key", "")[:100] or None,
+            )
+    except Refusal as refusal:
+        return await _page(request, who, {**_DEFAULTS, **fields}, refusal)
+    raise web.HTTPSeeOther(f"/reservations/{reservation_id}")
+
+
+async def _page(
+    request: web.Request, who: Visitor, fields: dict[str, str], refusal: Refusal | None = None
+) -> web.Response:
+    async with who.services.database.read() as session:
+        row = await booking.visible_reservation(session, request.match_info["id"], who.caller)
+        view = await reservation_view(session, row, who.services.clock())
+    return page(
+        request,
+        "extend.html",
+        who,
+        status=422 if refusal else 200,
+        reservation=view,
+        units=UNITS,
+        fields=fields,
+        idempotency_key=secrets.token_urlsafe(16),
+        refusal=refusal,
+        errors={fault.pointer.strip("/"): fault.reason for fault in refusal.faults}
+        if refusal
+        else {},
+    )
