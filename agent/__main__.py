@@ -12,6 +12,7 @@ from pathlib import Path
 from agent import host, metrics
 from agent.access import Access, NoAccess, SystemAccess
 from agent.enforcer import Enforcer
+from agent.grants import Verifier
 from agent.lease import Lease
 from agent.post import post
 from agent.protocol import RAMDISK, AgentConfig, ProtocolError
@@ -32,7 +33,8 @@ def main() -> int:
         logging.getLogger("agent").error("%s: %s", file, error)
         return 1
     boot_id = host.boot_id()
-    lease = Lease(STATE, boot_id, host.boottime, config.lease)
+    verified = None if config.context == RAMDISK else Verifier(config).verified
+    lease = Lease(STATE, boot_id, host.boottime, verified, config.grant)
     access: Access = NoAccess() if config.context == RAMDISK else SystemAccess()
     report_due, lease_changed = threading.Event(), threading.Event()
     enforcer = Enforcer(lease, access, report_due.set)

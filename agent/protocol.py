@@ -61,18 +61,47 @@ class Message:
 
 
 @dataclasses.dataclass(frozen=True)
-class LeaseTerm(Message):
-    """What the provisioner grants: the lease and the seconds it still has, from now on.
+class Grant(Message):
+    """A lease as the provisioner grants it to one machine. Times are Unix seconds by the
+    provisioner's clock: the machine's own wall clock belongs to the tenant and is not trusted."""
 
-    Durations, never dates: the machine's wall clock belongs to the tenant and is not trusted.
-    """
-
-    id: str
-    remaining_s: float
+    lease: str
+    server: str
+    serial: str
+    """The machine's serial number by its firmware, as it was inventoried."""
+    not_before: float
+    not_after: float
+    issued_at: float
+    sequence: int
+    """Raised by every change of the end; a lower one is out of date."""
+    echo: str
+    """The nonce of the request that this answers; empty in a configuration, which answers none."""
 
     @classmethod
-    def _read(cls, data: Object) -> LeaseTerm:
-        return cls(id=read_text(data, "id"), remaining_s=read_seconds(data, "remaining_s"))
+    def _read(cls, data: Object) -> Grant:
+        return cls(
+            lease=read_text(data, "lease"),
+            server=read_text(data, "server"),
+            serial=_value(data, "serial", str),  # some boards carry an empty serial number
+            not_before=read_seconds(data, "not_before"),
+            not_after=read_seconds(data, "not_after"),
+            issued_at=read_seconds(data, "issued_at"),
+            sequence=read_count(data, "sequence"),
+            echo=_value(data, "echo", str),
+        )
+
+
+@dataclasses.dataclass(frozen=True)
+class SignedGrant(Message):
+    """`grant` is the JSON text of a `Grant`, exactly as it was signed; `signature` its Ed25519
+    signature (RFC 8032) in base64."""
+
+    grant: str
+    signature: str
+
+    @classmethod
+    def _read(cls, data: Object) -> SignedGrant:
+        return cls(grant=read_text(data, "grant"), signature=read_text(data, "signature"))
 
 
 @dataclasses.dataclass(frozen=True)
@@ -102,7 +131,12 @@ class AgentConfig(Message):
     token: str = dataclasses.field(repr=False)
     context: str
     interval_s: float
-    lease: LeaseTerm | None
+    grant: SignedGrant | None
+    """None in the ramdisk, which has no tenant."""
+    grant_key: str = ""
+    """The site's public key for grants, raw, in base64."""
+    serial: str = ""
+    """Of the machine that this was written for."""
 
     @classmethod
     def _read(cls, data: Object) -> AgentConfig:
@@ -112,7 +146,9 @@ class AgentConfig(Message):
             token=read_text(data, "token"),
             context=_context(data),
             interval_s=_interval(data),
-            lease=_optional(data, "lease", LeaseTerm),
+            grant=_optional(data, "grant", SignedGrant),
+            grant_key=_value({"grant_key": "", **data}, "grant_key", str),
+            serial=_value({"serial": "", **data}, "serial", str),
         )
 
 
@@ -131,36 +167,35 @@ class Report(Message):
     lease: LeaseState | None
     health: Object | None = None
     """As `agent.signals` says; None from an agent that does not look."""
+    echo: str = ""
+    """A nonce for the grant in the answer."""
 
     @classmethod
     def _read(cls, data: Object) -> Report:
-        sequence = _value(data, "sequence", int)
-        if sequence < 1:
-            raise ProtocolError("sequence: expected 1 or more")
         return cls(
             server=read_text(data, "server"),
             context=_context(data),
             boot_id=read_text(data, "boot_id"),
-            sequence=sequence,
+            sequence=read_count(data, "sequence"),
             uptime_s=read_seconds(data, "uptime_s"),
             agent_version=read_text(data, "agent_version"),
             hostname=read_text(data, "hostname"),
             lease=_optional(data, "lease", LeaseState),
             health=_health(data),
+            echo=_value({"echo": "", **data}, "echo", str),
         )
 
 
 @dataclasses.dataclass(frozen=True)
 class ReportAnswer(Message):
-    """The answer to a report: when to report next, and the lease as the provisioner sees it now.
-    Without a lease the agent enforces nothing."""
+    """The answer to a report: when to report next, and the lease as the provisioner sees it now."""
 
     interval_s: float
-    lease: LeaseTerm | None
+    grant: SignedGrant | None
 
     @classmethod
     def _read(cls, data: Object) -> ReportAnswer:
-        return cls(interval_s=_interval(data), lease=_optional(data, "lease", LeaseTerm))
+        return cls(interval_s=_interval(data), grant=_optional(data, "grant", SignedGrant))
 
 
 @dataclasses.dataclass(frozen=True)
@@ -233,14 +268,28 @@ def read_text(data: Object, name: str) -> str:
     return text
 
 
-def read_seconds(data: Object, name: str) -> float:
+def read_number(data: Object, name: str) -> float:
     value = data.get(name)
     if isinstance(value, int) and not isinstance(value, bool):
         data = {name: float(value)}
-    seconds = _value(data, name, float)
-    if not math.isfinite(seconds) or seconds < 0:
+    number = _value(data, name, float)
+    if not math.isfinite(number):
+        raise ProtocolError(f"{name}: expected a finite number")
+    return number
+
+
+def read_seconds(data: Object, name: str) -> float:
+    seconds = read_number(data, name)
+    if seconds < 0:
         raise ProtocolError(f"{name}: expected seconds, 0 or more")
     return seconds
+
+
+def read_count(data: Object, name: str) -> int:
+    count = _value(data, name, int)
+    if count < 1:
+        raise ProtocolError(f"{name}: expected 1 or more")
+    return count
 
 
 def _interval(data: Object) -> float:

@@ -17,6 +17,7 @@ from agent.protocol import AgentConfig, Object, ProtocolError, Report, ReportAns
 _FIRST_RETRY_S = 1.0
 _LONGEST_RETRY_S = 60.0
 _JITTER = 0.1
+_NONCE_BYTES = 16
 _UNAUTHORISED = 401
 _log = logging.getLogger("agent")
 
@@ -58,11 +59,12 @@ class Reporter:
     def report(self) -> float:
         """One exchange; the seconds until the next is due."""
         self._sequence += 1
+        echo, sent_s = os.urandom(_NONCE_BYTES).hex(), self._now()
         try:
             answer = ReportAnswer.from_json(
                 self._post(
                     f"{self._config.url}/agents/report",
-                    self._message().to_json(),
+                    self._message(echo).to_json(),
                     token=self._config.token,
                 )
             )
@@ -72,10 +74,10 @@ class Reporter:
             _log.info("reports get through again after %d failures", self._failures)
         self._failures = 0
         self._interval = answer.interval_s
-        self._lease.update(answer.lease)
+        self._lease.take(answer.grant, echo=echo, sent_s=sent_s)
         return _jittered(self._interval)
 
-    def _message(self) -> Report:
+    def _message(self, echo: str) -> Report:
         return Report(
             server=self._config.server,
             context=self._config.context,
@@ -86,6 +88,7 @@ class Reporter:
             hostname=self._hostname(),
             lease=self._lease.state(locked=self._locked()),
             health=self._health(),
+            echo=echo,
         )
 
     def _failed(self, error: Exception) -> float:

@@ -1,10 +1,15 @@
 """Secrets at rest: sealed with a key that is not in the database (Fernet: AES-128-CBC, HMAC)."""
 
+import base64
 import hashlib
 import secrets
+from functools import cached_property
 from pathlib import Path
 
 from cryptography.fernet import Fernet, InvalidToken
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+from cryptography.hazmat.primitives.hashes import SHA256
+from cryptography.hazmat.primitives.kdf.hkdf import HKDF
 
 
 class SecretUnreadable(Exception):
@@ -16,6 +21,7 @@ class SecretBox:
 
     def __init__(self, key: bytes) -> None:
         self._fernet = Fernet(key)
+        self._key = key
 
     @classmethod
     def from_file(cls, path: Path) -> "SecretBox":
@@ -37,6 +43,14 @@ class SecretBox:
                 "a stored secret does not open: the key file is not the one it was sealed with; "
                 "restore the original key file"
             ) from error
+
+    @cached_property
+    def grant_key(self) -> Ed25519PrivateKey:
+        """Signs what agents are granted. Derived: all processes of a site have the same one, and
+        it is backed up with the key file."""
+        derivation = HKDF(algorithm=SHA256(), length=32, salt=None, info=b"ironlease lease grants")
+        seed = derivation.derive(base64.urlsafe_b64decode(self._key))
+        return Ed25519PrivateKey.from_private_bytes(seed)
 
 
 def new_token(prefix: str) -> str:

@@ -33,7 +33,7 @@ class _Handler(http.server.BaseHTTPRequestHandler):
     def do_POST(self) -> None:
         body = self.rfile.read(int(self.headers["Content-Length"]))
         self.server.reports.put(json.loads(body))
-        answer = b'{"interval_s": 1, "lease": null}'
+        answer = b'{"interval_s": 1, "grant": null}'
         self.send_response(200)
         self.send_header("Content-Length", str(len(answer)))
         self.end_headers()
@@ -63,7 +63,7 @@ def program(gpus: FakeNvml, provisioner: Provisioner, tmp_path: Path) -> Iterato
         "token": "t",
         "context": "ramdisk",
         "interval_s": 1,
-        "lease": None,
+        "grant": None,
     }
     (tmp_path / "agent.json").write_text(json.dumps(config))
     # The archive must hold what it needs: no site-packages

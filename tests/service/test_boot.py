@@ -118,7 +118,7 @@ async def test_a_boot_token_is_exchanged_for_the_identity(anybody, make, window,
     assert identity["authorized_key"] == services.authorized_key
     agent = identity["agent"]
     assert agent["url"] == services.machine_url
-    assert (agent["server"], agent["context"], agent["lease"]) == (server.id, "ramdisk", None)
+    assert (agent["server"], agent["context"], agent["grant"]) == (server.id, "ramdisk", None)
     row = await make.get(boot)
     assert row.identified_at == clock()
     assert services.secret_box.open(row.agent_token_secret) == agent["token"]

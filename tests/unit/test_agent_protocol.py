@@ -6,15 +6,16 @@ import pytest
 
 from agent.protocol import (
     AgentConfig,
+    Grant,
     Identity,
     IdentityRequest,
     LeaseState,
-    LeaseTerm,
     Message,
     ProtocolError,
     Ready,
     Report,
     ReportAnswer,
+    SignedGrant,
 )
 
 CONFIG = AgentConfig(
@@ -23,15 +24,20 @@ CONFIG = AgentConfig(
     token="t",
     context="tenant",
     interval_s=10.0,
-    lease=LeaseTerm("lse_1", 60.0),
+    grant=SignedGrant("{}", "c2ln"),
+    grant_key="a2V5",
+    serial="ILSRV01",
 )
+GRANT = Grant("lse_1", "srv_1", "ILSRV01", 1.5, 2.5, 1.0, 1, "nonce")
 MESSAGES: list[Message] = [
-    LeaseTerm("lse_1", 0.5),
+    GRANT,
+    SignedGrant(GRANT.to_json(), "c2ln"),
     LeaseState("lse_1", 0.0, locked=True),
     CONFIG,
     Report("srv_1", "ramdisk", "boot", 1, 2.5, "0.1", "r1-u01", None),
     Report("srv_1", "tenant", "boot", 7, 2.5, "0.1", "r1-u01", LeaseState("lse_1", 3.0, False)),
-    ReportAnswer(10.0, LeaseTerm("lse_1", 3600.0)),
+    Report("srv_1", "ramdisk", "boot", 1, 2.5, "0.1", "r1-u01", None, echo="nonce"),
+    ReportAnswer(10.0, SignedGrant(GRANT.to_json(), "c2ln")),
     ReportAnswer(10.0, None),
     IdentityRequest("t", "boot", "", "52:54:00:77:00:01"),
     Identity("srv_1", "r1-u01", "key", "ssh-ed25519 A", CONFIG),
@@ -45,8 +51,8 @@ def test_a_message_survives_the_wire(message: Message) -> None:
 
 
 def test_unknown_fields_are_ignored() -> None:
-    text = json.dumps({"id": "lse_1", "remaining_s": 5, "added_later": True})
-    assert LeaseTerm.from_json(text) == LeaseTerm("lse_1", 5.0)
+    text = json.dumps({"id": "lse_1", "remaining_s": 5, "locked": False, "added_later": True})
+    assert LeaseState.from_json(text) == LeaseState("lse_1", 5.0, locked=False)
 
 
 @pytest.mark.parametrize(
@@ -58,7 +64,7 @@ def test_unknown_fields_are_ignored() -> None:
         ('{"id": "", "remaining_s": 1}', "id: empty"),
         ('{"id": 4, "remaining_s": 1}', "id: expected str"),
         ('{"id": "lse_1", "remaining_s": -1}', "0 or more"),
-        ('{"id": "lse_1", "remaining_s": NaN}', "0 or more"),
+        ('{"id": "lse_1", "remaining_s": NaN}', "finite"),
         ('{"id": "lse_1", "remaining_s": true}', "expected float"),
         ('{"id": "lse_1", "remaining_s": "1"}', "expected float"),
     ],
@@ -67,12 +73,12 @@ def test_a_wrong_message_is_refused_with_the_field_and_the_reason(
     text: str, complaint: str
 ) -> None:
     with pytest.raises(ProtocolError, match=complaint):
-        LeaseTerm.from_json(text)
+        LeaseState.from_json(text)
 
 
 def test_a_wrong_part_is_named_with_its_whole() -> None:
-    broken = {**CONFIG.to_dict(), "lease": {"id": "lse_1"}}
-    with pytest.raises(ProtocolError, match=r"AgentConfig: LeaseTerm: remaining_s: missing"):
+    broken = {**CONFIG.to_dict(), "grant": {"grant": "{}"}}
+    with pytest.raises(ProtocolError, match=r"AgentConfig: SignedGrant: signature: missing"):
         AgentConfig.from_dict(broken)
 
 
@@ -82,6 +88,7 @@ def test_a_wrong_part_is_named_with_its_whole() -> None:
         ({"url": "ftp://x"}, "http or https"),
         ({"context": "moon"}, "one of ramdisk, tenant"),
         ({"interval_s": 0}, "more than 0"),
+        ({"grant_key": None}, "expected str"),
     ],
 )
 def test_a_configuration_that_cannot_work_is_refused(

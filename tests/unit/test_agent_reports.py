@@ -8,12 +8,13 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from agent_grants import Site
 
 from agent.access import session_processes
 from agent.build import write_zipapp
 from agent.lease import Lease
 from agent.post import PostError, StatusError, post
-from agent.protocol import AgentConfig, LeaseTerm, Report, ReportAnswer
+from agent.protocol import AgentConfig, Report, ReportAnswer
 from agent.reporter import Reporter
 
 Answer = tuple[int, bytes]
@@ -86,31 +87,34 @@ def test_an_unreachable_provisioner_is_reported_with_its_address(url: str) -> No
 
 
 class Link:
-    """A played connection: what is sent, and the answers to give."""
+    """A played connection: what is sent, and how it fails; else the site's grant is answered."""
 
-    def __init__(self) -> None:
+    def __init__(self, site: Site) -> None:
+        self.site = site
         self.sent: list[tuple[str, Report]] = []
-        self.answers: list[bytes | Exception] = []
+        self.failures: list[bytes | Exception] = []
 
     def __call__(self, url: str, body: str, *, token: str) -> bytes:
-        self.sent.append((token, Report.from_json(body)))
-        answer = self.answers.pop(0)
-        if isinstance(answer, Exception):
-            raise answer
-        return answer
-
-
-OK = ReportAnswer(10.0, LeaseTerm("l1", 50.0)).to_json().encode()
+        report = Report.from_json(body)
+        self.sent.append((token, report))
+        if not self.failures:
+            return ReportAnswer(10.0, self.site.grant(report.echo)).to_json().encode()
+        failure = self.failures.pop(0)
+        if isinstance(failure, Exception):
+            raise failure
+        return failure
 
 
 @pytest.fixture
 def link() -> Link:
-    return Link()
+    return Link(Site())
 
 
 @pytest.fixture
-def lease(tmp_path: Path) -> Lease:
-    return Lease(tmp_path / "lease.json", "boot", lambda: 5.0, LeaseTerm("l1", 60.0))
+def lease(link: Link, tmp_path: Path) -> Lease:
+    """With 60 s left."""
+    link.site.clock.now = 0.0
+    return link.site.held(tmp_path / "lease.json")
 
 
 @pytest.fixture
@@ -129,7 +133,7 @@ def reporter(link: Link, lease: Lease, tokens: list[str]) -> Reporter:
         lambda: False,
         link,
         boot_id="boot",
-        now=lambda: 5.0,
+        now=link.site.clock,
         hostname=lambda: "r1-u01",
     )
 
@@ -137,7 +141,7 @@ def reporter(link: Link, lease: Lease, tokens: list[str]) -> Reporter:
 def test_reports_count_up_and_the_answer_moves_the_lease(
     reporter: Reporter, link: Link, lease: Lease
 ) -> None:
-    link.answers = [OK, OK]
+    link.site.end_in(50)
     assert 9 <= reporter.report() <= 11
     reporter.report()
     assert [report.sequence for _, report in link.sent] == [1, 2]
@@ -146,10 +150,18 @@ def test_reports_count_up_and_the_answer_moves_the_lease(
     assert lease.remaining_s == 50
 
 
+def test_every_report_has_a_nonce_of_its_own(reporter: Reporter, link: Link) -> None:
+    reporter.report()
+    reporter.report()
+    first, second = (report.echo for _, report in link.sent)
+    assert len(first) == len(second) == 32
+    assert first != second
+
+
 def test_failed_reports_are_repeated_ever_more_slowly_and_for_ever(
     reporter: Reporter, link: Link, lease: Lease
 ) -> None:
-    link.answers = [PostError("down")] * 30 + [OK]
+    link.failures = [PostError("down")] * 30
     waits = [reporter.report() for _ in range(30)]
     assert waits[0] <= 1.1
     assert waits[3] > waits[0]
@@ -161,13 +173,13 @@ def test_failed_reports_are_repeated_ever_more_slowly_and_for_ever(
 def test_an_answer_that_is_not_understood_is_a_failed_report(
     reporter: Reporter, link: Link, lease: Lease
 ) -> None:
-    link.answers = [b"<html>"]
+    link.failures = [b"<html>"]
     assert reporter.report() <= 1.1
     assert lease.remaining_s == 60
 
 
 def test_a_revoked_identity_is_read_anew(reporter: Reporter, link: Link) -> None:
-    link.answers = [StatusError("http://p", 401, b""), OK]
+    link.failures = [StatusError("http://p", 401, b"")]
     assert reporter.report() >= 54
     reporter.report()
     assert [token for token, _ in link.sent] == ["first", "second"]

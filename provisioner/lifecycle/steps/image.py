@@ -8,6 +8,7 @@ from typing import Any
 from sqlmodel import select
 from sqlmodel.ext.asyncio.session import AsyncSession
 
+from agent.protocol import TENANT, AgentConfig
 from provisioner.domain.failures import Failure, FailureKind
 from provisioner.domain.lifecycle import Step
 from provisioner.drivers.bmc import BootDevice, Power, PowerAction
@@ -16,6 +17,7 @@ from provisioner.drivers.ssh import HostKeyMismatch, SshLoginRefused, SshUnreach
 from provisioner.drivers.ssh.keys import new_host_key
 from provisioner.lifecycle.job import Change, Done, GoTo, Job, Outcome, Wait
 from provisioner.lifecycle.steps.ramdisk import close_boots
+from provisioner.rental.grants import grant_of, public_key
 from provisioner.store.secrets import new_token, token_hash
 from provisioner.store.tables import AgentIdentity, Lease, Operation, Server
 
@@ -109,17 +111,17 @@ def _issue_identity(job: Job, lease: Lease) -> Change:
 
 
 def agent_config(job: Job, lease: Lease, token: str) -> dict[str, Any]:
-    return {
-        "url": job.context.machine_url,
-        "server": job.server.id,
-        "token": token,
-        "context": "tenant",
-        "interval_s": 10,
-        "lease": {
-            "id": lease.id,
-            "remaining_s": max(0.0, (lease.ends_at - job.now()).total_seconds()),
-        },
-    }
+    box = job.context.box
+    return AgentConfig(
+        url=job.context.machine_url,
+        server=job.server.id,
+        token=token,
+        context=TENANT,
+        interval_s=10,
+        grant=grant_of(lease, job.server.serial, box, now=job.now()),
+        grant_key=public_key(box),
+        serial=job.server.serial,
+    ).to_dict()
 
 
 def network_file(job: Job) -> str:

@@ -1,1 +1,1 @@
-"""The agents' link: reports in, lease terms out."""
+"""The agents' link: reports in, grants out."""

@@ -60,7 +60,7 @@ def _agent_config(services: Services, server: Server, token: str) -> AgentConfig
         token=token,
         context=RAMDISK,
         interval_s=services.report_interval_s,
-        lease=None,
+        grant=None,
     )
 
 
