@@ -1,11 +1,14 @@
-"""The whole application on an SQLite file and a clock that tests turn."""
+"""The whole application on a database of its own and a clock that tests turn."""
 
+import shutil
 from collections.abc import AsyncIterator, Awaitable, Callable
 from pathlib import Path
 
 import pytest
 from aiohttp.test_utils import TestClient, TestServer
 from cryptography.fernet import Fernet
+from form_browser import Browser
+from playwright.async_api import async_playwright
 from service_factories import Clock, Factory, FakeBmc
 from sqlmodel import SQLModel
 
@@ -16,10 +19,29 @@ from provisioner.store.database import Database
 from provisioner.store.secrets import SecretBox
 from provisioner.store.tables import Role
 
+_CHROMIUM = shutil.which("chromium") or "/usr/bin/chromium"
+PATIENCE_MS = 30_000
+
+
+def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
+    """The API is tried on both databases; pages and boots, which only show it, on SQLite."""
+    if metafunc.module.__name__.startswith("test_api_") and "services" in metafunc.fixturenames:
+        metafunc.parametrize("database_kind", ["sqlite", "postgresql"])
+
 
 @pytest.fixture
-async def services(tmp_path: Path) -> AsyncIterator[Services]:
-    database = Database(f"sqlite:///{tmp_path}/ironlease.db")
+def database_kind() -> str:
+    return "sqlite"
+
+
+@pytest.fixture
+async def services(
+    tmp_path: Path, database_kind: str, request: pytest.FixtureRequest
+) -> AsyncIterator[Services]:
+    url = f"sqlite:///{tmp_path}/ironlease.db"
+    if database_kind == "postgresql":
+        url = await request.getfixturevalue("new_postgresql_url")()
+    database = Database(url)
     async with database.engine.begin() as connection:
         await connection.run_sync(SQLModel.metadata.create_all)
     ramdisk = tmp_path / "ramdisk"
@@ -95,3 +117,23 @@ async def operator(as_role: Callable[..., Awaitable[TestClient]]) -> TestClient:
 @pytest.fixture
 async def admin(as_role: Callable[..., Awaitable[TestClient]]) -> TestClient:
     return await as_role(Role.ADMIN)
+
+
+@pytest.fixture
+async def browser(anybody: TestClient) -> Browser:
+    """One without JavaScript."""
+    return Browser(anybody)
+
+
+@pytest.fixture
+async def page(anybody):
+    """A page of a real browser; `errors` is what went wrong in it."""
+    async with async_playwright() as playwright:
+        browser = await playwright.chromium.launch(executable_path=_CHROMIUM, args=["--no-sandbox"])
+        page = await browser.new_page(base_url=str(anybody.make_url("/")))
+        page.set_default_timeout(PATIENCE_MS)
+        page.errors = []
+        page.on("pageerror", lambda error: page.errors.append(str(error)))
+        page.on("console", lambda m: m.type == "error" and page.errors.append(m.text))
+        yield page
+        await browser.close()

@@ -1,30 +1,13 @@
 """A real browser: log in, reserve with a pasted key, watch the lease become ready, give it back."""
 
-import shutil
-
-import pytest
-from playwright.async_api import async_playwright, expect
+from playwright.async_api import expect
 from service_factories import PASSWORD, public_key
 from sqlmodel import select
 
 from provisioner.domain.lifecycle import Step, Verb
 from provisioner.store.tables import Lease
 
-_CHROMIUM = shutil.which("chromium") or "/usr/bin/chromium"
 _PATIENCE_MS = 30_000
-
-
-@pytest.fixture
-async def page(anybody):
-    async with async_playwright() as playwright:
-        browser = await playwright.chromium.launch(executable_path=_CHROMIUM, args=["--no-sandbox"])
-        page = await browser.new_page(base_url=str(anybody.make_url("/")))
-        page.set_default_timeout(_PATIENCE_MS)
-        page.errors = []
-        page.on("pageerror", lambda error: page.errors.append(str(error)))
-        page.on("console", lambda m: m.type == "error" and page.errors.append(m.text))
-        yield page
-        await browser.close()
 
 
 async def test_from_login_to_a_lease_that_becomes_ready_by_itself(page, make, services):

@@ -1,21 +1,35 @@
 """A customer's reservations, and the page of one: how far it is, how to log in, give it back."""
 
+from datetime import datetime, timedelta
+
 from aiohttp import web
 from sqlmodel import col, select
 
 from provisioner.service import booking
 from provisioner.service.api.reservations import stream
 from provisioner.service.views.certificates import reservation_certificates
+from provisioner.service.views.lease_health import LeaseHealthView, lease_health_view
 from provisioner.service.views.reservations import (
     LeaseState,
     reservation_view,
     reservation_views,
 )
-from provisioner.service.web.render import page
+from provisioner.service.web.charts import HEIGHT, WIDTH, gpu_charts
+from provisioner.service.web.render import duration, page
 from provisioner.service.web.session import Visitor, checked_form, for_role
 from provisioner.store.tables import Reservation, ReservationStatus, Role
 
 _SHOWN = 100
+_SILENT = timedelta(minutes=3)
+"""An agent that did not report for so long is called silent; the health rules say the same."""
+
+_UNREAD = {
+    "": "The agent in your system does not read GPUs.",
+    "starting": "The GPUs are being read for the first time.",
+    "absent": "No GPU can be read: the server has none, or its NVIDIA driver is not loaded.",
+    "hung": "The NVIDIA driver does not answer, so the GPUs cannot be read.",
+    "failed": "The NVIDIA driver fails, so the GPUs cannot be read.",
+}
 
 
 @for_role(Role.CUSTOMER)
@@ -46,6 +60,7 @@ async def show(request: web.Request, who: Visitor) -> web.StreamResponse:
         row = await booking.visible_reservation(session, request.match_info["id"], who.caller)
         view = await reservation_view(session, row, now)
         certificates = await reservation_certificates(session, row.id)
+        health = await lease_health_view(session, row.id, now)
     lease = view.lease
     over = view.status in (ReservationStatus.ENDED, ReservationStatus.CANCELLED)
     left = (lease.ends_at if lease else view.ends_at) - now
@@ -56,10 +71,15 @@ async def show(request: web.Request, who: Visitor) -> web.StreamResponse:
         reservation=view,
         lease=lease,
         certificates=certificates,
+        health=health,
+        charts=gpu_charts(health, min(now, lease.ends_at) if lease else now),
+        chart_box=(WIDTH, HEIGHT),
+        unread=_unread(health, now) if lease and lease.ssh_command else [],
         left=max(0.0, left.total_seconds()),
         over=over,
         live=not over or (lease is not None and lease.state is not LeaseState.ENDED),
         releasable=not over and view.released_at is None,
+        extensible=not over and view.released_at is None and view.ends_at > now,
     )
 
 
@@ -75,4 +95,15 @@ async def release(request: web.Request, who: Visitor) -> web.StreamResponse:
     async with who.services.database.write() as session:
         await booking.release(session, reservation_id, who.caller, who.services.clock())
     raise web.HTTPSeeOther(f"/reservations/{reservation_id}")
-        extensible=not over and view.released_at is None and view.ends_at > now,
+
+
+def _unread(health: LeaseHealthView, now: datetime) -> list[str]:
+    """Why there is less to see than there could be."""
+    if health.heard_at is None:
+        return ["The agent in your system has not reported yet, so nothing is measured."]
+    silence = now - health.heard_at
+    if silence > _SILENT:
+        return [f"The agent in your system last reported {duration(silence)} ago."]
+    if health.state in _UNREAD:
+        return [_UNREAD[health.state]]
+    return [] if health.at else ["The charts begin within a few minutes."]

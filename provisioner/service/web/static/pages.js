@@ -72,7 +72,8 @@ function follow(live) {
     events.addEventListener("error", () => {
       if (events.readyState === EventSource.CLOSED) setTimeout(renew, RETRY_MS);
     });
-  } else {
+  }
+  if (live.dataset.refresh) {
     const seconds = Number(live.dataset.refresh);
     const again = () => setTimeout(async () => { await renew(); again(); }, seconds * 1000);
     again();
