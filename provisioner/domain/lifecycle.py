@@ -162,6 +162,8 @@ class Facts:
     """That lease's time has ended, or it was released."""
     ramdisk_silent: bool = False
     """The ramdisk that should be waiting has not reported within its grace period."""
+    faulty: bool = False
+    """Its health forbids the next lease, and the circuit breaker is not open."""
     intent: Intent = Intent.NONE
 
 
@@ -218,9 +220,19 @@ def closed_to_quarantine(facts: Facts) -> bool:
     return closed(facts) and facts.intent is Intent.QUARANTINE
 
 
+def closed_and_faulty(facts: Facts) -> bool:
+    """its operation is done, its lease is closed, and its health forbids the next lease"""
+    return closed(facts) and facts.faulty
+
+
 def closed(facts: Facts) -> bool:
     """its operation is done and its lease is closed"""
     return done(facts) and not facts.lease_open
+
+
+def faulty(facts: Facts) -> bool:
+    """its health forbids the next lease"""
+    return facts.faulty
 
 
 def asked(intent: Intent) -> Condition:
@@ -279,14 +291,17 @@ TRANSITIONS: tuple[Transition, ...] = (
     Transition(State.INSPECTING, done, State.SANITISING),
     Transition(State.SANITISING, failed, State.QUARANTINED),
     Transition(State.SANITISING, quarantine, State.QUARANTINED),
+    Transition(State.SANITISING, faulty, State.QUARANTINED),
     Transition(State.SANITISING, done_unerased, State.QUARANTINED),
     Transition(State.SANITISING, done_and_erased, State.VALIDATING),
     Transition(State.VALIDATING, failed, State.QUARANTINED),
     Transition(State.VALIDATING, quarantine, State.QUARANTINED),
+    Transition(State.VALIDATING, faulty, State.QUARANTINED),
     Transition(State.VALIDATING, done_unerased, State.SANITISING),
     Transition(State.VALIDATING, done, State.AVAILABLE),
     Transition(State.AVAILABLE, quarantine, State.QUARANTINED),
     Transition(State.AVAILABLE, over_unprepared, State.RECLAIMING),
+    Transition(State.AVAILABLE, faulty, State.QUARANTINED),
     Transition(State.AVAILABLE, unerased, State.SANITISING),
     Transition(State.AVAILABLE, to_prepare, State.IMAGING),
     Transition(State.AVAILABLE, maintainable, State.MAINTENANCE),
@@ -295,10 +310,12 @@ TRANSITIONS: tuple[Transition, ...] = (
     # Power it off first: what was imaged may be running, with a customer's key in it.
     Transition(State.IMAGING, failed, State.RECLAIMING),
     Transition(State.IMAGING, over, State.RECLAIMING),
+    Transition(State.IMAGING, faulty, State.RECLAIMING),
     Transition(State.IMAGING, done_with_lease, State.LEASED),
     Transition(State.LEASED, over, State.RECLAIMING),
     Transition(State.RECLAIMING, failed, State.QUARANTINED),
     Transition(State.RECLAIMING, closed_to_quarantine, State.QUARANTINED),
+    Transition(State.RECLAIMING, closed_and_faulty, State.QUARANTINED),
     Transition(State.RECLAIMING, closed, State.SANITISING),
     Transition(State.QUARANTINED, repaired_under_lease, State.RECLAIMING),
     Transition(State.QUARANTINED, asked(Intent.REPAIRED), State.INSPECTING),

@@ -1,23 +1,14 @@
 """Incidents: a failure is told once, stays open while it lasts, and is closed when it is over."""
 
 from datetime import datetime
-from enum import StrEnum
 
 from sqlmodel import col, select
 from sqlmodel.ext.asyncio.session import AsyncSession
 
+from provisioner.domain.incidents import IncidentKind
 from provisioner.store.tables import Incident, Server
 
-
-class IncidentKind(StrEnum):
-    STEP = "step"
-    """A step does not pass; it is still tried."""
-    STUCK = "stuck"
-    """Longer in its state than the state's time."""
-    ACCESS = "access"
-    """What should keep a former tenant out does not work; the other means are still taken."""
-    FAULT = "fault"
-    """The server is at fault and out of the pool."""
+__all__ = ["IncidentKind", "close_incidents", "open_incident", "open_one"]
 
 
 async def open_incident(
@@ -29,12 +20,15 @@ async def open_incident(
     *,
     now: datetime,
     operation_id: str | None = None,
+    lease_id: str | None = None,
 ) -> None:
-    """Open an incident, or bring the open one of this kind up to date."""
+    """Open an incident, or bring the open one of this kind up to date. The customer of `lease_id`
+    is told of it."""
     incident = await open_one(session, server, kind) or Incident(
         server_id=server.id, kind=kind.value, reason="", next_action="", opened_at=now
     )
     incident.operation_id = operation_id
+    incident.lease_id = lease_id
     incident.reason = reason
     incident.next_action = next_action
     session.add(incident)

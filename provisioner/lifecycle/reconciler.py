@@ -14,12 +14,15 @@ from collections.abc import Coroutine
 from datetime import datetime, timedelta
 from typing import Any
 
-from provisioner.domain.lifecycle import SLA, State, due
+from sqlmodel.ext.asyncio.session import AsyncSession
+
+from provisioner.domain.lifecycle import SLA, State, Transition, due
+from provisioner.lifecycle.health.breaker import holds_back
 from provisioner.lifecycle.incidents import IncidentKind, open_incident
 from provisioner.lifecycle.job import Context, Wait
 from provisioner.lifecycle.operation import run_step
 from provisioner.lifecycle.snapshot import SILENCE, Snapshot, load
-from provisioner.lifecycle.transition import carry_out
+from provisioner.lifecycle.transition import FOR_HEALTH, carry_out
 from provisioner.rental.reservations import lock_class
 from provisioner.store.claims import Claim, ClaimLost, claim_due, hold, release, renew
 from provisioner.store.database import Database
@@ -154,9 +157,15 @@ class Reconciler:
             snapshot = await load(session, claim.server_id)
             now = self._context.clock()
             transition = due(server.state, snapshot.facts(now, self._watching_since))
-            if transition is not None:
+            if transition is not None and not await self._held_back(session, transition, now):
                 log.info("%s: %s → %s", server.name, server.state, transition.target)
                 await carry_out(session, transition, server, snapshot, now)
+
+    async def _held_back(
+        self, session: AsyncSession, transition: Transition, now: datetime
+    ) -> bool:
+        """Whether the circuit breaker is open, or opens by this one; the facts say so then."""
+        return transition.when in FOR_HEALTH and await holds_back(session, now)
 
     async def _watch_sla(self, claim: Claim, snapshot: Snapshot, now: datetime) -> None:
         server = snapshot.server

@@ -6,7 +6,9 @@ from datetime import datetime, timedelta
 from sqlmodel import col, select
 from sqlmodel.ext.asyncio.session import AsyncSession
 
+from provisioner.domain.health import Finding, Verdict, unfit
 from provisioner.domain.lifecycle import RUNS, Facts, State
+from provisioner.lifecycle.health.breaker import is_open
 from provisioner.store.tables import (
     AgentIdentity,
     Boot,
@@ -18,6 +20,7 @@ from provisioner.store.tables import (
     Reservation,
     Server,
     ServerClass,
+    ServerHealth,
 )
 
 SILENCE = timedelta(seconds=90)
@@ -41,6 +44,8 @@ class Snapshot:
     image: Image | None
     agent: AgentIdentity | None
     """The unrevoked identity: of the lease if there is one, else of the boot."""
+    fault: Finding | None
+    """What its health holds against the next lease; None while the circuit breaker is open."""
 
     @property
     def erased(self) -> bool:
@@ -60,6 +65,9 @@ class Snapshot:
             lease_open=lease is not None,
             lease_over=lease is not None and lease.ends_at <= now,
             ramdisk_silent=self.server.state is State.AVAILABLE and now - heard > SILENCE,
+            # What a tenant's system says while it is prepared moves nobody to another server.
+            faulty=self.fault is not None
+            and (self.server.state is not State.IMAGING or self.boot is not None),
             intent=self.server.intent,
         )
 
@@ -96,6 +104,7 @@ async def load(session: AsyncSession, server_id: str) -> Snapshot:
             .limit(1)
         )
     ).one_or_none()
+    agent = await _agent(session, server, boot)
     return Snapshot(
         server=server,
         server_class=server_class,
@@ -106,8 +115,19 @@ async def load(session: AsyncSession, server_id: str) -> Snapshot:
         lease=lease,
         reservation=reservation,
         image=image,
-        agent=await _agent(session, server, boot),
+        agent=agent,
+        fault=await _fault(session, server, agent),
     )
+
+
+async def _fault(
+    session: AsyncSession, server: Server, agent: AgentIdentity | None
+) -> Finding | None:
+    health = await session.get(ServerHealth, server.id)
+    if health is None:
+        return None
+    found = unfit(Verdict.from_dict(health.verdict), agent.report.get("boot_id") if agent else None)
+    return None if found is None or await is_open(session) else found
 
 
 async def _operation(session: AsyncSession, server: Server) -> Operation | None:

@@ -2,9 +2,11 @@
 
 from datetime import datetime
 
+from sqlalchemy import delete
 from sqlmodel import col, select
 from sqlmodel.ext.asyncio.session import AsyncSession
 
+from provisioner.domain.health import next_action
 from provisioner.domain.lifecycle import (
     REACHED,
     RUNS,
@@ -13,7 +15,9 @@ from provisioner.domain.lifecycle import (
     OperationStatus,
     State,
     Transition,
+    closed_and_faulty,
     failed,
+    faulty,
 )
 from provisioner.lifecycle.incidents import (
     IncidentKind,
@@ -23,6 +27,7 @@ from provisioner.lifecycle.incidents import (
 )
 from provisioner.lifecycle.snapshot import Snapshot
 from provisioner.lifecycle.steps.reclaim import MOVED
+from provisioner.rental.outages import end_outage
 from provisioner.rental.reservations import bind_waiting
 from provisioner.rental.terms import set_end
 from provisioner.store.tables import (
@@ -32,7 +37,11 @@ from provisioner.store.tables import (
     Reservation,
     ReservationStatus,
     Server,
+    ServerHealth,
 )
+
+FOR_HEALTH = (faulty, closed_and_faulty)
+"""Conditions of the rows that the circuit breaker stops."""
 
 _OF_ONE_STATE = (IncidentKind.STUCK, IncidentKind.STEP, IncidentKind.ACCESS)
 """Incidents that are over when the state is left."""
@@ -59,8 +68,16 @@ async def carry_out(
         server.intent = Intent.QUARANTINE
         await _open_fault(session, transition, server, snapshot, now)
         await _move_lease(session, server, now)
+    elif transition.source is State.IMAGING and transition.when is faulty:
+        # Whether it is still at fault after the power cycle is asked again when it is taken back.
+        await _move_lease(session, server, now)
+    elif transition.source is State.LEASED and snapshot.lease is not None:
+        await end_outage(session, snapshot.lease.id, snapshot.lease.ends_at)
+        await close_incidents(session, server, IncidentKind.HEALTH, IncidentKind.SILENT, now=now)
     elif transition.source is State.QUARANTINED and transition.target is not State.RETIRED:
         await close_incidents(session, server, IncidentKind.FAULT, now=now)
+        # Judged anew: what was found before the repair, and cannot be read now, is over.
+        await session.exec(delete(ServerHealth).where(col(ServerHealth.server_id) == server.id))
         # Whoever repaired it may have written to its disks.
         server.last_used_at = now
     if transition.target is State.IMAGING:
@@ -99,7 +116,8 @@ async def carry_out(
         )
     )
     await session.flush()
-    if State.AVAILABLE in (transition.source, transition.target) or transition.when is failed:
+    freed = State.AVAILABLE in (transition.source, transition.target)
+    if freed or transition.when in (failed, faulty):
         await bind_waiting(session, server.class_name, now)
 
 
@@ -120,6 +138,9 @@ async def _enter_quarantine(
     snapshot: Snapshot,
     now: datetime,
 ) -> None:
+    if transition.when in FOR_HEALTH and snapshot.fault is not None:
+        server.reason = snapshot.fault.says
+        server.next_action = next_action(snapshot.fault, server.name)
     fault = await open_one(session, server, IncidentKind.FAULT)
     if fault is not None and not server.reason:
         server.reason, server.next_action = fault.reason, fault.next_action

@@ -1,5 +1,6 @@
 """The transition table as the specification, and the invariants that no row may break."""
 
+from dataclasses import replace
 from itertools import pairwise
 
 import pytest
@@ -32,6 +33,7 @@ facts = st.builds(
     lease_open=st.booleans(),
     lease_over=st.booleans(),
     ramdisk_silent=st.booleans(),
+    faulty=st.booleans(),
     intent=st.sampled_from(Intent),
 )
 states = st.sampled_from(State)
@@ -62,13 +64,27 @@ states = st.sampled_from(State)
             State.IMAGING,
         ),
         (State.AVAILABLE, Facts(erased=True, lease_open=True, lease_over=True), State.RECLAIMING),
+        (State.SANITISING, Facts(RUNNING, faulty=True), State.QUARANTINED),
+        (State.VALIDATING, Facts(DONE, erased=True, faulty=True), State.QUARANTINED),
+        (State.AVAILABLE, Facts(erased=True, faulty=True), State.QUARANTINED),
+        (State.AVAILABLE, Facts(erased=True, lease_open=True, faulty=True), State.QUARANTINED),
+        (
+            State.AVAILABLE,
+            Facts(lease_open=True, lease_over=True, faulty=True),
+            State.RECLAIMING,
+        ),
         (State.IMAGING, Facts(RUNNING, lease_open=True), None),
+        (State.IMAGING, Facts(RUNNING, lease_open=True, faulty=True), State.RECLAIMING),
         (State.IMAGING, Facts(RUNNING, lease_open=True, lease_over=True), State.RECLAIMING),
         (State.IMAGING, Facts(DONE, lease_open=True), State.LEASED),
         (State.IMAGING, Facts(FAILED, lease_open=True), State.RECLAIMING),
         (State.LEASED, Facts(lease_open=True), None),
         (State.LEASED, Facts(lease_open=True, intent=Intent.QUARANTINE), None),
         (State.LEASED, Facts(lease_open=True, lease_over=True), State.RECLAIMING),
+        (State.LEASED, Facts(lease_open=True, faulty=True), None),
+        (State.RECLAIMING, Facts(RUNNING, faulty=True), None),
+        (State.RECLAIMING, Facts(DONE, faulty=True), State.QUARANTINED),
+        (State.RECLAIMING, Facts(DONE, lease_open=True, faulty=True), None),
         (State.RECLAIMING, Facts(DONE), State.SANITISING),
         (State.RECLAIMING, Facts(DONE, lease_open=True, lease_over=True), None),
         (State.RECLAIMING, Facts(DONE, intent=Intent.QUARANTINE), State.QUARANTINED),
@@ -133,6 +149,14 @@ def test_reclaiming_is_left_for_the_pool_only_when_the_lease_is_closed(facts: Fa
 
 
 @given(states, facts)
+def test_a_server_that_is_faulty_is_offered_to_nobody(state: State, facts: Facts) -> None:
+    transition = due(state, replace(facts, faulty=True))
+    assert transition is None or transition.target not in (State.AVAILABLE, State.IMAGING)
+    if state is State.AVAILABLE:
+        assert transition is not None
+
+
+@given(states, facts)
 def test_a_failed_operation_never_leaves_a_server_waiting(state: State, facts: Facts) -> None:
     if state in RUNS and facts.operation is FAILED:
         assert due(state, facts) is not None
@@ -170,7 +194,8 @@ def test_an_intent_is_accepted_only_where_a_row_answers_it() -> None:
 def test_an_intent_that_was_answered_is_spent(state: State, facts: Facts) -> None:
     transition = due(state, facts)
     idle = due(state, Facts(facts.operation, facts.erased, facts.lease_open, facts.lease_over))
-    if transition and transition != idle and facts.intent and not facts.ramdisk_silent:
+    spoilt = facts.ramdisk_silent or facts.faulty
+    if transition and transition != idle and facts.intent and not spoilt:
         assert transition.target in REACHED[facts.intent]
 
 

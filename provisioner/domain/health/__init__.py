@@ -1,11 +1,13 @@
 """How well servers are, by what their agents report: rules, verdicts, the fleet's view."""
 
+from provisioner.domain.health.fitness import BY_A_PERSON, next_action, unfit
 from provisioner.domain.health.fleet import breaker_trips, lemon_score
-from provisioner.domain.health.history import Sample, remember
+from provisioner.domain.health.history import Sample, remember, thinned
 from provisioner.domain.health.terms import Action, Level, Outcome
 from provisioner.domain.health.verdict import HEALTHY, Finding, Verdict, verdict
 
 __all__ = [
+    "BY_A_PERSON",
     "HEALTHY",
     "Action",
     "Finding",
@@ -15,6 +17,9 @@ __all__ = [
     "Verdict",
     "breaker_trips",
     "lemon_score",
+    "next_action",
     "remember",
+    "thinned",
+    "unfit",
     "verdict",
 ]

@@ -66,9 +66,20 @@ def remember(history: Sequence[Sample], new: Sample) -> tuple[Sample, ...]:
     ]
     if len(kept) > 1 and kept[-1].at - kept[-2].at < GRAIN:
         kept.pop()
-    if kept:
-        kept[-1] = replace(kept[-1], health=_thinned(kept[-1].health))
-    return (*kept, new)
+    return (*thinned(kept), new)
+
+
+def thinned(history: Sequence[Sample]) -> tuple[Sample, ...]:
+    """What has to be kept until the next report: of the newest, too, only the counters. Those that
+    did not change are kept once, as on a healthy server hardly any does.
+    """
+    if not history:
+        return ()
+    *before, new = history
+    counters = _thinned(new.health)
+    if before and before[-1].health == counters:
+        counters = before[-1].health
+    return (*before, replace(new, health=counters))
 
 
 def _part(scope: Scope, number: int, values: Values) -> Part:
@@ -80,6 +91,7 @@ def _part(scope: Scope, number: int, values: Values) -> Part:
 
 
 def _thinned(health: Values) -> Values:
+    """Thinning what is thin changes nothing."""
     wanted = COUNTERS[Scope.SERVER]
     thin = {name: value for name, value in health.items() if name in wanted}
     for scope, name in _LISTS.items():

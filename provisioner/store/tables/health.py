@@ -22,6 +22,7 @@ class ServerHealth(SQLModel, table=True):
     """The worst finding in a sentence."""
     level_since: datetime = Field(sa_column=utc_column())
     judged_at: datetime = Field(sa_column=utc_column())
+    """When it last changed, or was confirmed: each few minutes while something is wrong."""
     verdict: dict[str, Any] = Field(sa_column=Column(JSON, nullable=False))
     """`domain.health.Verdict.to_dict`."""
 

@@ -130,7 +130,7 @@ class Incident(SQLModel, table=True):
     lease_id: str | None = Field(default=None, foreign_key="lease.id", index=True)
     """The lease that it disturbs: its customer is told."""
     kind: str
-    """`lifecycle.incidents.IncidentKind`."""
+    """`domain.incidents.IncidentKind`."""
     reason: str
     next_action: str
     opened_at: datetime = Field(default_factory=utc_now, sa_column=utc_column())

@@ -1,0 +1,1 @@
+"""Health in the lifecycle: servers are judged, and verdicts have effects."""

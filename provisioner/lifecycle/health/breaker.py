@@ -1,0 +1,99 @@
+"""The circuit breaker: when many servers turn faulty at once, it is not them. Its state is one
+open incident, so it outlives any process; a person closes it.
+"""
+
+from collections import Counter
+from datetime import datetime
+
+from sqlalchemy import func, or_
+from sqlalchemy.exc import IntegrityError
+from sqlmodel import col, select
+from sqlmodel.ext.asyncio.session import AsyncSession
+
+from provisioner.domain.health import BY_A_PERSON, Level, breaker_trips
+from provisioner.domain.health.fleet import BREAKER_WINDOW
+from provisioner.domain.incidents import IncidentKind
+from provisioner.domain.lifecycle import State
+from provisioner.store.tables import Incident, Lease, Reservation, Server, ServerHealth
+
+UNFIT = or_(
+    col(ServerHealth.level) == Level.FAULTY,
+    col(ServerHealth.action).in_(BY_A_PERSON),
+)
+"""Verdicts that take a server out of capacity."""
+
+
+async def is_open(session: AsyncSession) -> bool:
+    """Whether no server is quarantined for its health now."""
+    found = await session.exec(
+        select(Incident.id).where(
+            Incident.kind == IncidentKind.BREAKER.value, col(Incident.closed_at).is_(None)
+        )
+    )
+    return found.first() is not None
+
+
+async def holds_back(session: AsyncSession, now: datetime) -> bool:
+    """Whether it is open, after opening it if so many servers turned faulty by now."""
+    if await is_open(session):
+        return True
+    closed = await session.exec(
+        select(func.max(Incident.closed_at)).where(Incident.kind == IncidentKind.BREAKER.value)
+    )
+    # What a person has looked at and let pass does not open it once more.
+    since = max(now - BREAKER_WINDOW, closed.one() or now - BREAKER_WINDOW)
+    turned = await _turned_unfit(session, since)
+    total = (await session.exec(select(func.count()).where(Server.state != State.RETIRED))).one()
+    if not breaker_trips([at for at, _ in turned], total, now):
+        return False
+    await _open(session, [rule for _, rule in turned], total, now)
+    return True
+
+
+async def _turned_unfit(session: AsyncSession, since: datetime) -> list[tuple[datetime, str]]:
+    """Servers that could be quarantined since then, and were fit or a tenant's before: when, and
+    the rule. Of the servers that one account has now, the newest alone: reports may be lies.
+    """
+    found = await session.exec(
+        select(ServerHealth, Lease, Reservation.account_id)
+        .join(Server, col(Server.id) == col(ServerHealth.server_id))
+        .outerjoin(
+            Lease,
+            (col(Lease.server_id) == col(ServerHealth.server_id))
+            & or_(col(Lease.ended_at).is_(None), col(Lease.ended_at) > since),
+        )
+        .outerjoin(Reservation, col(Reservation.id) == col(Lease.reservation_id))
+        .where(UNFIT, Server.state != State.RETIRED)
+        .order_by(col(ServerHealth.level_since), col(Lease.bound_at))
+    )
+    turned: dict[str, tuple[datetime, str]] = {}
+    for health, lease, account in found.all():
+        rule = health.verdict["findings"][0]["rule"]
+        if lease is None or (lease.ended_at is None and lease.ready_at is None):
+            turned[health.server_id] = health.level_since, rule
+        elif lease.ended_at is None:
+            turned.pop(health.server_id, None)
+            turned[account] = health.level_since, rule
+        else:
+            turned[health.server_id] = max(health.level_since, lease.ended_at), rule
+    return [(at, rule) for at, rule in turned.values() if at > since]
+
+
+async def _open(session: AsyncSession, rules: list[str], total: int, now: datetime) -> None:
+    incident = Incident(kind=IncidentKind.BREAKER.value, reason="", next_action="", opened_at=now)
+    (common, times), *_ = Counter(rules).most_common(1)
+    minutes = BREAKER_WINDOW.total_seconds() // 60
+    incident.reason = (
+        f"{len(rules)} of {total} servers turned faulty within {minutes:.0f} minutes, "
+        f"{times} of them by the rule {common}: none is quarantined for its health any more"
+    )
+    incident.next_action = (
+        "look for what they have in common (a driver, a switch, power, cooling, the rule); "
+        f"then: rackctl incident close {incident.id}"
+    )
+    try:
+        async with session.begin_nested():
+            session.add(incident)
+    except IntegrityError:
+        # Another process found the same at the same time.
+        return

@@ -1,0 +1,121 @@
+"""What the judge reads: which agents reported when, their reports, and the verdicts so far."""
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from datetime import datetime
+
+from sqlmodel import col, select
+from sqlmodel.ext.asyncio.session import AsyncSession
+
+from provisioner.domain.health import Finding, Sample, Verdict
+from provisioner.domain.health.verdict import AGAIN_WITHIN
+from provisioner.store.tables import AgentIdentity, HealthFinding, Server, ServerHealth
+
+
+@dataclass(frozen=True, slots=True)
+class Head:
+    """The agent that speaks for a server, and when it did."""
+
+    identity_id: str
+    server_id: str
+    seen_at: datetime
+    reported_at: datetime
+    """When the report that tells the health came; others only show that the agent lives."""
+
+
+@dataclass(frozen=True, slots=True)
+class Told:
+    """A head's report, and what else a verdict needs."""
+
+    identity: AgentIdentity
+    gpus_expected: int
+    stored_at: datetime | None
+    """`judged_at` of the server's stored verdict, if there is one."""
+
+    def sample(self) -> Sample:
+        """The report as of when the agent was heard last: since then it told nothing new."""
+        seen_at, reported_at = self.identity.seen_at, self.identity.reported_at
+        if seen_at is None or reported_at is None:
+            raise LookupError(f"agent {self.identity.id} has not reported")
+        report = self.identity.report
+        older = max(0.0, (seen_at - reported_at).total_seconds())
+        return Sample.of({**report, "uptime_s": report["uptime_s"] + older}, seen_at)
+
+
+async def heads(session: AsyncSession, site: str) -> dict[str, Head]:
+    """By server, the agent that was heard last."""
+    query = (
+        select(
+            AgentIdentity.id,
+            AgentIdentity.server_id,
+            AgentIdentity.seen_at,
+            AgentIdentity.reported_at,
+        )
+        .join(Server, col(Server.id) == col(AgentIdentity.server_id))
+        .where(
+            col(AgentIdentity.revoked_at).is_(None),
+            col(AgentIdentity.seen_at).is_not(None),
+            col(AgentIdentity.reported_at).is_not(None),
+        )
+        .execution_options(yield_per=500)
+    )
+    if site:
+        query = query.where(Server.site == site)
+    found: dict[str, Head] = {}
+    async for rows in (await session.stream(query)).partitions():
+        for row in rows:
+            head = Head(*row)
+            other = found.get(head.server_id)
+            if other is None or other.seen_at < head.seen_at:
+                found[head.server_id] = head
+    return found
+
+
+async def told(session: AsyncSession, those: Iterable[Head]) -> dict[str, Told]:
+    """By server. A report that came since, of the same agent, is as good."""
+    found = await session.exec(
+        select(AgentIdentity, Server.expect, ServerHealth.judged_at)
+        .join(Server, col(Server.id) == col(AgentIdentity.server_id))
+        .outerjoin(ServerHealth, col(ServerHealth.server_id) == col(Server.id))
+        .where(
+            col(AgentIdentity.id).in_([head.identity_id for head in those]),
+            col(AgentIdentity.revoked_at).is_(None),
+        )
+    )
+    return {
+        identity.server_id: Told(identity, int(expect.get("gpus", 0)), stored_at)
+        for identity, expect, stored_at in found.all()
+    }
+
+
+async def stored_verdicts(
+    session: AsyncSession, server_ids: Iterable[str]
+) -> dict[str, tuple[Verdict, datetime]]:
+    """By server, with the time by which the row is known."""
+    found = await session.exec(
+        select(ServerHealth).where(col(ServerHealth.server_id).in_(list(server_ids)))
+    )
+    return {row.server_id: (Verdict.from_dict(row.verdict), row.judged_at) for row in found.all()}
+
+
+async def past_findings(session: AsyncSession, server_id: str, now: datetime) -> list[Finding]:
+    """What was found at a server in the days in which a fault is known again."""
+    found = await session.exec(
+        select(HealthFinding).where(
+            HealthFinding.server_id == server_id, col(HealthFinding.seen) > now - AGAIN_WITHIN
+        )
+    )
+    return [
+        Finding(
+            rule=row.rule,
+            part=row.part,
+            level=row.level,
+            action=row.action,
+            says=row.says,
+            source=row.source,
+            boot_id=row.boot_id,
+            since=row.since,
+            seen=row.seen,
+        )
+        for row in found.all()
+    ]

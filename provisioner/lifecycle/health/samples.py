@@ -1,0 +1,45 @@
+"""Samples for charts: what people look at of each GPU, every five minutes of the last day."""
+
+from collections.abc import Mapping
+from datetime import datetime, timedelta
+from typing import Any
+
+from sqlalchemy import delete
+from sqlalchemy.dialects import postgresql, sqlite
+from sqlmodel import col
+from sqlmodel.ext.asyncio.session import AsyncSession
+
+from provisioner.domain.health.gauges import gauges
+from provisioner.store.tables import HealthSample
+
+EVERY = timedelta(minutes=5)
+KEPT = timedelta(hours=25)
+_EPOCH = datetime.fromtimestamp(0).astimezone()
+
+
+def slot(now: datetime) -> datetime:
+    """The sample's time: the same for all processes, so that each slot is kept once."""
+    return now - (now - _EPOCH) % EVERY
+
+
+def drawn(health: Mapping[str, Any]) -> list[dict[str, Any]]:
+    """The GPUs of a report as a chart needs them; empty where there is none to read."""
+    return [
+        {"index": gpu.get("index", number), **gauges(gpu)}
+        for number, gpu in enumerate(health.get("gpus") or ())
+    ]
+
+
+async def keep(
+    session: AsyncSession, samples: Mapping[str, list[dict[str, Any]]], at: datetime
+) -> None:
+    """Write one sample per server, and drop what is too old of the same servers."""
+    on_postgresql = session.get_bind().dialect.name == "postgresql"
+    insert = postgresql.insert if on_postgresql else sqlite.insert
+    rows = [{"server_id": key, "at": at, "gpus": gpus} for key, gpus in samples.items()]
+    await session.exec(insert(HealthSample).on_conflict_do_nothing(), params=rows)
+    await session.exec(
+        delete(HealthSample).where(
+            col(HealthSample.server_id).in_(list(samples)), col(HealthSample.at) < at - KEPT
+        )
+    )

@@ -1,0 +1,55 @@
+"""Outages: the intervals of a lease in which its server was not usable, and the time that was.
+
+What counts as one is the lifecycle's to find; what it means in money is left to billing.
+"""
+
+from datetime import datetime
+
+from sqlmodel import col, select
+from sqlmodel.ext.asyncio.session import AsyncSession
+
+from provisioner.domain.incidents import IncidentKind
+from provisioner.store.tables import Incident, Lease, Outage
+
+
+async def begin_outage(
+    session: AsyncSession, lease: Lease, since: datetime, reason: str, now: datetime
+) -> None:
+    """The server is not usable since then, but not before it was handed over, nor within the
+    outage before. Does nothing when one is open already."""
+    past = await outages_of(session, lease.id)
+    ended = [outage.ended_at for outage in past if outage.ended_at is not None]
+    if len(ended) < len(past):
+        return
+    earliest = max([*ended, lease.ready_at or now])
+    session.add(Outage(lease_id=lease.id, began_at=min(now, max(since, earliest)), reason=reason))
+
+
+async def end_outage(session: AsyncSession, lease_id: str, at: datetime) -> None:
+    """The server is usable again, or the lease is over. Without an open outage nothing changes."""
+    found = await session.exec(
+        select(Outage).where(Outage.lease_id == lease_id, col(Outage.ended_at).is_(None))
+    )
+    outage = found.one_or_none()
+    if outage is not None:
+        outage.ended_at = max(outage.began_at, at)
+
+
+async def outages_of(session: AsyncSession, lease_id: str) -> list[Outage]:
+    """In the order in which they began."""
+    found = await session.exec(
+        select(Outage).where(Outage.lease_id == lease_id).order_by(col(Outage.began_at))
+    )
+    return list(found.all())
+
+
+async def open_health_incident(session: AsyncSession, lease_id: str) -> Incident | None:
+    """What the customer of a lease is told of its server's health, while it lasts."""
+    found = await session.exec(
+        select(Incident).where(
+            Incident.lease_id == lease_id,
+            Incident.kind == IncidentKind.HEALTH.value,
+            col(Incident.closed_at).is_(None),
+        )
+    )
+    return found.one_or_none()
