@@ -21,11 +21,12 @@ from provisioner.store.tables import Role
 
 _CHROMIUM = shutil.which("chromium") or "/usr/bin/chromium"
 PATIENCE_MS = 30_000
+_ON_BOTH = ("test_api_reservations", "test_api_fleet", "test_extend")
 
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
-    """The API is tried on both databases; pages and boots, which only show it, on SQLite."""
-    if metafunc.module.__name__.startswith("test_api_") and "services" in metafunc.fixturenames:
+    """What books and enrols is tried on both databases; what only shows it, on SQLite."""
+    if metafunc.module.__name__ in _ON_BOTH and "services" in metafunc.fixturenames:
         metafunc.parametrize("database_kind", ["sqlite", "postgresql"])
 
 
