@@ -8,6 +8,7 @@ import asyncio
 import re
 import secrets
 import shutil
+import time
 from contextlib import suppress
 from pathlib import Path
 
@@ -72,7 +73,7 @@ class HttpLink:
             "context": context,
             "boot_id": "simulated",
             "sequence": 1,
-            "uptime_s": 1.0,
+            "uptime_s": time.monotonic(),
             "agent_version": "simulated",
             "hostname": "simulated",
             "lease": None,

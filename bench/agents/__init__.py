@@ -61,8 +61,8 @@ def run(
             cpu_cores = (daemon.cpu_seconds() - cpu) / (time.monotonic() - begun)
         result = Result(**json.loads(output))
         missing = asyncio.run(_missing(url, result))
-    if result.failures:
-        print(f"failures: {result.failures}", file=sys.stderr)
+    if result.failures or missing:
+        print(f"{result.failures}, {missing} not written\n{daemon.log}", file=sys.stderr)
     latencies = sorted(result.latencies_ms)
     figures = {
         "agents": agents,

@@ -22,6 +22,8 @@ class Daemon:
 
     def __init__(self, folder: Path, database_url: str, core: int) -> None:
         self._log = folder / "daemon.log"
+        self.log = ""
+        """What it said, once it is stopped."""
         self.port = _free_port()
         environment = {
             **os.environ,
@@ -42,7 +44,7 @@ class Daemon:
         while not self._answers():
             if self._process.poll() is not None or time.monotonic() > deadline:
                 self.stop()
-                raise RuntimeError(f"the daemon did not start:\n{self._log.read_text()}")
+                raise RuntimeError(f"the daemon did not start:\n{self.log}")
             time.sleep(0.2)
         return self
 
@@ -58,6 +60,7 @@ class Daemon:
         """As a service manager does it; then what it still held is in the database."""
         self._process.send_signal(signal.SIGTERM)
         self._process.wait(_STOP_S)
+        self.log = self._log.read_text()
 
     def cpu_seconds(self) -> float:
         fields = Path(f"/proc/{self._process.pid}/stat").read_text().rpartition(")")[2].split()

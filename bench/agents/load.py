@@ -53,12 +53,16 @@ class Sender:
         self._random = random.Random(1)
         self._health = json.dumps(order.health, separators=(",", ":")).encode()
         self._under_way: set[asyncio.Task[None]] = set()
-        self._begun = self._loop.time()
+        self._begun = 0.0
         self.result = Result()
 
     async def run(self) -> Result:
-        for number, words in enumerate(self._order.agents):
-            agent = _Simulated(Agent(*words), number, self._random.random() * HEALTH_S)
+        agents = [
+            _Simulated(Agent(*words), number, self._random.random() * HEALTH_S)
+            for number, words in enumerate(self._order.agents)
+        ]
+        self._begun = self._loop.time()
+        for agent in agents:
             first = self._begun + self._random.random() * self._order.interval_s
             self._loop.call_at(first, self._start, agent, first)
         await asyncio.sleep(self._order.seconds)

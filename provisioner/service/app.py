@@ -5,6 +5,7 @@ from sqlalchemy.exc import SQLAlchemyError
 
 from provisioner.service import boot
 from provisioner.service import web as pages
+from provisioner.service.agents.ingest import INGEST, Ingest, running
 from provisioner.service.agents.reports import report
 from provisioner.service.api import endpoints
 from provisioner.service.api.openapi import openapi
@@ -24,6 +25,8 @@ def make_app(services: Services) -> web.Application:
     )
     app[SERVICES] = services
     app[METRICS] = Metrics()
+    app[INGEST] = Ingest(services.database, services.clock)
+    app.cleanup_ctx.append(running)
     app.on_response_prepare.append(strict_headers)
     login.setup(app)
     render.setup(app)

@@ -15,6 +15,10 @@ _GRACE_S = 2.0
 """For answers under way when the service stops; event streams are cut after it."""
 
 
+_BACKLOG = 4096
+"""Connections that may wait to be taken: one turned away is tried again only after a second."""
+
+
 class BadListenFds(Exception):
     """The environment names sockets that are not there."""
 
@@ -53,9 +57,9 @@ async def serve(
     runner = web.AppRunner(app, access_log=None, shutdown_timeout=_GRACE_S)
     await runner.setup()
     try:
-        await web.TCPSite(runner, host, port).start()
+        await web.TCPSite(runner, host, port, backlog=_BACKLOG).start()
         for extra in (*passed_sockets(), *extra_sockets):
-            await web.SockSite(runner, extra).start()
+            await web.SockSite(runner, extra, backlog=_BACKLOG).start()
     except OSError:
         await runner.cleanup()
         raise

@@ -1,5 +1,6 @@
 """The agents' link: reports are kept, terms are answered, facts wake the reconciler."""
 
+import itertools
 import json
 from datetime import timedelta
 
@@ -7,14 +8,17 @@ import pytest
 
 from provisioner.domain.lifecycle import State
 
+_UPTIME = itertools.count(12.5)
+
 
 def report_of(server, context="tenant", **changes):
+    """The next report: each is of a later time."""
     return {
         "server": server.id,
         "context": context,
         "boot_id": "b-1",
         "sequence": 1,
-        "uptime_s": 12.5,
+        "uptime_s": next(_UPTIME),
         "agent_version": "0.1.0",
         "hostname": "box",
         "lease": None,

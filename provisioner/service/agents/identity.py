@@ -4,7 +4,7 @@ from aiohttp import web
 from sqlmodel import col, select
 
 from provisioner.service.identity import bearer
-from provisioner.service.problems import unauthenticated
+from provisioner.service.problems import HttpError, unauthenticated
 from provisioner.service.services import services_of
 from provisioner.store.secrets import token_hash
 from provisioner.store.tables import AgentIdentity
@@ -21,5 +21,9 @@ async def agent_identity(request: web.Request) -> AgentIdentity:
         )
         identity = found.one_or_none()
     if identity is None:
-        raise unauthenticated("the agent's identity is unknown or was revoked")
+        raise unknown_identity()
     return identity
+
+
+def unknown_identity() -> HttpError:
+    return unauthenticated("the agent's identity is unknown or was revoked")

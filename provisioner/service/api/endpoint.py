@@ -9,7 +9,7 @@ from collections.abc import Awaitable, Callable, Iterator
 from dataclasses import dataclass
 from datetime import datetime
 from functools import cached_property
-from typing import Any, get_type_hints
+from typing import Any, TypeVar, get_type_hints
 
 from aiohttp import web
 from pydantic import BaseModel, ConfigDict, ValidationError
@@ -19,6 +19,8 @@ from provisioner.service.identity import Caller, caller_by_token
 from provisioner.service.problems import HttpError, invalid_request
 from provisioner.service.services import Services, services_of
 from provisioner.store.tables import Role
+
+M = TypeVar("M", bound=BaseModel)
 
 BODY_LIMIT = 256 * 1024
 
@@ -90,7 +92,7 @@ class Endpoint:
         caller.require(self.role)
         arguments: dict[str, Any] = {}
         if self.query is not None:
-            arguments["query"] = _read_query(request, self.query)
+            arguments["query"] = read_query(request, self.query)
         if self.body is not None:
             arguments["body"] = await _read_body(request, self.body, self.body_limit)
         call = Call(request, services_of(request), caller)
@@ -106,7 +108,8 @@ class Endpoint:
         )
 
 
-def _read_query(request: web.Request, model: type[BaseModel]) -> BaseModel:
+def read_query(request: web.Request, model: type[M]) -> M:
+    """Raises :class:`HttpError` for a parameter that is given twice, unknown or wrong."""
     repeated = {k for k in request.query if len(request.query.getall(k)) > 1}
     if repeated:
         raise HttpError(422, "invalid_request", f"given twice: {', '.join(sorted(repeated))}")
@@ -153,11 +156,14 @@ def _nuls(value: Any, at: str = "") -> Iterator[str]:
 async def read_limited(request: web.Request, limit: int) -> bytes:
     """The body, refused as soon as it is known to be longer than `limit` bytes."""
     body = bytearray()
-    too_large = HttpError(413, "too_large", f"the body may have {limit} bytes at most")
     if (request.content_length or 0) > limit:
-        raise too_large
+        raise _too_large(limit)
     async for chunk in request.content.iter_any():
         body += chunk
         if len(body) > limit:
-            raise too_large
+            raise _too_large(limit)
     return bytes(body)
+
+
+def _too_large(limit: int) -> HttpError:
+    return HttpError(413, "too_large", f"the body may have {limit} bytes at most")

@@ -1,0 +1,158 @@
+"""Takes reports into memory and writes them once a second, all in one transaction.
+
+What the lifecycle waits for, an identity's first report and a lock, is written at once. A crash
+loses at most a second of `seen_at`, and of health what the agent tells again within a minute.
+"""
+
+import asyncio
+import json
+import logging
+from collections.abc import AsyncIterator, Callable
+from contextlib import suppress
+from dataclasses import dataclass, replace
+from datetime import datetime
+from typing import Any
+
+from aiohttp import web
+from sqlalchemy import bindparam, or_, update
+from sqlmodel import SQLModel, col
+from sqlmodel.ext.asyncio.session import AsyncSession
+
+from agent.protocol import Report
+from provisioner.service.agents.links import Link, Links
+from provisioner.store import audit
+from provisioner.store.columns import JsonText
+from provisioner.store.database import Database, call_attention
+from provisioner.store.tables import Lease
+
+_EVERY_S = 1.0
+_LOG = logging.getLogger(__name__)
+_TABLE = SQLModel.metadata.tables["agent_identity"]
+_SEEN = (
+    update(_TABLE)
+    .where(
+        _TABLE.c.id == bindparam("identity"),
+        # Never backwards: a report may meanwhile have been written at once, or elsewhere
+        or_(_TABLE.c.seen_at.is_(None), _TABLE.c.seen_at <= bindparam("at")),
+    )
+    .values(seen_at=bindparam("at"))
+)
+_REPORTED = _SEEN.values(reported_at=bindparam("told_at"), report=bindparam("said", type_=JsonText))
+
+
+@dataclass(frozen=True, slots=True)
+class _Kept:
+    """What of an identity is to be written; of its reports, the last to be stored whole."""
+
+    seen_at: datetime
+    told_at: datetime | None = None
+    said: str = ""
+
+    def before(self, later: "_Kept") -> "_Kept":
+        return later if later.said else replace(self, seen_at=later.seen_at)
+
+
+class Ingest:
+    """One of an application. What waits to be written is bounded: one entry per identity."""
+
+    def __init__(self, database: Database, clock: Callable[[], datetime]) -> None:
+        self.links = Links(database)
+        self._database = database
+        self._clock = clock
+        self._waiting: dict[str, _Kept] = {}
+
+    async def take(self, link: Link, said: Report) -> None:
+        """Keep a report, once: one that is not newer than the newest of its boot changes nothing.
+
+        It is stored whole when it tells the health, or is the first of its boot; any other says
+        only that the agent lives.
+        """
+        if link.knows(said):
+            return
+        now = self._clock()
+        kept = _Kept(now)
+        if said.health is not None or said.boot_id != link.boot_id:
+            kept = _Kept(now, now, json.dumps(said.to_dict(), separators=(",", ":")))
+        if link.lease is not None and (not link.seen or link.newly_locked(said)):
+            await self._write_at_once(link, link.lease, kept, locked=link.newly_locked(said))
+        else:
+            self._wait(link.identity_id, kept)
+        if not link.knows(said):  # a newer one may have come meanwhile
+            link.boot_id, link.uptime_s = said.boot_id, said.uptime_s
+
+    async def _write_at_once(self, link: Link, lease: Lease, kept: _Kept, *, locked: bool) -> None:
+        async with self._database.write() as session:
+            await call_attention(session, link.server_id)
+            if locked:
+                await session.exec(
+                    update(Lease)
+                    .where(col(Lease.id) == lease.id, col(Lease.locked_at).is_(None))
+                    .values(locked_at=kept.seen_at)
+                )
+                actor = f"agent:{link.server_id}"
+                audit.record(session, actor, "lease.locked", lease.id, kept.seen_at)
+            await _write(session, {link.identity_id: kept})
+        link.seen = True
+        if locked:
+            lease.locked_at = kept.seen_at
+
+    def _wait(self, identity_id: str, kept: _Kept) -> None:
+        earlier = self._waiting.get(identity_id)
+        self._waiting[identity_id] = earlier.before(kept) if earlier else kept
+
+    async def flush(self) -> None:
+        """Write all that waits; what cannot be written waits on."""
+        batch, self._waiting = self._waiting, {}
+        if not batch:
+            return
+        try:
+            async with self._database.write() as session:
+                await _write(session, batch)
+        except BaseException:
+            newer, self._waiting = self._waiting, batch
+            for identity_id, kept in newer.items():
+                self._wait(identity_id, kept)
+            raise
+
+    async def turn(self) -> None:
+        """What is done each second."""
+        await self.flush()
+        await self.links.refresh(self._clock())
+
+    async def run(self) -> None:
+        while True:
+            await asyncio.sleep(_EVERY_S)
+            try:
+                await self.turn()
+            except Exception:
+                _LOG.exception("agents' reports are not written; trying again in %g s", _EVERY_S)
+
+
+async def _write(session: AsyncSession, batch: dict[str, _Kept]) -> None:
+    seen: list[dict[str, Any]] = []
+    reported: list[dict[str, Any]] = []
+    for identity_id, kept in sorted(batch.items()):  # one order in all processes
+        values = {"identity": identity_id, "at": kept.seen_at}
+        if kept.said:
+            reported.append({**values, "told_at": kept.told_at, "said": kept.said})
+        else:
+            seen.append(values)
+    connection = await session.connection()
+    for statement, rows in ((_SEEN, seen), (_REPORTED, reported)):
+        if rows:
+            await connection.execute(statement, rows)
+
+
+INGEST = web.AppKey("ingest", Ingest)
+
+
+async def running(app: web.Application) -> AsyncIterator[None]:
+    """From the start of the application to its end, when all that was taken is written."""
+    ingest = app[INGEST]
+    await ingest.links.warm()
+    task = asyncio.create_task(ingest.run())
+    yield
+    task.cancel()
+    with suppress(asyncio.CancelledError):
+        await task
+    await ingest.flush()

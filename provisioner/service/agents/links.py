@@ -1,0 +1,120 @@
+"""Who may report, held in memory: each live identity with its lease, by the token's hash.
+
+What other processes revoke or extend is seen by `refresh`, which the ingest calls every second.
+"""
+
+import asyncio
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+from typing import Any
+
+from sqlmodel import col, select
+from sqlmodel.ext.asyncio.session import AsyncSession
+
+from agent.protocol import Report
+from provisioner.store.database import Database
+from provisioner.store.tables import AgentIdentity, Lease, Server
+
+_MARGIN = timedelta(seconds=30)
+"""Changes are dated by the clocks of other machines, and before they are committed."""
+
+
+@dataclass(slots=True)
+class Link:
+    """One identity as it stands; `boot_id` and `uptime_s` are of the newest report."""
+
+    identity_id: str
+    server_id: str
+    serial: str
+    lease: Lease | None
+    """The row, detached; replaced when its grant changes."""
+    seen: bool
+    """Whether the lifecycle was told that it reports."""
+    boot_id: str
+    uptime_s: float
+    changed: asyncio.Event = field(default_factory=asyncio.Event, compare=False)
+    """Set when the grant changes."""
+
+    def knows(self, said: Report) -> bool:
+        """Whether this report came already, or one that was made after it."""
+        return said.boot_id == self.boot_id and said.uptime_s <= self.uptime_s
+
+    def newly_locked(self, said: Report) -> bool:
+        lease = self.lease
+        if lease is None or said.lease is None or lease.locked_at is not None:
+            return False
+        return said.lease.id == lease.id and said.lease.locked
+
+
+class Links:
+    """At most one for each identity that is not revoked."""
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+        self._links: dict[str, Link] = {}
+
+    async def warm(self) -> None:
+        """Load all at once: after a start every agent reports within seconds."""
+        async with self._database.read() as session:
+            self._links.update(await _load(session))
+
+    async def find(self, token_hash: str) -> Link | None:
+        """None when the token is unknown or was revoked. Unknown ones are looked up each time."""
+        link = self._links.get(token_hash)
+        if link is None:
+            async with self._database.read() as session:
+                found = await _load(session, AgentIdentity.token_hash == token_hash)
+            for loaded in found.values():
+                # Two first reports at once: both are to hold the same link
+                link = self._links.setdefault(token_hash, loaded)
+        return link
+
+    async def refresh(self, now: datetime) -> None:
+        """Forget what was revoked lately, and take the leases whose grant changed lately."""
+        since = now - _MARGIN
+        async with self._database.read() as session:
+            revoked = await session.exec(
+                select(AgentIdentity.token_hash).where(col(AgentIdentity.revoked_at) >= since)
+            )
+            changed = await session.exec(select(Lease).where(col(Lease.granted_at) >= since))
+        for token_hash in revoked.all():
+            self._links.pop(token_hash, None)
+        leases = {lease.id: lease for lease in changed.all()}
+        if not leases:
+            return
+        for link in self._links.values():
+            if link.lease is not None and link.lease.id in leases:
+                link.lease = leases[link.lease.id]
+                link.changed.set()
+
+
+async def _load(session: AsyncSession, *where: Any) -> dict[str, Link]:
+    """Links of the identities that are not revoked, by token hash."""
+    said = col(AgentIdentity.report)
+    rows = await session.exec(
+        select(  # type: ignore[call-overload]
+            AgentIdentity.token_hash,
+            AgentIdentity.id,
+            AgentIdentity.server_id,
+            Server.serial,
+            Lease,
+            AgentIdentity.seen_at,
+            said["boot_id"].as_string(),
+            said["uptime_s"].as_float(),
+        )
+        .join(Server, col(Server.id) == col(AgentIdentity.server_id))
+        .outerjoin(Lease, col(Lease.id) == col(AgentIdentity.lease_id))
+        .where(col(AgentIdentity.revoked_at).is_(None), *where)
+    )
+    return {
+        token_hash: Link(
+            identity_id=identity_id,
+            server_id=server_id,
+            serial=serial,
+            lease=lease,
+            seen=seen_at is not None,
+            boot_id=boot_id or "",
+            uptime_s=uptime_s or 0.0,
+        )
+        for token_hash, identity_id, server_id, serial, lease, seen_at, boot_id, uptime_s in rows
+    }
