@@ -11,8 +11,10 @@ from sqlmodel.ext.asyncio.session import AsyncSession
 from provisioner.domain.calendar import Period
 from provisioner.domain.lifecycle import State
 from provisioner.domain.refusals import Fault, Refusal, RefusalKind
+from provisioner.domain.webhooks import Event
 from provisioner.rental.reservations import ACTIVE, LONGEST, is_free, lock_class, open_lease
 from provisioner.rental.terms import set_end
+from provisioner.rental.webhook_events import tell
 from provisioner.store.database import call_attention
 from provisioner.store.tables import Extension, Reservation, Server
 
@@ -76,6 +78,14 @@ async def extend(
     reservation.ends_at = wanted.end
     if lease is not None:
         set_end(lease, wanted.end, now)
+        await tell(
+            session,
+            lease,
+            Event.EXTENDED,
+            now,
+            occasion=str(lease.sequence),
+            previous_end=wanted.start.isoformat(),
+        )
         await call_attention(session, lease.server_id)
     await session.flush()
     return reservation, extension

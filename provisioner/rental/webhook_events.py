@@ -1,0 +1,161 @@
+"""What is told about leases: written with what happened, or found by a look at the clock.
+
+Sending is left to `webhook_sender.py`.
+"""
+
+from datetime import datetime, timedelta
+from typing import Any
+
+from sqlalchemy import ColumnElement, String, cast, literal
+from sqlalchemy.exc import IntegrityError
+from sqlalchemy.orm import Mapped
+from sqlmodel import col, exists, select
+from sqlmodel.ext.asyncio.session import AsyncSession
+
+from provisioner.domain.incidents import IncidentKind
+from provisioner.domain.webhooks import TRIED_FOR, WARNING_SPANS, Event
+from provisioner.rental.webhooks import message_of, told_as
+from provisioner.store.database import Database
+from provisioner.store.tables import (
+    Incident,
+    Lease,
+    Reservation,
+    Server,
+    Webhook,
+    WebhookMessage,
+)
+
+
+async def tell(
+    session: AsyncSession,
+    lease: Lease,
+    event: Event,
+    now: datetime,
+    *,
+    subject: str = "",
+    occasion: str = "",
+    **more: Any,
+) -> None:
+    """Tell a lease's customer once, in the session of what happened; nothing without a webhook.
+
+    `subject` is what it is about where that is not the lease itself; `occasion` tells several
+    events of one kind apart.
+    """
+    reservation = await session.get_one(Reservation, lease.reservation_id)
+    account_id = reservation.account_id
+    if await session.get(Webhook, account_id) is None:
+        return
+    subject = subject or lease.id
+    told = await session.exec(
+        select(WebhookMessage.id).where(
+            WebhookMessage.account_id == account_id,
+            WebhookMessage.subject == subject,
+            WebhookMessage.event == told_as(event, occasion),
+        )
+    )
+    if told.first() is not None:
+        return
+    server = await session.get_one(Server, lease.server_id)
+    data = {
+        "reservation": reservation.id,
+        "lease": lease.id,
+        "hostname": reservation.hostname,
+        "server": server.name,
+        "address": server.address,
+        "ends_at": lease.ends_at.isoformat(),
+        **more,
+    }
+    session.add(message_of(account_id, subject, event, data, occasion=occasion, now=now))
+
+
+async def look(database: Database, now: datetime) -> None:
+    """Tell of ends that come near, and of incidents that were opened."""
+    async with database.read() as session:
+        warnings = [
+            (lease, before)
+            for before, after in WARNING_SPANS
+            for lease in await _to_warn(session, before, after, now)
+        ]
+        incidents = await _untold_incidents(session, now)
+    for lease, before in warnings:
+        await _tell(
+            database,
+            lease,
+            Event.ENDS_SOON,
+            now,
+            occasion=_occasion(before, lease.sequence),
+            before_s=int(before.total_seconds()),
+        )
+    for incident, lease in incidents:
+        await _tell(
+            database,
+            lease,
+            Event.INCIDENT,
+            now,
+            subject=incident.id,
+            reason=incident.reason,
+            opened_at=incident.opened_at.isoformat(),
+        )
+
+
+def _occasion(before: timedelta, sequence: int | str) -> str:
+    """The sequence stands for the end: when the end moves it rises, and warnings are due anew."""
+    return f"{before.total_seconds():.0f} {sequence}"
+
+
+async def _to_warn(
+    session: AsyncSession, before: timedelta, after: timedelta, now: datetime
+) -> list[Lease]:
+    """Leases of which `before` is the warning to be given now, and was not.
+
+    A warning whose time had passed when the end was set, or the webhook, is none.
+    """
+    event = literal(told_as(Event.ENDS_SOON, _occasion(before, ""))) + cast(Lease.sequence, String)
+    found = await session.exec(
+        select(Lease, Webhook)
+        .join(Reservation, col(Reservation.id) == col(Lease.reservation_id))
+        .join(Webhook, col(Webhook.account_id) == col(Reservation.account_id))
+        .where(
+            col(Lease.ended_at).is_(None),
+            col(Lease.ends_at) > now + after,
+            col(Lease.ends_at) <= now + before,
+            ~_told(col(Lease.id), event),
+        )
+    )
+    return [
+        lease
+        for lease, webhook in found
+        if lease.ends_at - before > max(lease.granted_at, webhook.created_at)
+    ]
+
+
+async def _untold_incidents(session: AsyncSession, now: datetime) -> list[tuple[Incident, Lease]]:
+    found = await session.exec(
+        select(Incident, Lease)
+        .join(Lease, col(Lease.id) == col(Incident.lease_id))
+        .join(Reservation, col(Reservation.id) == col(Lease.reservation_id))
+        .join(Webhook, col(Webhook.account_id) == col(Reservation.account_id))
+        .where(
+            Incident.kind == IncidentKind.HEALTH.value,
+            col(Incident.opened_at) >= col(Webhook.created_at),
+            col(Incident.opened_at) > now - TRIED_FOR,
+            ~_told(col(Incident.id), literal(told_as(Event.INCIDENT))),
+        )
+    )
+    return list(found)
+
+
+def _told(subject: Mapped[str], event: ColumnElement[str]) -> ColumnElement[bool]:
+    return exists().where(
+        col(WebhookMessage.account_id) == col(Reservation.account_id),
+        col(WebhookMessage.subject) == subject,
+        col(WebhookMessage.event) == event,
+    )
+
+
+async def _tell(database: Database, lease: Lease, event: Event, now: datetime, **how: Any) -> None:
+    try:
+        async with database.write() as session:
+            await tell(session, lease, event, now, **how)
+    except IntegrityError:
+        return  # another process looked at the same time, and told it

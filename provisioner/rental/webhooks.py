@@ -1,0 +1,158 @@
+"""An account's webhook: the address that is set, its secret, and the messages that go there."""
+
+from collections.abc import Sequence
+from datetime import datetime, timedelta
+
+from sqlmodel import col, or_, select
+from sqlmodel.ext.asyncio.session import AsyncSession
+from yarl import URL
+
+from provisioner.domain import webhooks
+from provisioner.domain.refusals import Fault, Refusal, RefusalKind
+from provisioner.domain.webhook_addresses import AddressRules, IPAddress
+from provisioner.domain.webhooks import Event
+from provisioner.drivers.webhook_post import NotDelivered, WebhookPost
+from provisioner.store import audit
+from provisioner.store.columns import new_id
+from provisioner.store.database import Database
+from provisioner.store.secrets import SecretBox
+from provisioner.store.tables import Server, Webhook, WebhookMessage
+
+_BETWEEN_TESTS = timedelta(seconds=10)
+
+
+async def fit_addresses(
+    database: Database, post: WebhookPost, rules: AddressRules, url: URL
+) -> list[IPAddress]:
+    """Where a URL leads, when messages may go there. Raises :class:`NotDelivered`.
+
+    Why it is unfit stays unsaid: what names of the inside mean is nothing for strangers.
+    """
+    addresses = await post.look_up(url)
+    if rules.admit(addresses) and not await _are_ours(database, addresses):
+        return addresses
+    raise NotDelivered(f"{url.host} was not found, or is no address of the Internet")
+
+
+async def _are_ours(database: Database, addresses: Sequence[IPAddress]) -> bool:
+    """Servers and BMCs are not posted to, in whatever network they are."""
+    texts = [str(address) for address in addresses]
+    async with database.read() as session:
+        found = await session.exec(
+            select(Server.id)
+            .where(or_(col(Server.address).in_(texts), col(Server.bmc_address).in_(texts)))
+            .limit(1)
+        )
+        return found.first() is not None
+
+
+async def checked_url(database: Database, post: WebhookPost, rules: AddressRules, text: str) -> URL:
+    """A URL as a customer sets it. Raises :class:`Refusal` (bad_webhook)."""
+    try:
+        url = rules.url(text)
+        await fit_addresses(database, post, rules, url)
+    except (ValueError, NotDelivered) as error:
+        raise Refusal(
+            RefusalKind.INVALID,
+            "bad_webhook",
+            f"messages cannot be sent there: {error}",
+            next_action="give the address of a receiver that the Internet reaches",
+            faults=(Fault("/url", str(error)),),
+        ) from error
+    return url
+
+
+async def set_webhook(
+    session: AsyncSession, box: SecretBox, account_id: str, url: URL, *, actor: str, now: datetime
+) -> tuple[Webhook, str]:
+    """Keep a checked URL; the secret, which is new with every call, is known to nobody else."""
+    secret = webhooks.new_secret()
+    row = await session.get(Webhook, account_id)
+    if row is None:
+        row = Webhook(account_id=account_id, url="", secret_sealed="", created_at=now)
+    row.url, row.secret_sealed = str(url), box.seal(secret)
+    session.add(row)
+    audit.record(session, actor, "webhook.set", account_id, now, host=url.host)
+    return row, secret
+
+
+async def webhook_of(session: AsyncSession, account_id: str) -> Webhook:
+    """Raises :class:`Refusal` (unknown_webhook)."""
+    row = await session.get(Webhook, account_id)
+    if row is None:
+        raise Refusal(
+            RefusalKind.NOT_FOUND,
+            "unknown_webhook",
+            "the account has no webhook",
+            next_action="set one: PUT /v1/webhook, or rackctl webhook set URL",
+        )
+    return row
+
+
+async def messages_of(
+    session: AsyncSession, account_id: str, limit: int
+) -> Sequence[WebhookMessage]:
+    """The newest first."""
+    found = await session.exec(
+        select(WebhookMessage)
+        .where(WebhookMessage.account_id == account_id)
+        .order_by(col(WebhookMessage.created_at).desc(), col(WebhookMessage.id).desc())
+        .limit(limit)
+    )
+    return found.all()
+
+
+async def remove_webhook(
+    session: AsyncSession, account_id: str, *, actor: str, now: datetime
+) -> None:
+    """Messages under way are given up. Raises :class:`Refusal` (unknown_webhook)."""
+    await session.delete(await webhook_of(session, account_id))
+    audit.record(session, actor, "webhook.remove", account_id, now)
+
+
+async def send_test(session: AsyncSession, account_id: str, now: datetime) -> WebhookMessage:
+    """A message that tells nothing; it is tried once. Raises :class:`Refusal`
+    (unknown_webhook, too_soon)."""
+    await webhook_of(session, account_id)
+    recent = await session.exec(
+        select(WebhookMessage.id).where(
+            WebhookMessage.account_id == account_id,
+            col(WebhookMessage.event).startswith(Event.TEST.value),
+            col(WebhookMessage.created_at) > now - _BETWEEN_TESTS,
+        )
+    )
+    if recent.first() is not None:
+        raise Refusal(
+            RefusalKind.CONFLICT,
+            "too_soon",
+            f"one test in {_BETWEEN_TESTS.seconds} seconds is enough",
+            next_action="look at the outcome of the one before",
+        )
+    message = message_of(account_id, account_id, Event.TEST, {}, occasion=new_id("tst"), now=now)
+    session.add(message)
+    return message
+
+
+def message_of(
+    account_id: str,
+    subject: str,
+    event: Event,
+    data: dict[str, object],
+    *,
+    occasion: str,
+    now: datetime,
+) -> WebhookMessage:
+    """A message due at once."""
+    return WebhookMessage(
+        account_id=account_id,
+        subject=subject,
+        event=told_as(event, occasion),
+        body={"type": event.value, "timestamp": now.isoformat(), "data": data},
+        created_at=now,
+        due_at=now,
+    )
+
+
+def told_as(event: Event, occasion: str = "") -> str:
+    """What is told once of a subject: an event, on one occasion where it has several."""
+    return f"{event.value} {occasion}" if occasion else event.value
