@@ -1,0 +1,74 @@
+"""`GET /agents/grant` waits for a newer grant, so that an extension is there within two seconds;
+`POST /agents/release` gives the lease back early, when the tenant says so on its own machine.
+
+What changed in which process is seen by `links`, once a second.
+"""
+
+import asyncio
+from contextlib import suppress
+
+from aiohttp import web
+
+from provisioner.rental import reservations
+from provisioner.rental.grants import grant_of
+from provisioner.service.agents.identity import unknown_identity
+from provisioner.service.agents.ingest import INGEST
+from provisioner.service.agents.links import Link
+from provisioner.service.identity import bearer
+from provisioner.service.problems import HttpError
+from provisioner.service.services import services_of
+from provisioner.store import audit
+from provisioner.store.secrets import token_hash
+from provisioner.store.tables import Lease
+
+PATIENCE_S = 50.0
+"""Proxies cut an answer that takes a minute."""
+
+_LONGEST_ECHO = 64
+
+
+async def grant(request: web.Request) -> web.Response:
+    """`?after=SEQUENCE&echo=NONCE`: the first grant with a higher sequence, 204 when none comes."""
+    services = services_of(request)
+    link, lease = await _tenant(request)
+    after, echo = _sequence(request), request.query.get("echo", "")[:_LONGEST_ECHO]
+    with suppress(TimeoutError):
+        async with asyncio.timeout(PATIENCE_S):
+            while lease.sequence <= after:
+                link.changed.clear()
+                await link.changed.wait()
+                lease = link.lease or lease
+    if lease.sequence <= after:
+        return web.Response(status=204)
+    signed = grant_of(lease, link.serial, services.secret_box, now=services.clock(), echo=echo)
+    return web.Response(text=signed.to_json(), content_type="application/json")
+
+
+async def release(request: web.Request) -> web.Response:
+    """End the lease now; whoever asks is root on the leased machine."""
+    services = services_of(request)
+    link, lease = await _tenant(request)
+    now = services.clock()
+    async with services.database.write() as session:
+        reservation = await reservations.release(session, lease.reservation_id, now)
+        actor = f"agent:{link.server_id}"
+        audit.record(session, actor, "reservation.release", reservation.id, now, lease=lease.id)
+    return web.Response(status=204)
+
+
+async def _tenant(request: web.Request) -> tuple[Link, Lease]:
+    link = await request.config_dict[INGEST].links.find(token_hash(bearer(request)))
+    if link is None:
+        raise unknown_identity()
+    if link.lease is None:
+        raise HttpError(403, "no_lease", "this is the agent of a ramdisk: it has no lease")
+    return link, link.lease
+
+
+def _sequence(request: web.Request) -> int:
+    try:
+        return int(request.query["after"])
+    except (KeyError, ValueError) as error:
+        raise HttpError(
+            400, "bad_request", "after: expected the sequence of the newest grant that is known"
+        ) from error
