@@ -11,6 +11,7 @@ from sqlmodel.ext.asyncio.session import AsyncSession
 from agent.protocol import TENANT, AgentConfig
 from provisioner.domain.failures import Failure, FailureKind
 from provisioner.domain.lifecycle import Step
+from provisioner.domain.webhooks import Event
 from provisioner.drivers.bmc import BootDevice, Power, PowerAction
 from provisioner.drivers.plays import PlayFailed
 from provisioner.drivers.ssh import HostKeyMismatch, SshLoginRefused, SshUnreachable
@@ -18,6 +19,7 @@ from provisioner.drivers.ssh.keys import new_host_key
 from provisioner.lifecycle.job import Change, Done, GoTo, Job, Outcome, Wait
 from provisioner.lifecycle.steps.ramdisk import close_boots
 from provisioner.rental.grants import grant_of, public_key
+from provisioner.rental.webhook_events import tell
 from provisioner.store.secrets import new_token, token_hash
 from provisioner.store.tables import AgentIdentity, Lease, Operation, Server
 
@@ -239,5 +241,6 @@ async def hand_over(job: Job) -> Outcome:
     async def change(session: AsyncSession, server: Server, operation: Operation) -> None:
         row = (await session.exec(select(Lease).where(Lease.id == lease.id))).one()
         row.ready_at = job.now()
+        await tell(session, row, Event.READY, job.now())
 
     return Done("handed over", change)
