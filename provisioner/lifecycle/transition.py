@@ -26,10 +26,9 @@ from provisioner.lifecycle.incidents import (
     open_one,
 )
 from provisioner.lifecycle.snapshot import Snapshot
-from provisioner.lifecycle.steps.reclaim import MOVED
 from provisioner.rental.outages import end_outage
 from provisioner.rental.reservations import bind_waiting
-from provisioner.rental.terms import set_end
+from provisioner.rental.terms import MOVED, set_end
 from provisioner.store.tables import (
     AuditEvent,
     Lease,

@@ -13,6 +13,7 @@ from sqlmodel.ext.asyncio.session import AsyncSession
 from provisioner.domain.calendar import Period, fits
 from provisioner.domain.lifecycle import IN_POOL, Intent, State
 from provisioner.domain.refusals import Fault, Refusal, RefusalKind
+from provisioner.rental.lemons import lemon_scores
 from provisioner.rental.terms import set_end
 from provisioner.store.database import call_attention
 from provisioner.store.tables import (
@@ -199,11 +200,12 @@ async def is_free(
 
 
 async def bind_waiting(session: AsyncSession, class_name: str, now: datetime) -> list[Lease]:
-    """Bind free servers to the waiting reservations of a class, the oldest first.
+    """Bind free servers to the waiting reservations of a class, the oldest first; of the servers,
+    those that were in trouble least (:mod:`provisioner.rental.lemons`), then the longest free.
 
     The caller holds the class's lock. A reservation whose time is up without a server ends.
     """
-    waiting = await session.exec(
+    found = await session.exec(
         select(Reservation)
         .where(
             Reservation.class_name == class_name,
@@ -212,6 +214,9 @@ async def bind_waiting(session: AsyncSession, class_name: str, now: datetime) ->
         )
         .order_by(col(Reservation.created_at), col(Reservation.id))
     )
+    waiting = found.all()
+    if not waiting:
+        return []
     leased = select(Lease.server_id).where(col(Lease.ended_at).is_(None))
     idle = await session.exec(
         select(Server)
@@ -223,9 +228,10 @@ async def bind_waiting(session: AsyncSession, class_name: str, now: datetime) ->
         )
         .order_by(col(Server.state_since))
     )
-    servers = iter(idle.all())
+    scores = await lemon_scores(session, class_name, now)
+    servers = iter(sorted(idle.all(), key=lambda server: scores.get(server.id, 0.0)))
     leases = []
-    for reservation in waiting.all():
+    for reservation in waiting:
         if reservation.ends_at <= now:
             reservation.status = ReservationStatus.ENDED
             continue

@@ -4,9 +4,12 @@ from sqlmodel import col, select
 from sqlmodel.ext.asyncio.session import AsyncSession
 
 from provisioner.domain.failures import Failure, FailureKind
+from provisioner.domain.webhooks import Event
 from provisioner.drivers.network import SwitchUnreachable
 from provisioner.lifecycle.incidents import IncidentKind, open_incident
 from provisioner.lifecycle.job import Change, Done, Job, Outcome
+from provisioner.rental.terms import MOVED
+from provisioner.rental.webhook_events import tell
 from provisioner.store.tables import (
     AgentIdentity,
     Lease,
@@ -15,9 +18,6 @@ from provisioner.store.tables import (
     ReservationStatus,
     Server,
 )
-
-MOVED = "moved"
-"""End reason of a lease whose reservation goes on, on another server."""
 
 
 async def shut_port(job: Job) -> Outcome:
@@ -102,6 +102,15 @@ def _end_lease(job: Job) -> Change:
             if lease.end_reason != MOVED:
                 reservation = await session.get_one(Reservation, lease.reservation_id)
                 reservation.status = ReservationStatus.ENDED
+            if lease.ready_at is not None or lease.end_reason != MOVED:
+                await tell(
+                    session,
+                    lease,
+                    Event.ENDED,
+                    now,
+                    ended_at=now.isoformat(),
+                    reason=lease.end_reason,
+                )
         identities = await session.exec(
             select(AgentIdentity).where(
                 AgentIdentity.server_id == server.id, col(AgentIdentity.revoked_at).is_(None)
