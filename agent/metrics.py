@@ -1,5 +1,5 @@
-"""The GPUs for the customer's own Prometheus: `/metrics` on the loopback address, under the names
-and labels that users of the DCGM exporter know.
+"""GPUs for Prometheus, under the names and labels that users of the DCGM exporter know: for the
+customer's own at `/metrics` on the loopback address. The provisioner makes its text here, too.
 """
 
 from __future__ import annotations
@@ -135,16 +135,21 @@ METRICS = (
 _XID = "DCGM_FI_DEV_XID_ERRORS"
 
 
-def exposition(health: Values, hostname: str) -> str:
-    """The health in Prometheus' text format; a GPU without a signal has no sample of it."""
-    labels = [(gpu, _labels(gpu, health, hostname)) for gpu in health["gpus"]]
+def exposition(*machines: tuple[Values, dict[str, str]]) -> str:
+    """The health of machines in Prometheus' text format, each with labels of its own; a GPU
+    without a signal has no sample of it."""
+    gpus: list[tuple[Values, str, int]] = []
+    for health, more in machines:
+        last = {event["pci"]: event["xid"] for event in health["events"]}
+        gpus += [
+            (gpu, _labels(gpu, health, more), last.get(gpu.get("pci"), 0)) for gpu in health["gpus"]
+        ]
     lines: list[str] = []
     for metric in METRICS:
-        samples = [(label, _sum(gpu, metric.signals)) for gpu, label in labels]
+        samples = [(label, _sum(gpu, metric.signals)) for gpu, label, _ in gpus]
         known = [f"{metric.name}{label} {value}" for label, value in samples if value is not None]
         lines += _family(metric.name, metric.kind, metric.help, known)
-    last = {event["pci"]: event["xid"] for event in health["events"]}
-    xids = [f"{_XID}{label} {last.get(gpu.get('pci'), 0)}" for gpu, label in labels]
+    xids = [f"{_XID}{label} {xid}" for _, label, xid in gpus]
     lines += _family(_XID, "gauge", "The last XID error in this boot.", xids)
     return "".join(f"{line}\n" for line in lines)
 
@@ -164,7 +169,9 @@ def serve(health: Callable[[], Values], hostname: Callable[[], str], port: int =
                 connection.settimeout(_TIMEOUT_S)
                 try:
                     request = connection.recv(_LARGEST_REQUEST)
-                    connection.sendall(_answer(request, lambda: exposition(health(), hostname())))
+                    connection.sendall(
+                        _answer(request, lambda: exposition((health(), {"Hostname": hostname()})))
+                    )
                 except OSError:
                     continue  # who asked is gone, or too slow
 
@@ -196,14 +203,14 @@ def _sum(gpu: Values, signals: tuple[str, ...]) -> float | None:
     return sum(sum(value) if isinstance(value, list) else value for value in values)
 
 
-def _labels(gpu: Values, health: Values, hostname: str) -> str:
+def _labels(gpu: Values, health: Values, more: dict[str, str]) -> str:
     labels = {
         "gpu": gpu["index"],
         "UUID": gpu.get("uuid", ""),
         "pci_bus_id": gpu.get("pci", "").upper().rjust(len("00000000:00:00.0"), "0"),
         "device": f"nvidia{gpu['index']}",
         "modelName": gpu.get("name", ""),
-        "Hostname": hostname,
+        **more,
         "DCGM_FI_DRIVER_VERSION": health.get("driver", ""),
     }
     pairs = ",".join(f'{name}="{_escaped(value)}"' for name, value in labels.items())

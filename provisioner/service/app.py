@@ -9,6 +9,7 @@ from provisioner.service.agents.ingest import INGEST, Ingest, running
 from provisioner.service.agents.reports import report
 from provisioner.service.api import endpoints
 from provisioner.service.api.openapi import openapi
+from provisioner.service.gpu_metrics import gpu_metrics
 from provisioner.service.guards import machine_doors, problems, strict_headers
 from provisioner.service.metrics import METRICS, Metrics, measured, metrics
 from provisioner.service.problems import HttpError
@@ -37,6 +38,7 @@ def make_app(services: Services) -> web.Application:
     app.router.add_get("/openapi.json", openapi)
     app.router.add_get("/healthz", healthz)
     app.router.add_get("/metrics", metrics)
+    app.router.add_get("/metrics/gpus", gpu_metrics)
     return app
 
 

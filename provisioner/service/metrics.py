@@ -1,4 +1,6 @@
-"""`/metrics` for Prometheus: requests by endpoint, servers by state, what waits for a person."""
+"""`/metrics` for Prometheus: requests by endpoint, servers by state and health, what waits for a
+person. GPUs are left to `gpu_metrics`: of a large fleet they are too many for one answer.
+"""
 
 import time
 from collections.abc import Awaitable, Callable
@@ -8,10 +10,12 @@ from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, gene
 from prometheus_client.exposition import CONTENT_TYPE_LATEST
 from sqlalchemy import func
 from sqlmodel import col, select
+from sqlmodel.ext.asyncio.session import AsyncSession
 
+from provisioner.domain.health.terms import Level
 from provisioner.domain.lifecycle import State
 from provisioner.service.services import services_of
-from provisioner.store.tables import Incident, Server
+from provisioner.store.tables import Incident, Server, ServerHealth
 
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
@@ -41,6 +45,18 @@ class Metrics:
         )
         self.incidents = Gauge(
             "ironlease_incidents_open", "Open incidents by kind", ("kind",), registry=self.registry
+        )
+        self.health = Gauge(
+            "ironlease_servers_health",
+            "Servers by class and level of health; unknown until the first verdict",
+            ("class", "level"),
+            registry=self.registry,
+        )
+        self.unwell = Gauge(
+            "ironlease_server_health",
+            "1 for the level of each server that is not ok",
+            ("server", "level"),
+            registry=self.registry,
         )
 
 
@@ -74,6 +90,7 @@ async def metrics(request: web.Request) -> web.Response:
             .where(col(Incident.closed_at).is_(None))
             .group_by(col(Incident.kind))
         )
+        await _set_health(found, session)
     found.servers.clear()
     for class_name, state, count in servers.all():
         found.servers.labels(class_name, State(state).value).set(count)
@@ -83,3 +100,22 @@ async def metrics(request: web.Request) -> web.Response:
     return web.Response(
         body=generate_latest(found.registry), headers={"Content-Type": CONTENT_TYPE_LATEST}
     )
+
+
+async def _set_health(found: Metrics, session: AsyncSession) -> None:
+    levels = await session.exec(
+        select(Server.class_name, ServerHealth.level, func.count())
+        .join(ServerHealth, isouter=True)
+        .group_by(col(Server.class_name), col(ServerHealth.level))
+    )
+    found.health.clear()
+    for class_name, level, count in levels.all():
+        found.health.labels(class_name, Level(level).value if level else "unknown").set(count)
+    unwell = await session.exec(
+        select(Server.name, ServerHealth.level)
+        .join(ServerHealth)
+        .where(ServerHealth.level != Level.OK)
+    )
+    found.unwell.clear()
+    for name, level in unwell.all():
+        found.unwell.labels(name, Level(level).value).set(1)

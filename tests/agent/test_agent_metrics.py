@@ -1,7 +1,6 @@
 """The agent's own /metrics: Prometheus' format, the DCGM exporter's names, this machine alone."""
 
 import re
-import shutil
 import subprocess
 import threading
 import urllib.error
@@ -10,6 +9,7 @@ import urllib.request
 import pytest
 from gpu_agent import Agent
 from prometheus_client.parser import text_string_to_metric_families
+from promtool import complaints
 
 from agent import metrics
 from agent.signals import GPU
@@ -17,13 +17,9 @@ from lab.nvml import FakeNvml
 
 PORT = 18121
 
-# What the DCGM exporter's own names are: the linter would have them otherwise
-_EXPORTERS = ("label names should be written in 'snake_case'", 'should have "_total" suffix')
-_EXPORTERS_COUNTER = "DCGM_FI_DEV_PCIE_REPLAY_COUNTER metric name should not include type"
-
 
 def text(agent: Agent) -> str:
-    return metrics.exposition(agent.watch.health(), "r1-u01")
+    return metrics.exposition((agent.watch.health(), {"Hostname": "r1-u01"}))
 
 
 def samples(agent: Agent, name: str) -> dict[str, float]:
@@ -79,25 +75,8 @@ def test_metrics_are_of_signals_that_there_are() -> None:
 
 
 def test_promtool_has_nothing_against_the_format(agent: Agent) -> None:
-    promtool = shutil.which("promtool")
-    if promtool is None:
-        pytest.skip("promtool is not installed")
     agent.look(60)
-    checked = subprocess.run(
-        [promtool, "check", "metrics"],
-        check=False,
-        input=text(agent),
-        capture_output=True,
-        text=True,
-    )
-    left = [
-        line
-        for line in checked.stderr.splitlines() + checked.stdout.splitlines()
-        if not any(known in line for known in _EXPORTERS)
-        and not line.startswith(_EXPORTERS_COUNTER)
-    ]
-    assert left == []
-    assert checked.returncode in (0, 3)  # 3: lint alone
+    assert complaints(text(agent)) == []
 
 
 def test_only_this_machine_is_answered(agent: Agent) -> None:

@@ -62,7 +62,7 @@ class GpuSeriesView(View):
 
 class LeaseHealthView(View):
     level: Level | None
-    """null unless the server is the customer's and was judged since."""
+    """Now; null unless the server is the customer's and its agent has reported."""
     says: str
     heard_at: datetime | None
     """When the agent last reported."""
@@ -111,7 +111,7 @@ async def lease_health_view(
     view.at = [sample.at for sample in samples]
     view.gpus = _series(samples, health.get("gpus", ()))
     judged = await session.get(ServerHealth, lease.server_id)
-    if judged and lease.ready_at and lease.ends_at > now and judged.judged_at >= lease.ready_at:
+    if judged and heard_at and lease.ends_at > now:
         view.level, view.says = judged.level, judged.says
     return view
 
