@@ -11,6 +11,7 @@ from lab.simulated import SimulatedRack, SimulatedServer, numbered_servers, simu
 from provisioner.domain.erasure import Level
 from provisioner.domain.lifecycle import Intent, State
 from provisioner.drivers.plays import Plays
+from provisioner.lifecycle.health.judge import Judge
 from provisioner.lifecycle.job import Context, Limits
 from provisioner.lifecycle.reconciler import Reconciler
 from provisioner.lifecycle.snapshot import Snapshot, load
@@ -52,6 +53,8 @@ class DirectLink:
 
     def __init__(self, database: Database, box: SecretBox, clock: Clock) -> None:
         self._database, self._box, self._clock = database, box, clock
+        self.health: dict[tuple[str, str], dict[str, Any]] = {}
+        """What agents tell, by server and context; the others do not look."""
 
     async def boot_token(self, mac: str, serial: str) -> str | None:
         async with self._database.read() as session:
@@ -100,7 +103,13 @@ class DirectLink:
             identity = await self._identity(session, agent_token)
             if identity is None:
                 return
-            identity.seen_at = self._clock()
+            identity.seen_at = identity.reported_at = self._clock()
+            identity.report = {
+                "boot_id": identity.boot_id or identity.lease_id,
+                "context": context,
+                "uptime_s": (self._clock() - identity.issued_at).total_seconds(),
+                "health": self.health.get((server_id, context)),
+            }
             await call_attention(session, identity.server_id)
 
     async def _identity(self, session: Any, agent_token: str) -> AgentIdentity | None:
@@ -141,11 +150,15 @@ class World:
             ),
         )
         self.reconciler = self.new_reconciler(owner)
+        self.judge = self.new_judge()
 
     def new_reconciler(self, owner: str, *, plays: Plays | None = None) -> Reconciler:
         """Another reconciler on the same database, with plays of its own if need be."""
         drivers = replace(self.context.drivers, plays=plays or self.context.drivers.plays)
         return Reconciler(self.database, replace(self.context, drivers=drivers), owner=owner)
+
+    def new_judge(self) -> Judge:
+        return Judge(self.database, clock=self.clock)
 
     async def enrol(self, floor: Level = Level.CLEAR) -> None:
         async with self.database.write() as session:
