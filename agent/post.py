@@ -1,5 +1,5 @@
-"""One HTTP POST with JSON, over a plain socket: importing the standard HTTP client would take half
-of the agent's memory and a second of a ramdisk's boot. Retrying is left to the callers.
+"""One HTTP request with JSON, over a plain socket: importing the standard HTTP client would take
+half of the agent's memory and a second of a ramdisk's boot. Retrying is left to the callers.
 """
 
 from __future__ import annotations
@@ -26,19 +26,23 @@ class StatusError(PostError):
 def post(url: str, body: str, *, token: str | None = None, timeout: float = TIMEOUT_S) -> bytes:
     """POST JSON to an http or https address and return the answer's body.
 
-    HTTP/1.0 is spoken, so the answer ends with the connection and is never chunked (RFC 1945).
     Raises `StatusError` for a status outside 2xx and `PostError` when there is no answer.
     """
+    return _request("POST", url, body.encode(), token, timeout)
+
+
+def get(url: str, *, token: str | None = None, timeout: float = TIMEOUT_S) -> bytes:
+    """The body of what is there, empty when there is nothing to say; raises as `post` does."""
+    return _request("GET", url, b"", token, timeout)
+
+
+def _request(method: str, url: str, content: bytes, token: str | None, timeout: float) -> bytes:
+    """By HTTP/1.0: the answer ends with the connection and is never chunked (RFC 1945)."""
     scheme, _, rest = url.partition("://")
     host, _, path = rest.partition("/")
-    content = body.encode()
-    head = [
-        f"POST /{path} HTTP/1.0",
-        f"Host: {host}",
-        "Content-Type: application/json",
-        "Accept: application/json",
-        f"Content-Length: {len(content)}",
-    ]
+    head = [f"{method} /{path} HTTP/1.0", f"Host: {host}", "Accept: application/json"]
+    if content:
+        head += ["Content-Type: application/json", f"Content-Length: {len(content)}"]
     if token:
         head.append(f"Authorization: Bearer {token}")
     request = "\r\n".join([*head, "", ""]).encode() + content
@@ -53,7 +57,7 @@ def post(url: str, body: str, *, token: str | None = None, timeout: float = TIME
 
 
 def _exchange(scheme: str, host: str, request: bytes, timeout: float) -> bytes:
-    name, port = _address(host, 443 if scheme == "https" else 80)
+    name, port = address(scheme, host)
     with socket.create_connection((name, port), timeout) as plain:
         connection = plain
         if scheme == "https":
@@ -70,10 +74,11 @@ def _exchange(scheme: str, host: str, request: bytes, timeout: float) -> bytes:
     return bytes(answer)
 
 
-def _address(host: str, default_port: int) -> tuple[str, int]:
+def address(scheme: str, host: str) -> tuple[str, int]:
+    """Name and port of an address's host part; `ValueError` when its port is no number."""
     name, colon, port = host.rpartition(":")
     if not colon or port.endswith("]"):  # no port; the last colon of [fd77::1] is no port's
-        name, port = host, str(default_port)
+        name, port = host, "443" if scheme == "https" else "80"
     return name.strip("[]"), int(port)
 
 
