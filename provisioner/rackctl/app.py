@@ -11,8 +11,10 @@ from provisioner.rackctl.commands import (
     records,
     reservations,
     servers,
+    webhooks,
 )
 from provisioner.rackctl.commands.enrol import enrol
+from provisioner.rackctl.commands.health import gpus, server_health
 from provisioner.rackctl.commands.login import login, whoami
 from provisioner.rackctl.commands.watch import watch
 from provisioner.rackctl.config import DEFAULT_URL
@@ -60,7 +62,9 @@ def options(
 app.command()(login)
 app.command()(whoami)
 app.command()(enrol)
+servers.app.command("health")(server_health)
 app.add_typer(servers.app, name="server")
+app.add_typer(gpus, name="gpu")
 app.command()(watch)
 app.add_typer(operations.app, name="operation")
 app.add_typer(records.incidents, name="incident")
@@ -71,4 +75,5 @@ app.add_typer(catalogue.keys, name="key")
 app.command()(reservations.reserve)
 app.add_typer(reservations.app, name="reservation")
 app.command()(reservations.ssh)
+app.add_typer(webhooks.app, name="webhook")
 app.add_typer(accounts.app, name="account")

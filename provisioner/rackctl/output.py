@@ -33,6 +33,10 @@ _PIPE_WIDTH = 400
 
 STATE_STYLES = {
     "available": "green",
+    "ok": "green",
+    "watch": "yellow",
+    "degraded": "bold yellow",
+    "faulty": "bold red",
     "leased": "cyan",
     "ready": "green",
     "quarantined": "bold red",
@@ -41,7 +45,7 @@ STATE_STYLES = {
     "maintenance": "magenta",
     "retired": "dim",
 }
-"""Colours of states and statuses; everything else that moves is plain."""
+"""Colours of states, statuses and levels of health; everything else that moves is plain."""
 
 
 class Screen:

@@ -7,6 +7,7 @@ from rich.table import Table
 from rich.text import Text
 
 from provisioner.rackctl.client import Api, JsonObject, path
+from provisioner.rackctl.commands.health import health_text
 from provisioner.rackctl.formats import duration, local_time, plain, seconds_since, size
 from provisioner.rackctl.output import rows, section, sheet
 
@@ -34,13 +35,14 @@ def step_text(operation: JsonObject | None) -> str:
 
 def server_table(servers: Iterable[JsonObject]) -> Table:
     return rows(
-        ["NAME", "CLASS", "RACK", "STATE", "STEP", "FOR", "WHY", "NEXT ACTION"],
+        ["NAME", "CLASS", "RACK", "STATE", "HEALTH", "STEP", "FOR", "WHY", "NEXT ACTION"],
         (
             (
                 server["name"],
                 server["class"],
                 server["rack"],
                 server["state"],
+                server["health"] and server["health"]["level"],
                 step_text(server["operation"]),
                 duration(server["seconds_in_state"]),
                 server["reason"],
@@ -98,6 +100,7 @@ def _summary(server: JsonObject) -> Table:
             ("reservation", lease and lease.get("reservation")),
             ("account", lease and lease.get("account")),
             ("agent", agent and _agent(agent)),
+            ("health", health_text(server["health"])),
             ("class", server["class"]),
             ("place", f"{server['site']} / {server['rack']}"),
             ("serial", server["serial"]),

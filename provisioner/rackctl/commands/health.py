@@ -1,0 +1,155 @@
+"""rackctl server health and gpu: how servers and their GPUs are, and what was found of them."""
+
+from collections.abc import Iterable
+from typing import Annotated
+
+import typer
+from rich.console import Group, RenderableType
+from rich.table import Table
+
+from provisioner.rackctl.client import JsonObject, path
+from provisioner.rackctl.commands.completion import server_names
+from provisioner.rackctl.formats import duration, local_time, seconds_since
+from provisioner.rackctl.output import Format, Output, rows, section, sheet
+from provisioner.rackctl.session import session
+
+gpus = typer.Typer(no_args_is_help=True, help="GPUs: what is found of them, and how they are.")
+
+
+def server_health(
+    context: typer.Context,
+    name: Annotated[str, typer.Argument(help="Name of the server.", autocompletion=server_names)],
+    output: Output = Format.TABLE,
+) -> None:
+    """Show how a server is: its level, what was found and by which rule, its GPUs."""
+    shared = session(context)
+    health = shared.api.get(path("servers", name, "health"))
+    shared.screen.show(output, health, _page(health))
+
+
+@gpus.command("list")
+def list_gpus(
+    context: typer.Context,
+    *,
+    bad: Annotated[
+        bool, typer.Option("--bad", help="Only those of which something is found.")
+    ] = False,
+    server_class: Annotated[str | None, typer.Option("--class", help="Only this class.")] = None,
+    rack: Annotated[str | None, typer.Option(help="Only this rack.")] = None,
+    output: Output = Format.TABLE,
+) -> None:
+    """List GPUs as their servers last reported them; a ramdisk without a driver reports none."""
+    shared = session(context)
+    found = shared.api.items(
+        path("gpus"), {"bad": "true" if bad else None, "class": server_class, "rack": rack}
+    )
+    shared.screen.show(output, {"items": found, "next": None}, _finding_table(found))
+
+
+def health_text(health: JsonObject | None) -> str:
+    """`faulty for 3m12s: GPU 3 …`; empty for a server that was not judged yet."""
+    if health is None:
+        return ""
+    text = f"{health['level']} for {duration(seconds_since(health['since']))}"
+    return text if health["level"] == "ok" else f"{text}: {health['says']}"
+
+
+def _page(health: JsonObject) -> RenderableType:
+    heard = health["heard_at"]
+    parts: list[RenderableType] = [
+        sheet(
+            [
+                ("server", health["server"]),
+                ("health", health["level"] or "not judged yet"),
+                ("since", local_time(health["since"])),
+                ("says", health["says"]),
+                ("action", health["action"]),
+                (
+                    "heard",
+                    f"{duration(seconds_since(heard))} ago, from the {health['context']}"
+                    if heard
+                    else "never",
+                ),
+                ("GPUs", " ".join(filter(None, (health["state"], health["reason"])))),
+                ("driver", health["driver"]),
+            ]
+        )
+    ]
+    if health["findings"]:
+        parts.append(section("Findings", _findings(health["findings"])))
+    if health["gpus"]:
+        parts.append(section("GPUs", _gpu_table(health["gpus"])))
+    return Group(*parts)
+
+
+def _findings(findings: Iterable[JsonObject]) -> Table:
+    return rows(
+        ["LEVEL", "ACTION", "SINCE", "WHAT", "SOURCE", "PART"],
+        (
+            (
+                found["level"],
+                found["action"],
+                local_time(found["since"]),
+                found["says"],
+                found["source"],
+                found["part"],
+            )
+            for found in findings
+        ),
+    )
+
+
+def _gpu_table(found: Iterable[JsonObject]) -> Table:
+    return rows(
+        ["GPU", "HEALTH", "TEMPERATURE", "POWER", "BUSY", "MEMORY", "ECC", "PRODUCT", "UUID"],
+        (
+            (
+                gpu["index"],
+                gpu["level"],
+                _with_unit(gpu["temperature_c"], "°C"),
+                _with_unit(gpu["power_w"], "W"),
+                _with_unit(gpu["utilisation_percent"], "%"),
+                _memory(gpu),
+                _ecc(gpu),
+                gpu["product"],
+                gpu["uuid"],
+            )
+            for gpu in found
+        ),
+    )
+
+
+def _finding_table(found: Iterable[JsonObject]) -> Table:
+    return rows(
+        ["SERVER", "GPU", "HEALTH", "ACTION", "PRODUCT", "UUID", "WHAT"],
+        (
+            (
+                gpu["server"],
+                gpu["index"],
+                gpu["level"],
+                gpu["action"],
+                gpu["product"],
+                gpu["uuid"],
+                gpu["says"],
+            )
+            for gpu in found
+        ),
+    )
+
+
+def _with_unit(value: float | None, unit: str) -> str:
+    return "" if value is None else f"{value:.0f} {unit}"
+
+
+def _memory(gpu: JsonObject) -> str:
+    used, total = gpu["memory_used_mib"], gpu["memory_total_mib"]
+    if used is None or total is None:
+        return ""
+    return f"{used / 1024:.1f} of {total / 1024:.1f} GiB"
+
+
+def _ecc(gpu: JsonObject) -> str:
+    """Corrected and uncorrected errors since the driver was loaded."""
+    if gpu["ecc_corrected"] is None or gpu["ecc_uncorrected"] is None:
+        return ""
+    return f"{gpu['ecc_corrected']:.0f} / {gpu['ecc_uncorrected']:.0f}"
