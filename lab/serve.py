@@ -10,6 +10,7 @@ import secrets
 import shutil
 import time
 from contextlib import suppress
+from ipaddress import ip_network
 from pathlib import Path
 
 import httpx
@@ -21,11 +22,15 @@ from cryptography.hazmat.primitives.serialization import (
 from rich.console import Console
 
 from lab.simulated import SimulatedRack, servers_of, simulated_drivers
+from provisioner.domain.webhook_addresses import AddressRules
 from provisioner.drivers.images import ImageLibrary
+from provisioner.drivers.webhook_post import WebhookPost
 from provisioner.fleet.accounts import bootstrap_admin
+from provisioner.lifecycle.health.judge import Judge
 from provisioner.lifecycle.job import Context
 from provisioner.lifecycle.reconciler import Reconciler
 from provisioner.rackctl.inventory_files import read_inventory
+from provisioner.rental.webhook_sender import WebhookSender
 from provisioner.service.app import make_app
 from provisioner.service.services import Services
 from provisioner.service.serving import serve
@@ -105,6 +110,9 @@ async def _serve(url: str, port: int) -> None:
     rack = SimulatedRack(FOLDER / "rack.json", HttpLink(url), servers_of(documents), pace=2)
     drivers = simulated_drivers(rack)
     library = ImageLibrary(FOLDER / "images")
+    # A receiver of one's own on this machine is what there is to try it with.
+    post = WebhookPost()
+    rules = AddressRules(allow_http=True, allowed=(ip_network("127.0.0.0/8"),))
     app = make_app(
         Services(
             database=database,
@@ -115,6 +123,8 @@ async def _serve(url: str, port: int) -> None:
             ramdisk_dir=FOLDER,
             authorized_key="",
             public_url=url,
+            webhook_post=post,
+            webhook_rules=rules,
         )
     )
     serving = await serve(app, "127.0.0.1", port)
@@ -127,6 +137,8 @@ async def _serve(url: str, port: int) -> None:
         )
         async with asyncio.TaskGroup() as tasks:
             tasks.create_task(Reconciler(database, context).run())
+            tasks.create_task(Judge(database, clock=utc_now).run())
+            tasks.create_task(WebhookSender(database, box, post=post, rules=rules).run())
             tasks.create_task(_agents(rack))
     finally:
         await serving.cleanup()

@@ -11,6 +11,7 @@ from datetime import timedelta
 from ipaddress import IPv4Interface
 from pathlib import Path
 
+from provisioner.domain.webhook_addresses import AddressRules
 from provisioner.drivers.bmc.ipmi import IpmiBmc
 from provisioner.drivers.images import ImageLibrary
 from provisioner.drivers.netboot.dnsmasq import Dnsmasq
@@ -21,10 +22,13 @@ from provisioner.drivers.network.open_vswitch import OpenVSwitch
 from provisioner.drivers.plays.runner import AnsiblePlays
 from provisioner.drivers.ssh.keys import key_file
 from provisioner.drivers.ssh.paramiko_ssh import ParamikoSsh
+from provisioner.drivers.webhook_post import WebhookPost
 from provisioner.fleet.accounts import bootstrap_admin
+from provisioner.lifecycle.health.judge import Judge
 from provisioner.lifecycle.job import Context, Drivers, Limits, MachineNetwork, Netboot
 from provisioner.lifecycle.reconciler import Reconciler
 from provisioner.lifecycle.steps.ramdisk import address_reservations
+from provisioner.rental.webhook_sender import WebhookSender
 from provisioner.service.app import make_app
 from provisioner.service.services import Services
 from provisioner.service.serving import serve
@@ -88,6 +92,14 @@ async def running_drivers(
             await bmc.close()
 
 
+def _webhook_rules(settings: Settings) -> AddressRules:
+    return AddressRules(
+        allow_http=settings.webhook_allow_http,
+        allowed=tuple(settings.webhook_allow_networks),
+        refused=(*settings.machine_networks, provisioning_network(settings).network),
+    )
+
+
 async def new_admin_token(settings: Settings) -> str:
     """A token of the first administrator, for the first login or after a loss; the one before
     stops working."""
@@ -107,6 +119,7 @@ async def run(settings: Settings) -> None:
         await migrate(database)
         box = SecretBox.from_file(settings.secret_key_file)
         private_key, authorized_key = key_file(settings.data_dir / "ssh" / "id_ed25519")
+        post, rules = WebhookPost(), _webhook_rules(settings)
         async with running_drivers(settings, database, private_key) as drivers:
             app = make_app(
                 Services(
@@ -119,11 +132,13 @@ async def run(settings: Settings) -> None:
                     authorized_key=authorized_key,
                     public_url=settings.public_url,
                     machine_networks=tuple(settings.machine_networks),
+                    webhook_post=post,
+                    webhook_rules=rules,
                 )
             )
             serving = await serve(app, settings.listen_host, settings.listen_port)
             try:
-                await Reconciler(
+                reconciler = Reconciler(
                     database,
                     Context(
                         drivers=drivers,
@@ -146,8 +161,14 @@ async def run(settings: Settings) -> None:
                     claim_ttl=timedelta(seconds=settings.claim_ttl_s),
                     concurrency=settings.concurrency,
                     site=settings.site,
-                ).run()
+                )
+                sender = WebhookSender(database, box, post=post, rules=rules)
+                async with asyncio.TaskGroup() as tasks:
+                    tasks.create_task(reconciler.run())
+                    tasks.create_task(Judge(database, clock=utc_now, site=settings.site).run())
+                    tasks.create_task(sender.run())
             finally:
+                post.close()
                 await serving.cleanup()
     finally:
         await database.close()

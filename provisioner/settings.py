@@ -4,7 +4,7 @@
 """
 
 import os
-from ipaddress import IPv4Address, IPv4Network
+from ipaddress import IPv4Address, IPv4Network, IPv6Network
 from pathlib import Path
 
 from pydantic import Field, model_validator
@@ -66,6 +66,12 @@ class Settings(BaseSettings):
     """Run directory of the Open vSwitch whose ports the servers are on; None: no switch."""
     switch_bridge: str = "br0"
     """The Open vSwitch bridge with the servers' ports."""
+
+    webhook_allow_http: bool = False
+    """Let customers' webhooks go to `http://` addresses too: for labs."""
+    webhook_allow_networks: list[IPv4Network | IPv6Network] = []
+    """Inner networks that webhooks may go to; otherwise they go to the Internet alone, and to
+    `machine_networks`, the netboot network, servers and BMCs in no case."""
 
     boot_limit_s: float = 900
     """From power-on to a ready ramdisk: real servers take minutes to POST."""

@@ -1,15 +1,17 @@
 """What the handlers work with, put together once at the start."""
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
 from ipaddress import IPv4Network, IPv6Network
 from pathlib import Path
 
 from aiohttp import web
 
+from provisioner.domain.webhook_addresses import AddressRules
 from provisioner.drivers.bmc import Bmc
 from provisioner.drivers.images import ImageLibrary
+from provisioner.drivers.webhook_post import WebhookPost
 from provisioner.store.columns import utc_now
 from provisioner.store.database import Database
 from provisioner.store.secrets import SecretBox
@@ -31,6 +33,9 @@ class Services:
     """As people see it; with https, cookies are for https only."""
     machine_networks: tuple[IPv4Network | IPv6Network, ...] = ()
     """Where boot, agent and image requests may come from; empty is anywhere."""
+    webhook_post: WebhookPost = field(default_factory=WebhookPost)
+    webhook_rules: AddressRules = field(default_factory=AddressRules)
+    """Where customers' webhooks may go."""
     clock: Callable[[], datetime] = utc_now
     report_interval_s: float = 10.0
     """How often agents are asked to report."""

@@ -11,6 +11,7 @@ from provisioner.service.api import (
     operations,
     reservations,
     servers,
+    webhooks,
 )
 from provisioner.service.api.endpoint import Endpoint
 from provisioner.store.tables import Role
@@ -34,6 +35,10 @@ ENDPOINTS = (
     Endpoint("GET", "/reservations/{id}/events", _CUSTOMER, reservations.events),
     Endpoint("GET", "/reservations/{id}/certificates", _CUSTOMER, reservations.certificates),
     Endpoint("GET", "/reservations/{id}/health", _CUSTOMER, health.reservation),
+    Endpoint("GET", "/webhook", _CUSTOMER, webhooks.show),
+    Endpoint("PUT", "/webhook", _CUSTOMER, webhooks.put),
+    Endpoint("DELETE", "/webhook", _CUSTOMER, webhooks.remove, 204),
+    Endpoint("POST", "/webhook/test", _CUSTOMER, webhooks.test, 202),
     Endpoint("POST", "/enrolments", _OPERATOR, enrolments.create, 201, _ENROLMENT_LIMIT),
     Endpoint("GET", "/servers", _OPERATOR, servers.list_all),
     Endpoint("GET", "/servers/{name}", _OPERATOR, servers.show),

@@ -4,7 +4,7 @@ from pathlib import Path
 
 from aiohttp import web
 
-from provisioner.service.web import extend, keys, lease, login, operator, reserve
+from provisioner.service.web import extend, keys, lease, login, operator, reserve, webhook
 
 _STATIC = Path(__file__).parent / "static"
 
@@ -24,6 +24,10 @@ def add_routes(app: web.Application) -> None:
     app.router.add_get("/keys", keys.show)
     app.router.add_post("/keys", keys.add)
     app.router.add_post("/keys/{id}/remove", keys.remove)
+    app.router.add_get("/webhook", webhook.show)
+    app.router.add_post("/webhook", webhook.put)
+    app.router.add_post("/webhook/test", webhook.test)
+    app.router.add_post("/webhook/remove", webhook.remove)
     app.router.add_get("/servers", operator.servers)
     app.router.add_get("/servers/{name}", operator.server)
     app.router.add_get("/operations/{id}", operator.operation)

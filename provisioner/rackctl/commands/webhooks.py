@@ -1,0 +1,108 @@
+"""rackctl webhook: where one's own programs hear of leases."""
+
+import time
+from typing import Annotated
+
+import typer
+from rich.table import Table
+
+from provisioner.rackctl.client import Api, JsonObject, path
+from provisioner.rackctl.errors import Failed
+from provisioner.rackctl.formats import local_time
+from provisioner.rackctl.output import Format, Output, rows, section, sheet
+from provisioner.rackctl.session import session
+
+app = typer.Typer(
+    no_args_is_help=True, help="Messages about one's leases to a program of one's own."
+)
+
+_POLL_S = 0.5
+_PATIENCE_S = 30.0
+"""For the outcome of a test: the service tries for ten seconds, twice that with the lookup."""
+
+
+@app.command("set")
+def set_webhook(
+    context: typer.Context,
+    url: Annotated[str, typer.Argument(help="Where messages are posted, https://….")],
+    output: Output = Format.TABLE,
+) -> None:
+    """Set the address, and print the secret that signs, this once: on stdout."""
+    shared = session(context)
+    made = shared.api.put(path("webhook"), {"url": url})
+    if output is Format.JSON:
+        shared.screen.json(made)
+    else:
+        shared.screen.out.out(made["secret"], highlight=False)
+        shared.screen.note("keep it now: it cannot be shown again; one before it no longer signs")
+
+
+@app.command()
+def show(context: typer.Context, output: Output = Format.TABLE) -> None:
+    """Show the address, and what became of the last messages."""
+    shared = session(context)
+    found = shared.api.get(path("webhook"))
+    if output is Format.JSON:
+        shared.screen.json(found)
+        return
+    shared.screen.out.print(
+        sheet([("address", found["url"]), ("set", local_time(found["created_at"]))])
+    )
+    if found["messages"]:
+        shared.screen.out.print(section("Messages", _table(found["messages"])))
+
+
+def _table(messages: list[JsonObject]) -> Table:
+    return rows(
+        ["MESSAGE", "EVENT", "OF", "MADE", "TRIES", "OUTCOME"],
+        (
+            (
+                message["id"],
+                message["type"],
+                message["subject"],
+                local_time(message["created_at"]),
+                message["attempts"],
+                _outcome(message),
+            )
+            for message in messages
+        ),
+    )
+
+
+def _outcome(message: JsonObject) -> str:
+    if message["delivered_at"]:
+        return f"delivered {local_time(message['delivered_at'])}"
+    if message["next_try_at"]:
+        return f"{message['error'] or 'waiting'}; tried {local_time(message['next_try_at'])}"
+    return f"given up: {message['error']}"
+
+
+@app.command()
+def test(context: typer.Context, output: Output = Format.TABLE) -> None:
+    """Send a message that tells nothing, and say what became of it."""
+    shared = session(context)
+    message = _outcome_of(shared.api, shared.api.post(path("webhook", "test")))
+    shared.screen.show(output, message, _table([message]))
+    if not message["delivered_at"]:
+        raise Failed(
+            f"the test was not delivered: {message['error'] or 'no outcome yet'}",
+            next_action="mend the receiver, or set another address: rackctl webhook set URL",
+        )
+
+
+def _outcome_of(api: Api, message: JsonObject) -> JsonObject:
+    """The message once it was tried; as it is when that takes too long."""
+    until = time.monotonic() + _PATIENCE_S
+    while message["next_try_at"] and time.monotonic() < until:
+        time.sleep(_POLL_S)
+        found = api.get(path("webhook"))["messages"]
+        message = next((each for each in found if each["id"] == message["id"]), message)
+    return message
+
+
+@app.command()
+def delete(context: typer.Context) -> None:
+    """Tell nothing any more; messages under way are given up."""
+    shared = session(context)
+    shared.api.call("DELETE", path("webhook"))
+    shared.screen.note("the webhook is gone")
