@@ -12,6 +12,7 @@ from provisioner.service.api import operations as queries
 from provisioner.service.api.servers import ServerQuery, matching
 from provisioner.service.views.base import PageQuery
 from provisioner.service.views.certificates import certificate_view, server_certificates
+from provisioner.service.views.health import server_health_view
 from provisioner.service.views.operations import (
     incident_view,
     log_tail,
@@ -65,12 +66,14 @@ async def server(request: web.Request, who: Visitor) -> web.StreamResponse:
         latest = await operation_detail(session, past[0]) if past else None
         lines = await log_tail(session, past[0].id, _LINES) if past else []
         certificates = await server_certificates(session, row, PageQuery(limit=_PAST))
+        health = await server_health_view(session, row)
     return page(
         request,
         "server.html",
         who,
         server=view,
         operation=latest,
+        health=health,
         log=[log_view(line) for line in lines],
         past=[operation_view(operation, view.name) for operation in past[1:]],
         certificates=[certificate_view(c, view.name) for c in certificates[:_PAST]],

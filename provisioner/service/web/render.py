@@ -23,7 +23,9 @@ def setup(app: web.Application) -> None:
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    environment.filters.update(duration=duration, moment=moment, size=size, words=words)
+    environment.filters.update(
+        duration=duration, measured=measured, moment=moment, size=size, words=words
+    )
 
 
 def page(
@@ -77,6 +79,10 @@ def duration(span: timedelta | float) -> str:
 
 def moment(at: datetime | None) -> str:
     return at.astimezone(UTC).strftime("%Y-%m-%d %H:%M:%S UTC") if at else "–"
+
+
+def measured(value: float | None, unit: str) -> str:
+    return "–" if value is None else f"{value:.0f} {unit}"
 
 
 def size(count: int) -> str:
