@@ -10,6 +10,7 @@ from provisioner.domain import names
 from provisioner.domain.refusals import Fault, Refusal, RefusalKind
 from provisioner.fleet.accounts import find_account
 from provisioner.rental import extension, reservations
+from provisioner.rental import swap as swaps
 from provisioner.rental.ssh_keys import public_keys
 from provisioner.service.identity import Caller
 from provisioner.store import audit
@@ -101,6 +102,16 @@ async def extend(
             from_end=made.from_end.isoformat(),
             to_end=made.to_end.isoformat(),
         )
+    return reservation
+
+
+async def swap(
+    session: AsyncSession, reservation_id: str, caller: Caller, now: datetime
+) -> Reservation:
+    """Raises :class:`Refusal` as :func:`rental.swap.swap` does."""
+    await visible_reservation(session, reservation_id, caller)
+    reservation = await swaps.swap(session, reservation_id, now, by_operator=caller.is_operator)
+    audit.record(session, caller.actor, "reservation.swap", reservation_id, now)
     return reservation
 
 

@@ -26,6 +26,18 @@ def list_incidents(
     shared.screen.show(output, {"items": found, "next": None}, incident_table(found))
 
 
+@incidents.command("close")
+def close_incident(
+    context: typer.Context,
+    which: Annotated[str, typer.Argument(metavar="INCIDENT", help="Its identifier (inc_…).")],
+    output: Output = Format.TABLE,
+) -> None:
+    """Close the circuit breaker's incident; the others close when what they tell is over."""
+    shared = session(context)
+    closed = shared.api.post(path("incidents", which, "close"))
+    shared.screen.show(output, closed, incident_table([closed]))
+
+
 def audit(
     context: typer.Context,
     subject: Annotated[

@@ -199,6 +199,13 @@ def extend(
 
 
 @app.command()
+def swap(context: typer.Context, which: Reservation, output: Output = Format.TABLE) -> None:
+    """Get another server for one that is faulty. What is on its disks is lost."""
+    shared = session(context)
+    _show(shared.screen, output, shared.api.post(path("reservations", which, "swap")))
+
+
+@app.command()
 def release(context: typer.Context, which: Reservation, output: Output = Format.TABLE) -> None:
     """End a reservation now: access ends at once and the server is wiped."""
     shared = session(context)

@@ -9,6 +9,7 @@ from sqlmodel import col, select
 from sqlmodel.ext.asyncio.session import AsyncSession
 
 from provisioner.domain.refusals import Refusal, RefusalKind
+from provisioner.fleet import incidents as fleet_incidents
 from provisioner.fleet.servers import server_named
 from provisioner.service.api.endpoint import Call
 from provisioner.service.services import Services
@@ -136,11 +137,22 @@ async def list_incidents(call: Call, query: IncidentQuery) -> Page[IncidentView]
     return Page(items=[incident_view(row, name) for row, name in shown], next=following)
 
 
-async def incidents(session: AsyncSession, query: IncidentQuery) -> Sequence[tuple[Incident, str]]:
-    """Incidents with the name of their server."""
+async def close_incident(call: Call) -> IncidentView:
+    """Close the circuit breaker's incident; the others close by themselves"""
+    async with call.services.database.write() as session:
+        row = await fleet_incidents.close_incident(
+            session, call.path("id"), actor=call.caller.actor, now=call.now()
+        )
+        return incident_view(row, None)
+
+
+async def incidents(
+    session: AsyncSession, query: IncidentQuery
+) -> Sequence[tuple[Incident, str | None]]:
+    """Incidents with the name of their server; None where it is about many."""
     statement = (
         select(Incident, Server.name)
-        .join(Server, col(Server.id) == col(Incident.server_id))
+        .outerjoin(Server, col(Server.id) == col(Incident.server_id))
         .order_by(col(Incident.id).desc())
         .limit(query.fetch)
     )

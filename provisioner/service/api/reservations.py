@@ -1,4 +1,4 @@
-"""Reservations: make, list, follow, extend, release."""
+"""Reservations: make, list, follow, extend, swap, release."""
 
 import asyncio
 from collections.abc import AsyncIterator
@@ -122,6 +122,13 @@ async def extend(call: Call, body: WantedExtension) -> ReservationView:
             until=body.until,
             idempotency_key=idempotency_key(call.request),
         )
+        return await reservation_view(session, row, call.now())
+
+
+async def swap(call: Call) -> ReservationView:
+    """Get another server for one that is faulty; what is on its disks is lost"""
+    async with call.services.database.write() as session:
+        row = await booking.swap(session, call.path("id"), call.caller, call.now())
         return await reservation_view(session, row, call.now())
 
 

@@ -49,7 +49,8 @@ class LogView(View):
 
 class IncidentView(View):
     id: str
-    server: str
+    server: str | None
+    """null where it is about many servers"""
     operation: str | None
     kind: str
     reason: str
@@ -137,7 +138,7 @@ def log_view(row: StepLog) -> LogView:
     return LogView.model_validate(row, from_attributes=True)
 
 
-def incident_view(row: Incident, server_name: str) -> IncidentView:
+def incident_view(row: Incident, server_name: str | None) -> IncidentView:
     return IncidentView(
         id=row.id,
         server=server_name,
