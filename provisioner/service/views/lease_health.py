@@ -13,6 +13,7 @@ from sqlmodel.ext.asyncio.session import AsyncSession
 
 from provisioner.domain.health.gauges import GAUGES
 from provisioner.domain.health.terms import Level
+from provisioner.domain.incidents import IncidentKind
 from provisioner.service.views.base import View, seconds_between
 from provisioner.store.tables import (
     AgentIdentity,
@@ -24,8 +25,6 @@ from provisioner.store.tables import (
 )
 
 SHOWN = timedelta(hours=24)
-_KIND = "health"
-"""The kind of incident that is the customer's to know."""
 
 Values = list[float | None]
 
@@ -124,7 +123,7 @@ async def open_incidents(
         select(Incident)
         .where(
             col(Incident.lease_id).in_(lease_ids),
-            Incident.kind == _KIND,
+            Incident.kind == IncidentKind.HEALTH,
             col(Incident.closed_at).is_(None),
         )
         .order_by(col(Incident.opened_at))
