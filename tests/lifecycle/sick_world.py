@@ -8,6 +8,7 @@ from world import World
 from lab.simulated import RAMDISK, TENANT
 from provisioner.domain.health import Verdict
 from provisioner.domain.lifecycle import State
+from provisioner.domain.refusals import Refusal
 from provisioner.rental.swap import swap
 from provisioner.store.tables import (
     HealthFinding,
@@ -77,6 +78,17 @@ class SickWorld:
     async def swap(self, reservation: Reservation, *, by_operator: bool = False) -> None:
         async with self.world.database.write() as session:
             await swap(session, reservation.id, self.world.clock(), by_operator=by_operator)
+
+    async def leave(self, reservation_id: str, *, swap: bool) -> None:
+        """Give a server back, or have it swapped if there is another."""
+        async with self.world.database.read() as session:
+            reservation = await session.get_one(Reservation, reservation_id)
+        if not swap:
+            return await self.world.release(reservation)
+        try:
+            await self.swap(reservation, by_operator=True)
+        except Refusal as refused:
+            assert refused.code in ("no_capacity", "nothing_to_swap")
 
     async def outages(self) -> list[Outage]:
         async with self.world.database.read() as session:
