@@ -1,0 +1,371 @@
+"""What is told by webhook from a lease's start to its end, and how it is sent."""
+
+import asyncio
+import json
+from collections.abc import AsyncIterator, Callable, Collection, Mapping
+from datetime import timedelta
+from ipaddress import ip_address
+from pathlib import Path
+
+import pytest
+from sqlmodel import col, select
+from world import World
+from yarl import URL
+
+from provisioner.domain.webhook_addresses import AddressRules, IPAddress
+from provisioner.domain.webhooks import headers
+from provisioner.drivers.webhook_post import NotDelivered, WebhookPost
+from provisioner.rental.extension import extend
+from provisioner.rental.webhook_sender import CLAIM, WebhookSender
+from provisioner.rental.webhooks import remove_webhook, send_test, set_webhook
+from provisioner.store.columns import new_id
+from provisioner.store.database import Database
+from provisioner.store.migrate import migrate
+from provisioner.store.tables import Incident, Reservation, WebhookMessage
+
+CUSTOMER = "acc_customer"
+RULES = AddressRules()
+Answer = Callable[[], int]
+
+
+class Receiver(WebhookPost):
+    """Keeps what is posted; answers as it is told."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.addresses: list[IPAddress] = [ip_address("8.8.8.8")]
+        self.answer: Answer = lambda: 200
+        self.got: list[tuple[Mapping[str, str], bytes]] = []
+
+    async def look_up(self, url: URL) -> list[IPAddress]:
+        return self.addresses
+
+    async def post(
+        self, url: URL, addresses: Collection[IPAddress], headers: Mapping[str, str], body: bytes
+    ) -> int:
+        await asyncio.sleep(0)
+        self.got.append((headers, body))
+        return self.answer()
+
+    def told(self, key: str = "") -> list[str]:
+        """The events that came, with a value of each."""
+        bodies = [json.loads(body) for _, body in self.got]
+        return [
+            body["type"] + (f" {body['data'][key]}" if key in body["data"] else "")
+            for body in bodies
+        ]
+
+
+class Site:
+    """A world with a customer who has a webhook, and a sender."""
+
+    def __init__(self, world: World) -> None:
+        self.world = world
+        self.receiver = Receiver()
+        self.sender = self.new_sender()
+        self.secret = ""
+
+    def new_sender(self) -> WebhookSender:
+        return WebhookSender(
+            self.world.database,
+            self.world.box,
+            post=self.receiver,
+            rules=RULES,
+            clock=self.world.clock,
+        )
+
+    async def set_webhook(self) -> None:
+        async with self.world.database.write() as session:
+            _, self.secret = await set_webhook(
+                session,
+                self.world.box,
+                CUSTOMER,
+                URL("https://example.com/hook"),
+                actor="test",
+                now=self.world.clock(),
+            )
+
+    async def send_test(self) -> None:
+        async with self.world.database.write() as session:
+            await send_test(session, CUSTOMER, self.world.clock())
+
+    async def extend(self, reservation: Reservation, **by: float) -> None:
+        async with self.world.database.write() as session:
+            await extend(session, reservation.id, by=timedelta(**by), now=self.world.clock())
+
+    async def turn(self, **by: float) -> None:
+        """Let time pass and the sender look."""
+        self.world.clock.turn(**by)
+        await self.sender.settle()
+
+    async def messages(self) -> list[WebhookMessage]:
+        async with self.world.database.read() as session:
+            return list(
+                (
+                    await session.exec(
+                        select(WebhookMessage).order_by(
+                            col(WebhookMessage.created_at), col(WebhookMessage.id)
+                        )
+                    )
+                ).all()
+            )
+
+
+@pytest.fixture
+async def site(world: World) -> Site:
+    site = Site(world)
+    await site.set_webhook()
+    return site
+
+
+@pytest.fixture
+async def leased(site: Site) -> tuple[Site, Reservation]:
+    await site.world.settle()
+    reservation = await site.world.reserve(hours=2)
+    await site.world.settle()
+    await site.sender.settle()
+    return site, reservation
+
+
+async def test_a_lease_is_told_from_ready_to_its_end(leased: tuple[Site, Reservation]) -> None:
+    site, reservation = leased
+    assert site.receiver.told() == ["lease.ready"]
+    for minutes in (60, 30, 20, 8):
+        await site.turn(minutes=minutes)
+    await site.world.turn(minutes=3)
+    await site.world.settle()
+    await site.sender.settle()
+    assert site.receiver.told("before_s") == [
+        "lease.ready",
+        "lease.ends_soon 3600",
+        "lease.ends_soon 1800",
+        "lease.ends_soon 600",
+        "lease.ends_soon 120",
+        "lease.ended",
+    ]
+    data = json.loads(site.receiver.got[-1][1])["data"]
+    assert (data["reservation"], data["hostname"]) == (reservation.id, "train-1")
+    assert data["reason"] == "expired"
+
+
+async def test_a_warning_is_told_once_and_an_extension_arms_it_anew(
+    leased: tuple[Site, Reservation],
+) -> None:
+    site, reservation = leased
+    await site.turn(minutes=90)
+    await site.turn(minutes=1)
+    await site.extend(reservation, hours=1)
+    await site.turn()
+    await site.turn(minutes=60)
+    assert site.receiver.told("before_s") == [
+        "lease.ready",
+        "lease.ends_soon 1800",
+        "lease.extended",
+        "lease.ends_soon 1800",
+    ]
+
+
+async def test_a_warning_from_before_the_end_was_set_is_none(
+    leased: tuple[Site, Reservation],
+) -> None:
+    """Ten minutes are left after the extension: who asked for it need not be told so."""
+    site, reservation = leased
+    await site.turn(minutes=116)
+    await site.extend(reservation, minutes=5)
+    await site.turn()
+    assert site.receiver.told("before_s")[1:] == ["lease.ends_soon 600", "lease.extended"]
+
+
+async def test_without_a_webhook_nothing_is_kept_to_be_told(world: World) -> None:
+    site = Site(world)
+    await world.settle()
+    await world.reserve(hours=1)
+    await world.settle()
+    await site.turn(minutes=50)
+    assert await site.messages() == []
+
+
+async def test_what_was_before_the_webhook_is_not_told(world: World) -> None:
+    site = Site(world)
+    await world.settle()
+    reservation = await world.reserve(hours=1)
+    await world.settle()
+    (lease,) = await world.leases(reservation)
+    await site.turn(minutes=50)
+    await open_incident(site, lease.id, lease.server_id)
+    await site.turn(minutes=1)
+    await site.set_webhook()
+    await site.turn(minutes=1)
+    assert site.receiver.told() == []
+    await site.turn(minutes=6)
+    assert site.receiver.told("before_s") == ["lease.ends_soon 120"]
+
+
+async def open_incident(site: Site, lease_id: str, server_id: str) -> None:
+    async with site.world.database.write() as session:
+        session.add(
+            Incident(
+                server_id=server_id,
+                lease_id=lease_id,
+                kind="health",
+                reason="GPU 3 has fallen off the bus",
+                next_action="swap it",
+                opened_at=site.world.clock(),
+            )
+        )
+
+
+async def test_an_incident_of_its_servers_health_is_told_once(
+    leased: tuple[Site, Reservation],
+) -> None:
+    site, reservation = leased
+    (lease,) = await site.world.leases(reservation)
+    await open_incident(site, lease.id, lease.server_id)
+    await site.turn(seconds=2)
+    await site.turn(seconds=2)
+    assert site.receiver.told("reason") == [
+        "lease.ready",
+        "lease.incident GPU 3 has fallen off the bus",
+    ]
+
+
+async def test_a_message_is_signed_with_the_secret_that_was_shown(
+    leased: tuple[Site, Reservation],
+) -> None:
+    site, _ = leased
+    ((got, body),) = site.receiver.got
+    at = site.world.clock().fromtimestamp(
+        int(got["webhook-timestamp"]), tz=site.world.clock().tzinfo
+    )
+    expected = headers(site.secret, got["webhook-id"], at, body)
+    assert {name: got[name] for name in expected} == expected
+
+
+async def test_a_message_that_fails_is_tried_again_under_the_same_identifier(site: Site) -> None:
+    await site.world.settle()
+    site.receiver.answer = lambda: 503
+    await site.world.reserve(hours=100)
+    await site.world.settle()
+    await site.sender.settle()
+    (message,) = await site.messages()
+    assert (message.attempts, message.error) == (1, "the receiver answered 503")
+    site.receiver.answer = lambda: 204
+    await site.turn(seconds=6)
+    (message,) = await site.messages()
+    assert (message.attempts, message.error, message.due_at) == (2, "", None)
+    assert message.delivered_at is not None
+    assert {got["webhook-id"] for got, _ in site.receiver.got} == {message.id}
+
+
+async def test_a_message_is_given_up_after_a_day(site: Site) -> None:
+    await site.world.settle()
+
+    def refuse() -> int:
+        raise NotDelivered("no connection")
+
+    site.receiver.answer = refuse
+    await site.world.reserve(hours=100)
+    await site.world.settle()
+    for _ in range(40):
+        await site.turn(hours=1)
+    message = (await site.messages())[0]
+    assert (message.due_at, message.delivered_at, message.error) == (None, None, "no connection")
+    assert 20 < message.attempts < 40
+
+
+async def test_a_test_is_tried_once(site: Site) -> None:
+    site.receiver.answer = lambda: 500
+    await site.send_test()
+    await site.turn()
+    (message,) = await site.messages()
+    assert (message.attempts, message.due_at, message.error) == (
+        1,
+        None,
+        "the receiver answered 500",
+    )
+
+
+async def test_a_name_that_leads_inside_by_now_is_not_posted_to(site: Site) -> None:
+    site.receiver.addresses = [ip_address("8.8.8.8"), ip_address("10.0.0.1")]
+    await site.send_test()
+    await site.turn()
+    (message,) = await site.messages()
+    assert "no address of the Internet" in message.error
+    assert site.receiver.got == []
+
+
+async def test_a_server_of_ours_is_not_posted_to_in_whatever_network(site: Site) -> None:
+    server = await site.world.server()
+    async with site.world.database.write() as session:
+        row = await session.get_one(type(server), server.id)
+        row.bmc_address = "8.8.8.8"
+    await site.send_test()
+    await site.turn()
+    assert site.receiver.got == []
+
+
+async def test_messages_under_way_are_given_up_with_the_webhook(site: Site) -> None:
+    await site.send_test()
+    async with site.world.database.write() as session:
+        await remove_webhook(session, CUSTOMER, actor="test", now=site.world.clock())
+    await site.turn()
+    (message,) = await site.messages()
+    assert (message.due_at, message.error) == (None, "there is no webhook any more")
+    assert site.receiver.got == []
+
+
+async def test_a_message_of_a_killed_process_is_sent_by_another(site: Site) -> None:
+    await site.send_test()
+    site.receiver.answer = killed
+    sending = asyncio.create_task(site.sender.settle())
+    await asyncio.gather(sending, return_exceptions=True)
+    site.receiver.answer = lambda: 200
+    await site.new_sender().settle()
+    assert (await site.messages())[0].delivered_at is None, "it is claimed"
+    site.world.clock.turn(seconds=CLAIM.total_seconds() + 1)
+    await site.new_sender().settle()
+    assert (await site.messages())[0].delivered_at is not None
+
+
+def killed() -> int:
+    raise asyncio.CancelledError
+
+
+@pytest.fixture
+async def shared(postgresql_url: str, tmp_path: Path) -> AsyncIterator[Site]:
+    database = Database(postgresql_url)
+    await migrate(database)
+    world = World(database, tmp_path, servers=2)
+    await world.enrol()
+    site = Site(world)
+    await site.set_webhook()
+    yield site
+    await database.close()
+
+
+async def test_several_processes_send_each_message_once(shared: Site) -> None:
+    await shared.world.settle()
+    await shared.world.reserve(hours=1)
+    await shared.world.reserve(hours=1)
+    await shared.world.settle()
+    async with shared.world.database.write() as session:
+        for _ in range(30):
+            session.add(any_message(shared))
+    senders = [shared.new_sender() for _ in range(3)]
+    shared.world.clock.turn(minutes=31)
+    await asyncio.gather(*(sender.settle() for sender in senders))
+    ids = [got["webhook-id"] for got, _ in shared.receiver.got]
+    assert len(ids) == len(set(ids)) == 34
+    assert shared.receiver.told("before_s").count("lease.ends_soon 1800") == 2
+
+
+def any_message(site: Site) -> WebhookMessage:
+    now = site.world.clock()
+    return WebhookMessage(
+        account_id=CUSTOMER,
+        subject=new_id("x"),
+        event="lease.ready",
+        body={"type": "lease.ready", "data": {}},
+        created_at=now,
+        due_at=now,
+    )
