@@ -8,13 +8,16 @@ import sys
 import threading
 from collections.abc import Callable
 from pathlib import Path
+from typing import NoReturn
 
-from agent import host, metrics
+from agent import hooks, host, metadata, metrics
 from agent.access import Access, NoAccess, SystemAccess
 from agent.enforcer import Enforcer
 from agent.grants import Verifier
-from agent.lease import Lease
-from agent.post import post
+from agent.lease import Held, Lease
+from agent.listener import Listener
+from agent.notices import Notices, wall
+from agent.post import get, post
 from agent.protocol import RAMDISK, AgentConfig, ProtocolError
 from agent.reporter import Reporter
 from agent.watch import Watch
@@ -32,26 +35,26 @@ def main() -> int:
     except (OSError, ProtocolError) as error:
         logging.getLogger("agent").error("%s: %s", file, error)
         return 1
+    in_ramdisk = config.context == RAMDISK
     boot_id = host.boot_id()
-    verified = None if config.context == RAMDISK else Verifier(config).verified
+    verified = None if in_ramdisk else Verifier(config).verified
     lease = Lease(STATE, boot_id, host.boottime, verified, config.grant)
-    access: Access = NoAccess() if config.context == RAMDISK else SystemAccess()
-    report_due, lease_changed = threading.Event(), threading.Event()
+    access: Access = NoAccess() if in_ramdisk else SystemAccess(config.url)
+    report_due, end_moved = threading.Event(), threading.Event()
+    lease.listen(end_moved.set)
     enforcer = Enforcer(lease, access, report_due.set)
-
-    def enforce() -> None:
-        while True:
-            lease_changed.wait(enforcer.tick())
-            lease_changed.clear()
 
     # An agent without its enforcer would only look alive: end, and be started again
     threading.excepthook = _die
     # A report may hang for as long as its time-out; the end of the lease may not wait for it
-    threading.Thread(target=enforce, name="enforcer", daemon=True).start()
+    threading.Thread(
+        target=lambda: _repeat(enforcer.tick, end_moved), name="enforcer", daemon=True
+    ).start()
     watch = Watch(report_due.set)
     _beside("health", watch.run)
-    if config.context != RAMDISK:
+    if not in_ramdisk:
         _beside("metrics", lambda: metrics.serve(watch.health, host.hostname))
+        _serve_tenant(lease, lambda: read_config(file))
     reporter = Reporter(
         lambda: read_config(file),
         lease,
@@ -62,11 +65,33 @@ def main() -> int:
         hostname=host.hostname,
         health=watch.health,
     )
+    return _repeat(reporter.report, report_due)
+
+
+def _serve_tenant(lease: Lease, read: Callable[[], AgentConfig]) -> None:
+    """What a tenant has of the agent beside the enforcement: quick extensions, and being told."""
+    listener = Listener(read, lease, get, host.boottime)
+    _beside("listener", lambda: _repeat(listener.listen, threading.Event()))
+
+    def run_hooks(held: Held) -> None:
+        _beside("hooks", lambda: hooks.run_all(lease, held, host.boottime))
+
+    notices, end_moved = Notices(lease, run_hooks, wall=wall), threading.Event()
+    lease.listen(end_moved.set)
+    _beside("notices", lambda: _repeat(notices.tick, end_moved))
+
+    def release() -> None:
+        config = read()
+        post(f"{config.url}/agents/release", "{}", token=config.token)
+
+    _beside("metadata", lambda: metadata.run(lease, release, host.boottime))
+
+
+def _repeat(work: Callable[[], float], sooner: threading.Event) -> NoReturn:
+    """Do it for ever, each time after the seconds that it said, or sooner."""
     while True:
-        wait = reporter.report()
-        lease_changed.set()
-        report_due.wait(wait)
-        report_due.clear()
+        sooner.wait(work())
+        sooner.clear()
 
 
 def _beside(name: str, work: Callable[[], None]) -> None:

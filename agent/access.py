@@ -1,10 +1,11 @@
-"""Closing and opening the machine to the tenant. Nothing of the tenant's is deleted: the service is
-masked until the next boot, sessions are ended, accounts are expired. When to do it is left to
-`agent.enforcer`.
+"""Closing and opening the machine to the tenant. Nothing of the tenant's is deleted: sessions are
+ended, the network is closed, the SSH service is masked until the next boot, accounts are expired.
+When to do it is left to `agent.enforcer`.
 """
 
 from __future__ import annotations
 
+import logging
 import os
 import pwd
 import signal
@@ -12,11 +13,14 @@ import subprocess
 from pathlib import Path
 from typing import Protocol
 
+from agent import firewall
+
 _UNITS = ("ssh.service", "ssh.socket", "sshd.service")
 # Whatever runs below one of these is somebody's session
 _SESSION_ROOTS = ("sshd", "sshd-session", "login")
 _NO_LOGIN = ("nologin", "false", "sync")
 _COMMAND_TIMEOUT_S = 10
+_log = logging.getLogger("agent")
 
 
 class AccessError(Exception):
@@ -46,10 +50,18 @@ class NoAccess:
 class SystemAccess:
     """Access to a system with systemd and OpenSSH."""
 
+    def __init__(self, url: str) -> None:
+        """`url` is the provisioner's: the link to it stays open."""
+        self._url = url
+        self._network_failed = ""
+
     def close(self) -> None:
+        # At once, and the network after it, so that their clients are told
+        failures = _end_sessions()
+        self._close_network()
         # Patterns match loaded units only: stopping a unit that is not there would be an error
-        failures = _run("systemctl", "stop", "ssh.s*", "sshd.s*")
-        failures += _end_sessions()
+        failures += _run("systemctl", "stop", "ssh.s*", "sshd.s*")
+        failures += _end_sessions()  # those that came in meanwhile
         failures += _run("systemctl", "mask", "--runtime", *_UNITS)
         for user in _login_users():
             # Denied by PAM's account phase and by sshd itself, whichever way the user logs in
@@ -59,11 +71,24 @@ class SystemAccess:
 
     def open(self) -> None:
         failures = []
+        if not self._network_failed:
+            failures += _run("nft", "-f", "-", given=firewall.OPEN)
         for user in _login_users():
             failures += _run("usermod", "--expiredate", "", user)
         failures += _run("systemctl", "unmask", "--runtime", *_UNITS)
         failures += _run("systemctl", "start", "ssh.service")
         _raise(failures)
+
+    def _close_network(self) -> None:
+        """A system without nftables is closed all the same; its other services answer until the
+        provisioner shuts the port."""
+        try:
+            failed = "; ".join(_run("nft", "-f", "-", given=firewall.closed(self._url)))
+        except (OSError, ValueError) as error:
+            failed = f"{self._url}: {error}"
+        if failed and failed != self._network_failed:
+            _log.error("the network stays open: %s", failed)
+        self._network_failed = failed
 
 
 def _raise(failures: list[str]) -> None:
@@ -71,13 +96,14 @@ def _raise(failures: list[str]) -> None:
         raise AccessError("; ".join(failures))
 
 
-def _run(*command: str) -> list[str]:
-    """Run a command; what failed, in words. One failure must not keep the rest from being done."""
+def _run(*command: str, given: str = "") -> list[str]:
+    """Run a command and give it a text; what failed, in words. One failure must not keep the rest
+    from being done."""
     try:
         done = subprocess.run(
             command,
             check=False,
-            stdin=subprocess.DEVNULL,
+            input=given.encode(),
             stdout=subprocess.DEVNULL,
             stderr=subprocess.PIPE,
             timeout=_COMMAND_TIMEOUT_S,

@@ -9,12 +9,13 @@ import socket
 from collections.abc import Callable, Iterator
 from typing import NamedTuple
 
+from agent import local_http
+from agent.local_http import Answer, Request
 from agent.signals import Values
 
 # The DCGM exporter's own port is left to it
 PORT = 9401
-_TIMEOUT_S = 5.0
-_LARGEST_REQUEST = 8192
+_CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"
 _log = logging.getLogger("agent")
 
 
@@ -162,30 +163,13 @@ def serve(health: Callable[[], Values], hostname: Callable[[], str], port: int =
     except OSError as error:
         _log.warning("no metrics on 127.0.0.1:%d: %s", port, error)
         return
-    with listener:
-        while True:
-            connection, _ = listener.accept()
-            with connection:
-                connection.settimeout(_TIMEOUT_S)
-                try:
-                    request = connection.recv(_LARGEST_REQUEST)
-                    connection.sendall(
-                        _answer(request, lambda: exposition((health(), {"Hostname": hostname()})))
-                    )
-                except OSError:
-                    continue  # who asked is gone, or too slow
 
+    def answer(request: Request) -> Answer:
+        if (request.method, request.path) != ("GET", "/metrics"):
+            return Answer(404, "this is /metrics\n")
+        return Answer(200, exposition((health(), {"Hostname": hostname()})), _CONTENT_TYPE)
 
-def _answer(request: bytes, text: Callable[[], str]) -> bytes:
-    path = request.split(b" ", 2)[1:2]
-    found = request.startswith(b"GET ") and path == [b"/metrics"]
-    body = text().encode() if found else b"this is /metrics\n"
-    head = [
-        "HTTP/1.0 200 OK" if found else "HTTP/1.0 404 Not Found",
-        "Content-Type: text/plain; version=0.0.4; charset=utf-8",
-        f"Content-Length: {len(body)}",
-    ]
-    return "\r\n".join([*head, "", ""]).encode() + body
+    local_http.serve(listener, answer)
 
 
 def _family(name: str, kind: str, text: str, samples: list[str]) -> Iterator[str]:

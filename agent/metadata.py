@@ -1,0 +1,136 @@
+"""The lease as the customer's own programs see it, on the link-local address that clouds use for
+their metadata: when it ends, whether that is near, and the way to give it back early.
+"""
+
+from __future__ import annotations
+
+import collections
+import json
+import logging
+import os
+import socket
+import struct
+import subprocess
+from collections.abc import Callable
+from pathlib import Path
+
+from agent.lease import Lease
+from agent.local_http import Answer, Request, serve
+from agent.notices import announced
+from agent.post import PostError
+from agent.times import iso
+
+ADDRESS = "169.254.169.254"
+PORT = 80
+_ROOT = "/ironlease/v1"
+_TOKEN = "x-ironlease-token"  # noqa: S105
+_TOKEN_LASTS_S = 300.0
+_SOCKETS = Path("/proc/net/tcp")
+_log = logging.getLogger("agent")
+
+
+def listen() -> socket.socket:
+    """On the link-local address, which is given to `lo`; raises `OSError` when it cannot be had."""
+    command = ["ip", "address", "replace", f"{ADDRESS}/32", "dev", "lo", "scope", "host"]
+    subprocess.run(command, check=False, stdin=subprocess.DEVNULL, timeout=10)
+    return socket.create_server((ADDRESS, PORT))
+
+
+def run(lease: Lease, release: Callable[[], None], now: Callable[[], float]) -> None:
+    """Answer for ever. An address that somebody else has is left to him."""
+    try:
+        listener = listen()
+    except (OSError, subprocess.TimeoutExpired) as error:
+        _log.warning("no metadata on %s:%d: %s", ADDRESS, PORT, error)
+        return
+    serve(listener, Metadata(lease, release, now).answer)
+
+
+class Metadata:
+    """`release` gives the lease back at the provisioner and raises `PostError`."""
+
+    def __init__(
+        self,
+        lease: Lease,
+        release: Callable[[], None],
+        now: Callable[[], float],
+        *,
+        host: str = ADDRESS,
+        sockets: Path = _SOCKETS,
+    ) -> None:
+        self._lease = lease
+        self._release = release
+        self._now = now
+        self._host = host
+        self._sockets = sockets
+        self._tokens: collections.deque[tuple[str, float]] = collections.deque(maxlen=16)
+
+    def answer(self, request: Request) -> Answer:
+        handlers = {
+            f"{_ROOT}/lease": ("GET", self._document),
+            f"{_ROOT}/lease-action": ("GET", self._action),
+            f"{_ROOT}/token": ("PUT", self._new_token),
+            f"{_ROOT}/release": ("POST", self._released),
+        }
+        # A page that a name of its own leads here, and what a proxy passes on, asks for others
+        if request.headers.get("host", "") not in (self._host, f"{self._host}:{PORT}"):
+            return Answer(403, f"ask for http://{self._host}/\n")
+        if "x-forwarded-for" in request.headers:
+            return Answer(403, "not through a proxy\n")
+        if request.path not in handlers:
+            return Answer(404, f"there is {', '.join(handlers)}\n")
+        method, handler = handlers[request.path]
+        if request.method != method:
+            return Answer(405, f"this is {method} {request.path}\n")
+        return handler(request)
+
+    def _document(self, request: Request) -> Answer:
+        held = self._lease.held
+        if held is None:
+            return Answer(404, "no lease is granted\n")
+        return _json(
+            {"lease": held.lease, "ends_at": iso(held.not_after), "remaining_s": self._left()}
+        )
+
+    def _action(self, request: Request) -> Answer:
+        held = self._lease.held
+        if held is None or not announced(held):
+            return Answer(404, "the end is not near\n")
+        return _json(
+            {"action": "terminate", "time": iso(held.not_after), "remaining_s": self._left()}
+        )
+
+    def _new_token(self, request: Request) -> Answer:
+        token = os.urandom(24).hex()
+        self._tokens.append((token, self._now() + _TOKEN_LASTS_S))
+        return Answer(200, token)
+
+    def _released(self, request: Request) -> Answer:
+        given, now = request.headers.get(_TOKEN, ""), self._now()
+        if not any(given == token and now < until for token, until in self._tokens):
+            return Answer(401, f"PUT {_ROOT}/token gives a token for the header {_TOKEN}\n")
+        if not self._is_root(request.peer):
+            return Answer(403, "only root of this system gives the server back\n")
+        try:
+            self._release()
+        except PostError as error:
+            return Answer(502, f"{error}\n")
+        return _json({"released": True}, 202)
+
+    def _is_root(self, peer: tuple[str, int]) -> bool:
+        """Whether the other end is a socket of root's in this network namespace, by proc(5)."""
+        address, port = peer
+        (number,) = struct.unpack("=I", socket.inet_aton(address))
+        local = f"{number:08X}:{port:04X}"
+        for line in self._sockets.read_text().splitlines()[1:]:
+            fields = line.split()
+            if fields[1] == local:
+                return fields[7] == "0"
+        return False
+
+    def _left(self) -> int:
+        return int(self._lease.remaining_s or 0)
+
+
+def _json(document: dict[str, object], status: int = 200) -> Answer:
+    return Answer(status, json.dumps(document) + "\n", "application/json")
