@@ -174,6 +174,14 @@ def test_waiting_for_what_ends_meanwhile_fails(
     assert "ended before it was ready" in ran.err
 
 
+def test_a_swap_without_another_server_is_refused(rackctl: Rackctl, key_file: Path) -> None:
+    made = reserve(rackctl, key_file)
+    ran = rackctl("reservation", "swap", str(made["id"]))
+
+    assert ran.code == 1
+    assert "no other server of class" in ran.err
+
+
 def test_nobody_logs_in_to_a_released_reservation(rackctl: Rackctl, key_file: Path) -> None:
     made = reserve(rackctl, key_file)
     rackctl("reservation", "release", str(made["id"]))

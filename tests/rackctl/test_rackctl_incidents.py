@@ -1,0 +1,30 @@
+"""Incidents by rackctl: what is closed by hand, and what is not."""
+
+import json
+
+from rackctl_service import Rackctl, Service
+
+from provisioner.store.tables import Incident
+
+
+async def _breaker(service: Service) -> str:
+    incident = Incident(kind="breaker", reason="9 of 20 servers turned faulty", next_action="look")
+    async with service.database.write() as session:
+        session.add(incident)
+    return incident.id
+
+
+def test_the_breakers_incident_is_shown_and_closed(rackctl: Rackctl, service: Service) -> None:
+    incident = service.background.run(_breaker(service))
+    assert "9 of 20 servers" in rackctl("incident", "list").out
+    closed = rackctl("incident", "close", incident, "-o", "json")
+    assert closed.code == 0, closed.err
+    assert json.loads(closed.out)["closed_at"]
+    assert incident not in rackctl("incident", "list").out
+
+
+def test_a_servers_incident_is_not_closed_by_hand(rackctl: Rackctl) -> None:
+    listed = json.loads(rackctl("incident", "list", "-o", "json").out)["items"]
+    ran = rackctl("incident", "close", listed[0]["id"])
+    assert ran.code == 1
+    assert "closes when what it tells is over" in ran.err
