@@ -30,7 +30,7 @@ class Told:
 @pytest.fixture(autouse=True)
 def quick_disk(monkeypatch: pytest.MonkeyPatch) -> None:
     """Days are played, and what is left is saved each minute."""
-    monkeypatch.setattr("os.fsync", lambda _: None)
+    monkeypatch.setattr("agent.lease.SAVE_EVERY_S", HOUR)
 
 
 @pytest.fixture
