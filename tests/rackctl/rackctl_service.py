@@ -7,6 +7,7 @@ import threading
 from collections.abc import Coroutine
 from concurrent.futures import Future
 from dataclasses import dataclass
+from ipaddress import ip_network
 from pathlib import Path
 from typing import Any, Self, TypeVar
 
@@ -14,6 +15,7 @@ import pytest
 from aiohttp import web
 from rackctl_fleet import FakeBmc, seed
 
+from provisioner.domain.webhook_addresses import AddressRules
 from provisioner.drivers.images import ImageLibrary
 from provisioner.fleet.accounts import bootstrap_admin
 from provisioner.rackctl.__main__ import main
@@ -76,7 +78,7 @@ class Service:
         self.token = fleet.token
         self.bmc = FakeBmc()
         self.database = Database(f"sqlite:///{fleet.file}")
-        self._services = Services(
+        self.services = Services(
             database=self.database,
             secret_box=fleet.box,
             bmc=self.bmc,
@@ -85,8 +87,9 @@ class Service:
             ramdisk_dir=folder,
             authorized_key="ssh-ed25519 AAAA provisioner",
             poll_s=0.02,
+            webhook_rules=AddressRules(allow_http=True, allowed=(ip_network("127.0.0.0/8"),)),
         )
-        self._runner = web.AppRunner(make_app(self._services), shutdown_timeout=0.1)
+        self._runner = web.AppRunner(make_app(self.services), shutdown_timeout=0.1)
         self.port = background.run(self._start())
         self.url = f"http://127.0.0.1:{self.port}"
 
