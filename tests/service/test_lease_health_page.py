@@ -53,6 +53,12 @@ async def test_a_day_of_eight_gpus_and_a_fault_as_a_real_browser_shows_them(
     await expect(banner).to_contain_text("is not billed; so far 1 h")
     await expect(page.locator("h2 .badge", has_text="faulty")).to_be_visible()
     await expect(page.get_by_role("row", name="goes on")).to_contain_text(LOST)
+
+    await make.server(2)
+    await page.get_by_text("Get another server…").click()
+    await page.get_by_role("button", name="Swap the server now").click()
+    await expect(page.get_by_text("server r1-u02")).to_be_visible()
+    await expect(banner).to_have_count(0)
     assert page.errors == []
 
 
@@ -87,6 +93,18 @@ async def test_a_silent_agent_is_said_and_the_charts_stay(browser, leased, make,
     assert "The agent in your system last reported 2 h ago." in text
     assert "<svg" in text
     assert "style=" not in text
+
+
+async def test_a_healthy_server_is_not_swapped_and_a_full_house_says_so(browser, leased, make):
+    server, lease = leased
+    await browser.log_in("ada@example.com")
+    path = f"/reservations/{lease.reservation_id}"
+    assert "Get another server" not in (await browser.get(path))[1]
+    answer = await browser.post(path, f"{path}/swap")
+    assert (answer.status, "nothing is known to be wrong" in await answer.text()) == (409, True)
+    await incident(make, server, lease)
+    answer = await browser.post(path, f"{path}/swap")
+    assert (answer.status, "no other server of class" in await answer.text()) == (409, True)
 
 
 async def test_a_lease_that_is_not_ready_says_nothing_of_health(browser, make):

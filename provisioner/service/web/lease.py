@@ -106,15 +106,6 @@ async def release(request: web.Request, who: Visitor) -> web.StreamResponse:
     raise web.HTTPSeeOther(f"/reservations/{reservation_id}")
 
 
-@for_role(Role.CUSTOMER)
-async def swap(request: web.Request, who: Visitor) -> web.StreamResponse:
-    await checked_form(request, who.session)
-    reservation_id = request.match_info["id"]
-    async with who.services.database.write() as session:
-        await booking.swap(session, reservation_id, who.caller, who.services.clock())
-    raise web.HTTPSeeOther(f"/reservations/{reservation_id}")
-
-
 def _unread(health: LeaseHealthView, now: datetime) -> list[str]:
     """Why there is less to see than there could be."""
     if health.heard_at is None:

@@ -22,7 +22,6 @@ def add_routes(app: web.Application) -> None:
     app.router.add_post("/reservations/{id}/extend", extend.submit)
     app.router.add_post("/reservations/{id}/swap", lease.swap)
     app.router.add_post("/reservations/{id}/release", lease.release)
-    app.router.add_post("/reservations/{id}/swap", lease.swap)
     app.router.add_get("/keys", keys.show)
     app.router.add_post("/keys", keys.add)
     app.router.add_post("/keys/{id}/remove", keys.remove)

@@ -45,6 +45,7 @@ function tick() {
 async function renew() {
   const old = document.querySelector("[data-live]");
   if (old === null || document.hidden) return;
+  if (old.querySelector("details[open] form") !== null) return; // somebody is deciding
   const answer = await fetch(location.href, { credentials: "same-origin" }).catch(() => null);
   if (answer === null || !answer.ok || answer.redirected) return;
   const page = new DOMParser().parseFromString(await answer.text(), "text/html");
@@ -63,10 +64,9 @@ async function renew() {
 function follow(live) {
   if (live.dataset.events) {
     const events = new EventSource(live.dataset.events);
-    let first = true;
+    // The first one, too: something may have happened between the page and the stream.
     events.addEventListener("reservation", async () => {
-      if (!first) await renew();
-      first = false;
+      await renew();
       if (document.querySelector("[data-live]") === null) events.close();
     });
     events.addEventListener("error", () => {
