@@ -15,6 +15,7 @@ from agent import signals
 _T = TypeVar("_T")
 _M = TypeVar("_M", bound="Message")
 Object = dict[str, Any]
+_encode = json.JSONEncoder(separators=(",", ":")).encode
 
 RAMDISK = "ramdisk"
 TENANT = "tenant"
@@ -30,11 +31,10 @@ class Message:
     """Base of all messages: plain JSON objects in both directions."""
 
     def to_dict(self) -> Object:
-        values = ((field.name, getattr(self, field.name)) for field in dataclasses.fields(self))
-        return {n: v.to_dict() if isinstance(v, Message) else v for n, v in values}
+        return {n: v.to_dict() if isinstance(v, Message) else v for n, v in vars(self).items()}
 
     def to_json(self) -> str:
-        return json.dumps(self.to_dict(), separators=(",", ":"))
+        return _encode(self.to_dict())
 
     @classmethod
     def from_json(cls: type[_M], text: str | bytes) -> _M:

@@ -5,7 +5,6 @@ next is due. Waiting is left to `agent.__main__`.
 from __future__ import annotations
 
 import logging
-import os
 from collections.abc import Callable
 from typing import Protocol
 
@@ -13,11 +12,10 @@ from agent import __version__
 from agent.lease import Lease
 from agent.post import PostError, StatusError
 from agent.protocol import AgentConfig, Object, ProtocolError, Report, ReportAnswer
+from agent.retries import LONGEST_S, jittered, nonce, pause_s
+from agent.watch import alarms
 
-_FIRST_RETRY_S = 1.0
-_LONGEST_RETRY_S = 60.0
-_JITTER = 0.1
-_NONCE_BYTES = 16
+HEALTH_EVERY_S = 60.0
 _UNAUTHORISED = 401
 _log = logging.getLogger("agent")
 
@@ -52,6 +50,8 @@ class Reporter:
         self._now = now
         self._hostname = hostname
         self._health = health
+        self._told: Object | None = None
+        self._told_s = 0.0
         self._sequence = 0
         self._failures = 0
         self._interval = self._config.interval_s
@@ -59,12 +59,13 @@ class Reporter:
     def report(self) -> float:
         """One exchange; the seconds until the next is due."""
         self._sequence += 1
-        echo, sent_s = os.urandom(_NONCE_BYTES).hex(), self._now()
+        echo, sent_s = nonce(), self._now()
+        health = self._health_to_tell(sent_s)
         try:
             answer = ReportAnswer.from_json(
                 self._post(
                     f"{self._config.url}/agents/report",
-                    self._message(echo).to_json(),
+                    self._message(echo, health).to_json(),
                     token=self._config.token,
                 )
             )
@@ -73,11 +74,20 @@ class Reporter:
         if self._failures:
             _log.info("reports get through again after %d failures", self._failures)
         self._failures = 0
+        if health is not None:
+            self._told, self._told_s = health, sent_s
         self._interval = answer.interval_s
         self._lease.take(answer.grant, echo=echo, sent_s=sent_s)
-        return _jittered(self._interval)
+        return jittered(self._interval)
 
-    def _message(self, echo: str) -> Report:
+    def _health_to_tell(self, now: float) -> Object | None:
+        """All of it at first, when it alarms, and once a minute: it is most of a report."""
+        health = self._health()
+        if health is None or self._told is None or now - self._told_s >= HEALTH_EVERY_S:
+            return health
+        return None if alarms(health) == alarms(self._told) else health
+
+    def _message(self, echo: str, health: Object | None) -> Report:
         return Report(
             server=self._config.server,
             context=self._config.context,
@@ -87,7 +97,7 @@ class Reporter:
             agent_version=__version__,
             hostname=self._hostname(),
             lease=self._lease.state(locked=self._locked()),
-            health=self._health(),
+            health=health,
             echo=echo,
         )
 
@@ -98,11 +108,6 @@ class Reporter:
         if isinstance(error, StatusError) and error.status == _UNAUTHORISED:
             # revoked, or replaced by a new identity that the provisioner has written meanwhile
             self._config = self._read_config()
-            return _jittered(_LONGEST_RETRY_S)
-        return _jittered(min(_LONGEST_RETRY_S, _FIRST_RETRY_S * 2 ** min(self._failures - 1, 6)))
-
-
-def _jittered(seconds: float) -> float:
-    """Within ±10 %, so that the agents of a rack that started together spread out."""
-    fraction = int.from_bytes(os.urandom(2), "big") / 0xFFFF
-    return seconds * (1 - _JITTER + 2 * _JITTER * fraction)
+            self._told = None  # what was told, the identity before told
+            return jittered(LONGEST_S)
+        return pause_s(self._failures)

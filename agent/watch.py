@@ -156,7 +156,7 @@ class Watch:
                 self._state, self._reason = "absent", line["absent"]
                 self._gpus = {"gpus": []}
         else:
-            before = _alarms(self._gpus)
+            before = alarms(self._gpus)
             with self._lock:
                 self._state, self._reason = "ok", ""
                 self._gpus = {
@@ -165,7 +165,7 @@ class Watch:
                     "read_s": round(line["at"], 3),
                     "gpus": line["gpus"],
                 }
-            if _alarms(self._gpus) != before:
+            if alarms(self._gpus) != before:
                 self._on_news()
 
     def note(self, event: Values) -> None:
@@ -208,6 +208,11 @@ class _Loop:
         return bool(self.call) and time.monotonic() - self._since > self._hung_s
 
 
-def _alarms(health: Values) -> list[tuple[object, ...]]:
-    """What of the GPUs should not wait for the next report."""
-    return [(gpu.get("lost"), gpu.get("recovery_action")) for gpu in health["gpus"]]
+def alarms(health: Values) -> list[object]:
+    """What of a machine's health should not wait for the next time that all of it is told."""
+    return [
+        health.get("state"),
+        health.get("hardware_hung"),
+        [event["id"] for event in health.get("events", ())],
+        *((gpu.get("lost"), gpu.get("recovery_action")) for gpu in health.get("gpus", ())),
+    ]

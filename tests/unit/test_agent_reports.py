@@ -1,11 +1,13 @@
 """The agent's reports and its client, over real sockets and against a played provisioner."""
 
+import copy
 import http.server
 import json
 import threading
 import zipfile
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 from agent_grants import Site
@@ -15,7 +17,7 @@ from agent.build import write_zipapp
 from agent.lease import Lease
 from agent.post import PostError, StatusError, post
 from agent.protocol import AgentConfig, Report, ReportAnswer
-from agent.reporter import Reporter
+from agent.reporter import HEALTH_EVERY_S, Reporter
 
 Answer = tuple[int, bytes]
 
@@ -123,7 +125,13 @@ def tokens() -> list[str]:
 
 
 @pytest.fixture
-def reporter(link: Link, lease: Lease, tokens: list[str]) -> Reporter:
+def health() -> dict[str, Any]:
+    """As the watch has it now."""
+    return {"state": "ok", "gpus": [{"index": 0, "temperature_c": 40}], "events": []}
+
+
+@pytest.fixture
+def reporter(link: Link, lease: Lease, tokens: list[str], health: dict[str, Any]) -> Reporter:
     def read_config() -> AgentConfig:
         return AgentConfig("http://p", "srv_1", tokens.pop(0), "tenant", 10.0, None)
 
@@ -135,6 +143,7 @@ def reporter(link: Link, lease: Lease, tokens: list[str]) -> Reporter:
         boot_id="boot",
         now=link.site.clock,
         hostname=lambda: "r1-u01",
+        health=lambda: copy.deepcopy(health),
     )
 
 
@@ -183,6 +192,54 @@ def test_a_revoked_identity_is_read_anew(reporter: Reporter, link: Link) -> None
     assert reporter.report() >= 54
     reporter.report()
     assert [token for token, _ in link.sent] == ["first", "second"]
+
+
+def told(link: Link) -> list[bool]:
+    return [report.health is not None for _, report in link.sent]
+
+
+def test_health_is_told_at_first_and_then_once_a_minute(reporter: Reporter, link: Link) -> None:
+    for _ in range(8):
+        reporter.report()
+        link.site.clock.now += HEALTH_EVERY_S / 6
+    assert told(link) == [True, False, False, False, False, False, True, False]
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"state": "hung"},
+        {"hardware_hung": True},
+        {"events": [{"id": "n1", "pci": "00", "xid": 79, "at_s": 1.0}]},
+        {"gpus": [{"index": 0, "lost": True}]},
+        {"gpus": [{"index": 0, "recovery_action": 2}]},
+    ],
+)
+def test_health_that_alarms_is_told_at_once_and_once(
+    reporter: Reporter, link: Link, health: dict[str, Any], change: dict[str, Any]
+) -> None:
+    reporter.report()
+    health["gpus"] = [{"index": 0, "temperature_c": 80}]
+    reporter.report()
+    health.update(change)
+    reporter.report()
+    reporter.report()
+    assert told(link) == [True, False, True, False]
+
+
+def test_health_that_did_not_get_through_is_told_again(reporter: Reporter, link: Link) -> None:
+    link.failures = [PostError("down")]
+    for _ in range(3):
+        reporter.report()
+    assert told(link)[-3:] == [True, True, False]
+
+
+def test_a_new_identity_is_told_the_health(reporter: Reporter, link: Link) -> None:
+    reporter.report()
+    link.failures = [StatusError("http://p", 401, b"")]
+    reporter.report()
+    reporter.report()
+    assert told(link)[-1]
 
 
 def test_sessions_are_what_descends_from_sshd_or_login() -> None:

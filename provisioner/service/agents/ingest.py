@@ -5,7 +5,6 @@ loses at most a second of `seen_at`, and of health what the agent tells again wi
 """
 
 import asyncio
-import json
 import logging
 from collections.abc import AsyncIterator, Callable
 from contextlib import suppress
@@ -72,7 +71,7 @@ class Ingest:
         now = self._clock()
         kept = _Kept(now)
         if said.health is not None or said.boot_id != link.boot_id:
-            kept = _Kept(now, now, json.dumps(said.to_dict(), separators=(",", ":")))
+            kept = _Kept(now, now, said.to_json())
         if link.lease is not None and (not link.seen or link.newly_locked(said)):
             await self._write_at_once(link, link.lease, kept, locked=link.newly_locked(said))
         else:
