@@ -14,6 +14,7 @@ from sqlalchemy import func
 from sqlmodel import col, select
 
 from lab.nvml import FakeNvml
+from provisioner.domain.health import HEALTHY
 from provisioner.domain.lifecycle import State
 from provisioner.store.columns import utc_now
 from provisioner.store.database import Database
@@ -27,6 +28,7 @@ from provisioner.store.tables import (
     ReservationStatus,
     Server,
     ServerClass,
+    ServerHealth,
 )
 
 _LEASE = timedelta(days=30)
@@ -162,7 +164,16 @@ def _server(
         reported_at=now,
         report=report(agent, 1, 1.0, health),
     )
-    return agent, (server, reservation, lease, identity)
+    judged = ServerHealth(
+        server_id=server.id,
+        level=HEALTHY.level,
+        action=HEALTHY.action,
+        says=HEALTHY.says,
+        level_since=now,
+        judged_at=now,
+        verdict=HEALTHY.to_dict(),
+    )
+    return agent, (server, reservation, lease, identity, judged)
 
 
 async def unwritten(database: Database, answered: dict[str, tuple[datetime, float]]) -> int:
