@@ -8,7 +8,7 @@ import pytest
 from aiohttp.test_utils import TestClient, TestServer
 from cryptography.fernet import Fernet
 from form_browser import Browser
-from playwright.async_api import async_playwright
+from playwright.async_api import async_playwright, expect
 from service_factories import Clock, Factory, FakeBmc
 from sqlmodel import SQLModel
 
@@ -20,7 +20,7 @@ from provisioner.store.secrets import SecretBox
 from provisioner.store.tables import Role
 
 _CHROMIUM = shutil.which("chromium") or "/usr/bin/chromium"
-PATIENCE_MS = 30_000
+_PATIENCE_MS = 30_000
 _ON_BOTH = ("test_api_reservations", "test_api_fleet", "test_extend")
 
 
@@ -129,10 +129,11 @@ async def browser(anybody: TestClient) -> Browser:
 @pytest.fixture
 async def page(anybody):
     """A page of a real browser; `errors` is what went wrong in it."""
+    expect.set_options(timeout=_PATIENCE_MS)
     async with async_playwright() as playwright:
         browser = await playwright.chromium.launch(executable_path=_CHROMIUM, args=["--no-sandbox"])
         page = await browser.new_page(base_url=str(anybody.make_url("/")))
-        page.set_default_timeout(PATIENCE_MS)
+        page.set_default_timeout(_PATIENCE_MS)
         page.errors = []
         page.on("pageerror", lambda error: page.errors.append(str(error)))
         page.on("console", lambda m: m.type == "error" and page.errors.append(m.text))

@@ -7,11 +7,8 @@ from sqlmodel import select
 from provisioner.domain.lifecycle import Step, Verb
 from provisioner.store.tables import Lease
 
-_PATIENCE_MS = 30_000
-
 
 async def test_from_login_to_a_lease_that_becomes_ready_by_itself(page, make, services):
-    expect.set_options(timeout=_PATIENCE_MS)
     (server,) = await make.stock()
     await make.account("Ada", password=PASSWORD)
     await page.goto("/reserve")

@@ -45,12 +45,12 @@ function tick() {
 async function renew() {
   const old = document.querySelector("[data-live]");
   if (old === null || document.hidden) return;
-  if (old.querySelector("details[open] form") !== null) return; // somebody is deciding
   const answer = await fetch(location.href, { credentials: "same-origin" }).catch(() => null);
   if (answer === null || !answer.ok || answer.redirected) return;
   const page = new DOMParser().parseFromString(await answer.text(), "text/html");
   const fresh = page.querySelector("main");
   if (fresh === null) return;
+  if (old.querySelector("details[open] form") !== null) return; // somebody is deciding
   const part = fresh.querySelector("[data-live]");
   if (part === null) {
     document.querySelector("main").replaceWith(fresh);
