@@ -42,14 +42,20 @@ function tick() {
   }
 }
 
+// Answers may overtake each other: the one that was asked for last stays.
+let asked = 0;
+let shown = 0;
+
 async function renew() {
-  const old = document.querySelector("[data-live]");
-  if (old === null || document.hidden) return;
+  if (document.querySelector("[data-live]") === null || document.hidden) return;
+  const number = ++asked;
   const answer = await fetch(location.href, { credentials: "same-origin" }).catch(() => null);
   if (answer === null || !answer.ok || answer.redirected) return;
   const page = new DOMParser().parseFromString(await answer.text(), "text/html");
   const fresh = page.querySelector("main");
-  if (fresh === null) return;
+  const old = document.querySelector("[data-live]");
+  if (fresh === null || old === null || number < shown) return;
+  shown = number;
   if (old.querySelector("details[open] form") !== null) return; // somebody is deciding
   const part = fresh.querySelector("[data-live]");
   if (part === null) {
