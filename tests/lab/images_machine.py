@@ -13,6 +13,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+from urllib.parse import parse_qsl, urlsplit
 
 MAC = "52:54:00:77:00:01"
 SERIAL = "ILSRV01"
@@ -31,7 +32,7 @@ def free_port() -> int:
 
 
 class PlayedProvisioner(http.server.ThreadingHTTPServer):
-    """Answers by `answers` (path → message → answer); what was asked is queued by path."""
+    """Answers by `answers` (path → message or query → answer); what was asked is queued by path."""
 
     def __init__(self, answers: dict[str, Callable[[Message], Answer]]) -> None:
         super().__init__(("127.0.0.1", 0), _Handler)
@@ -52,13 +53,20 @@ class _Handler(http.server.BaseHTTPRequestHandler):
 
     def do_POST(self) -> None:
         message = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
-        status, answer = self.server.answers[self.path](message)
+        self._answer(self.path, message)
+
+    def do_GET(self) -> None:
+        asked = urlsplit(self.path)
+        self._answer(asked.path, dict(parse_qsl(asked.query)))
+
+    def _answer(self, path: str, message: Message) -> None:
+        status, answer = self.server.answers[path](message)
         content = b"" if answer is None else json.dumps(answer).encode()
         self.send_response(status)
         self.send_header("Content-Length", str(len(content)))
         self.end_headers()
         self.wfile.write(content)
-        self.server.asked[self.path].put((message, self.headers["Authorization"]))
+        self.server.asked[path].put((message, self.headers["Authorization"]))
 
     def log_message(self, *_: object) -> None:
         pass
@@ -83,14 +91,32 @@ class Machine:
     ssh_port: int
     folder: Path
 
-    def ssh(self, key: str, command: str) -> subprocess.CompletedProcess[str]:
+    def ssh(
+        self, key: str, command: str, *, terminal: bool = False, connect_s: int = 60
+    ) -> subprocess.CompletedProcess[str]:
         """Run a command as root with the key `key` of the folder; its known_hosts is pinned."""
         return subprocess.run(
             [
-                *("ssh", "-F", "none", "-i", self.folder / key, "-p", str(self.ssh_port)),
+                *(
+                    "ssh",
+                    "-tt" if terminal else "-T",
+                    "-F",
+                    "none",
+                    "-i",
+                    self.folder / key,
+                    "-p",
+                    str(self.ssh_port),
+                ),
                 *("-o", f"UserKnownHostsFile={self.folder / 'known_hosts'}"),
                 *("-o", "StrictHostKeyChecking=yes", "-o", "IdentitiesOnly=yes"),
-                *("-o", "BatchMode=yes", "-o", "ConnectTimeout=60", "root@127.0.0.1", command),
+                *(
+                    "-o",
+                    "BatchMode=yes",
+                    "-o",
+                    f"ConnectTimeout={connect_s}",
+                    "root@127.0.0.1",
+                    command,
+                ),
             ],
             check=False,
             capture_output=True,

@@ -7,14 +7,16 @@ import shutil
 import subprocess
 import time
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import NamedTuple
 
 import images_machine as play
 import pytest
+from agent_grants import LiveSite
 
 import lab.images
-from agent.protocol import AgentConfig, LeaseTerm, Report, ReportAnswer
+from agent.protocol import AgentConfig, Report, ReportAnswer
 
 pytestmark = [pytest.mark.lab, pytest.mark.timeout(900)]
 
@@ -24,7 +26,7 @@ ROOT_OFFSET = 4096 * 512
 class Tenancy(NamedTuple):
     provisioner: play.PlayedProvisioner
     machine: play.Machine
-    ends_at: list[float]  # on the monotonic clock, moved by tests
+    site: LiveSite
 
 
 def debugfs(disk: Path, *commands: str, write: bool = True) -> str:
@@ -75,16 +77,15 @@ def tenancy(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Tenancy]:
     play.make_key(folder, "user")
     port = play.free_port()
     (folder / "known_hosts").write_text(f"[127.0.0.1]:{port} {host_key}\n")
-    ends_at = [time.monotonic() + 3600]
+    now = time.time()
+    site = LiveSite(not_before=now, not_after=now + 3600, serial=play.SERIAL)
 
-    def report(_: play.Message) -> play.Answer:
-        remaining = max(0.0, ends_at[0] - time.monotonic())
-        return 200, ReportAnswer(1.0, LeaseTerm("lse_1", remaining)).to_dict()
+    def report(message: play.Message) -> play.Answer:
+        return 200, ReportAnswer(1.0, site.grant(message["echo"])).to_dict()
 
-    with play.provisioner({"/agents/report": report}) as provisioner:
-        agent = AgentConfig(
-            provisioner.url, "srv_1", "agent-token", "tenant", 1.0, LeaseTerm("lse_1", 3600.0)
-        )
+    answers = {"/agents/report": report, "/agents/grant": lambda _: (204, None)}
+    with play.provisioner(answers) as provisioner:
+        agent = replace(site.config(site.grant()), url=provisioner.url, interval_s=1.0)
         personalise(disk, folder, agent)
         # /boot/vmlinuz is a link to the newest kernel, which debugfs does not follow
         target = debugfs(disk, f"stat {described['kernel']}", write=False)
@@ -94,7 +95,7 @@ def tenancy(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Tenancy]:
         cmdline = (folder / "cmdline").read_text().strip()
         boot = ["-kernel", folder / "vmlinuz", "-append", cmdline]
         with play.machine(folder, port, boot, disk) as machine:
-            yield Tenancy(provisioner, machine, ends_at)
+            yield Tenancy(provisioner, machine, site)
     shutil.rmtree(folder)
 
 
@@ -129,12 +130,38 @@ def test_the_seed_is_applied_and_the_root_has_grown(tenancy: Tenancy) -> None:
     assert int(size) > 1900
 
 
+def test_programs_on_the_machine_read_the_lease(tenancy: Tenancy) -> None:
+    url = "http://169.254.169.254/ironlease/v1"
+    seen = tenancy.machine.ssh(
+        "user", f"curl -sS {url}/lease; curl -sSo /dev/null -w '%{{http_code}}' {url}/lease-action"
+    )
+    document, action = seen.stdout.splitlines()
+    assert json.loads(document)["lease"] == "lse_1"
+    assert action == "404"
+
+
+def test_before_the_end_everybody_is_told_and_hooks_run(tenancy: Tenancy) -> None:
+    hook = "/etc/ironlease/before-end.d/10-save"
+    write = f"mkdir -p {Path(hook).parent}; printf '#!/bin/sh\\nenv >/root/saved' >{hook}"
+    assert tenancy.machine.ssh("user", f"{write}; chmod +x {hook}").returncode == 0
+    tenancy.site.end_in(125)
+    seen = tenancy.machine.ssh(
+        "user",
+        "until [ -s /root/saved ]; do sleep 1; done; sleep 3;cat /root/saved /run/motd.d/ironlease",
+        terminal=True,
+    )
+    assert "IRONLEASE_LEASE=lse_1" in seen.stdout
+    assert "The lease of this server ends in 2 minutes" in seen.stdout  # on the terminal
+    assert "The lease of this server ends on" in seen.stdout
+    tenancy.site.end_in(3600)
+
+
 def test_the_end_of_the_lease_closes_the_machine_and_an_extension_opens_it(
     tenancy: Tenancy,
 ) -> None:
     """Last, since it closes the machine: the provisioner shortens the lease while we are in it,
     then extends it."""
-    tenancy.ends_at[0] = time.monotonic() + 20
+    tenancy.site.end_in(20)
     seen = tenancy.machine.ssh("user", "echo in; sleep 600")
     assert (seen.stdout, seen.returncode) == ("in\n", 255)
     while True:
@@ -142,8 +169,8 @@ def test_the_end_of_the_lease_closes_the_machine_and_an_extension_opens_it(
         assert report.lease is not None
         if report.lease.locked:
             break
-    assert tenancy.machine.ssh("user", "true").returncode == 255
-    tenancy.ends_at[0] = time.monotonic() + 3600  # extended, too late but extended
+    assert tenancy.machine.ssh("user", "true", connect_s=15).returncode == 255
+    tenancy.site.end_in(3600)  # extended, too late but extended
     while True:
         report = next_report(tenancy)
         assert report.lease is not None

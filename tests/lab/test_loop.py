@@ -18,6 +18,7 @@ from loop_site import PATIENCE_S, everything_said, holds, show, site_on_rack
 from lab.demo import Customer, find_secret, write_secret
 from lab.rack.plan import BMC_PASSWORD, BMC_USER
 from lab.site import Site
+from provisioner.rental.terms import set_end
 from provisioner.store.database import Database, call_attention
 from provisioner.store.tables import Lease
 
@@ -88,11 +89,12 @@ def play_first(play: Played, ada: Customer, database_url: str) -> None:
 
 async def bring_the_end_closer(database_url: str, lease_id: str) -> datetime:
     """Time passes: the end of the lease, which was hours away, is there in seconds."""
-    ends_at = datetime.now(UTC) + timedelta(seconds=SOON_S)
+    now = datetime.now(UTC)
+    ends_at = now + timedelta(seconds=SOON_S)
     database = Database(database_url)
     async with database.write() as session:
         lease = await session.get_one(Lease, lease_id)
-        lease.ends_at = ends_at
+        set_end(lease, ends_at, now)
         await call_attention(session, lease.server_id)
     await database.close()
     return ends_at

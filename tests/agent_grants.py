@@ -1,6 +1,7 @@
 """A site that signs grants, a machine they are for, and its boot clock, for tests of the agent."""
 
 import base64
+import time
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -44,9 +45,13 @@ class Site:
     not_after: float = BEGAN + 60
     sequence: int = 1
 
+    def unix(self) -> float:
+        """Now, by the provisioner's clock."""
+        return self.clock.unix
+
     def end_in(self, seconds: float) -> None:
         """Extend, or shorten, to so long from now."""
-        self.not_after = self.clock.unix + seconds
+        self.not_after = self.unix() + seconds
         self.sequence += 1
 
     def grant(self, echo: str = "", **changes: object) -> SignedGrant:
@@ -56,7 +61,7 @@ class Site:
             "serial": self.serial,
             "not_before": self.not_before,
             "not_after": self.not_after,
-            "issued_at": self.clock.unix,
+            "issued_at": self.unix(),
             "sequence": self.sequence,
             "echo": echo,
             **changes,
@@ -83,3 +88,11 @@ class Site:
         answer = self.grant("nonce")
         self.clock.turn(back_s)
         lease.take(answer, echo="nonce", sent_s=sent_s)
+
+
+@dataclass
+class LiveSite(Site):
+    """One whose clock runs."""
+
+    def unix(self) -> float:
+        return time.time()
