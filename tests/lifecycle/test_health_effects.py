@@ -332,3 +332,16 @@ async def test_a_day_of_samples_is_kept_for_charts(sick: SickWorld) -> None:
     assert samples[-1].gpus[0]["temperature_c"] == 40
     assert samples[-1].at - samples[0].at <= timedelta(hours=25)
     assert len(samples) >= 24
+
+
+async def test_nobody_was_silent_while_no_provisioner_ran(sick: SickWorld) -> None:
+    await sick.lease()
+    await sick.tell(gpu())
+    await sick.pass_time(1)
+    sick.world.clock.turn(minutes=30)
+    sick.world.judge = sick.world.new_judge()
+    await sick.world.judge.look()
+    assert await sick.kinds() == []
+    sick.world.clock.turn(minutes=4)
+    await sick.world.judge.look()
+    assert await sick.kinds() == ["silent"]

@@ -50,8 +50,14 @@ ANEW = timedelta(minutes=1)
 CONFIRMED = timedelta(minutes=5)
 """An unchanged verdict with findings is stored again after this: when each was last true."""
 
+_ALL = timedelta(seconds=15)
+"""How often silent ones are looked for: that reads a row of every server."""
+
+_LATE = timedelta(seconds=10)
+"""A report is stored so long after it came, at most."""
+
 _SLICE = 20
-"""Servers judged between two chances for others to run: some milliseconds."""
+"""Servers whose reports are read at once: some milliseconds."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,6 +84,8 @@ class Judge:
         self._clock = clock
         self._site = site
         self._known: dict[str, _Known] = {}
+        self._listening_since = self._looked_at = clock()
+        self._looked_at_all = self._looked_at - _ALL
 
     async def run(self) -> None:
         """Look until cancelled."""
@@ -88,9 +96,13 @@ class Judge:
     async def look(self) -> None:
         """Judge whoever reported anew, or was not judged for a minute."""
         now = self._clock()
+        of_all = now - self._looked_at_all >= _ALL
         async with self._database.read() as session:
-            found = await heads(session, self._site)
-        self._known = {key: known for key, known in self._known.items() if key in found}
+            found = await heads(session, self._site, None if of_all else self._looked_at - _LATE)
+        if of_all:
+            self._looked_at_all = now
+            self._known = {key: known for key, known in self._known.items() if key in found}
+        self._looked_at = now
         due = [head for head in found.values() if self._is_due(head, now)]
         turned: list[str] = []
         for start in range(0, len(due), _SLICE):
@@ -120,9 +132,10 @@ class Judge:
             reports = await told(session, some)
             await self._catch_up(session, reports)
         for server_id, report in reports.items():
+            await asyncio.sleep(0)  # a verdict takes a millisecond: others may run
             before = self._known[server_id]
             try:
-                sample = report.sample()
+                sample = report.sample(self._listening_since)
                 history = remember(before.history, sample)
                 new = await self._verdict(server_id, report, history, before.verdict, now)
             except Exception:

@@ -32,18 +32,22 @@ class Told:
     stored_at: datetime | None
     """`judged_at` of the server's stored verdict, if there is one."""
 
-    def sample(self) -> Sample:
-        """The report as of when the agent was heard last: since then it told nothing new."""
+    def sample(self, listening_since: datetime) -> Sample:
+        """The report as of when the agent was heard last: since then it told nothing new. Nobody
+        was silent while nobody listened."""
         seen_at, reported_at = self.identity.seen_at, self.identity.reported_at
         if seen_at is None or reported_at is None:
             raise LookupError(f"agent {self.identity.id} has not reported")
+        at = max(seen_at, listening_since)
         report = self.identity.report
-        older = max(0.0, (seen_at - reported_at).total_seconds())
-        return Sample.of({**report, "uptime_s": report["uptime_s"] + older}, seen_at)
+        older = max(0.0, (at - reported_at).total_seconds())
+        return Sample.of({**report, "uptime_s": report["uptime_s"] + older}, at)
 
 
-async def heads(session: AsyncSession, site: str) -> dict[str, Head]:
-    """By server, the agent that was heard last."""
+async def heads(
+    session: AsyncSession, site: str, reported_since: datetime | None = None
+) -> dict[str, Head]:
+    """By server, the agent that was heard last; of all, or of those that reported since."""
     query = (
         select(
             AgentIdentity.id,
@@ -61,6 +65,8 @@ async def heads(session: AsyncSession, site: str) -> dict[str, Head]:
     )
     if site:
         query = query.where(Server.site == site)
+    if reported_since is not None:
+        query = query.where(col(AgentIdentity.reported_at) >= reported_since)
     found: dict[str, Head] = {}
     async for rows in (await session.stream(query)).partitions():
         for row in rows:
