@@ -5,12 +5,10 @@ from sqlmodel.ext.asyncio.session import AsyncSession
 
 from provisioner.domain.failures import Failure, FailureKind
 from provisioner.domain.webhooks import Event
-from provisioner.domain.webhooks import Event
 from provisioner.drivers.network import SwitchUnreachable
 from provisioner.lifecycle.incidents import IncidentKind, open_incident
 from provisioner.lifecycle.job import Change, Done, Job, Outcome
 from provisioner.rental.terms import MOVED
-from provisioner.rental.webhook_events import tell
 from provisioner.rental.webhook_events import tell
 from provisioner.store.tables import (
     AgentIdentity,
@@ -104,15 +102,6 @@ def _end_lease(job: Job) -> Change:
             if lease.end_reason != MOVED:
                 reservation = await session.get_one(Reservation, lease.reservation_id)
                 reservation.status = ReservationStatus.ENDED
-            if lease.ready_at is not None or lease.end_reason != MOVED:
-                await tell(
-                    session,
-                    lease,
-                    Event.ENDED,
-                    now,
-                    ended_at=now.isoformat(),
-                    reason=lease.end_reason,
-                )
             if lease.ready_at is not None or lease.end_reason != MOVED:
                 await tell(
                     session,
