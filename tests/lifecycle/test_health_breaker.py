@@ -13,11 +13,11 @@ from provisioner.fleet.incidents import close_incident
 from provisioner.store.database import Database
 from provisioner.store.tables import AuditEvent
 
-SERVERS = 5
+SERVERS = 4
 
 
 @pytest.fixture
-async def five(database: Database, tmp_path: Path) -> SickWorld:
+async def four(database: Database, tmp_path: Path) -> SickWorld:
     world = World(database, tmp_path, servers=SERVERS)
     await world.enrol()
     await world.settle()
@@ -34,92 +34,92 @@ async def _quarantined(sick: SickWorld) -> int:
     return sum(server.state is State.QUARANTINED for server in servers)
 
 
-async def _break(sick: SickWorld, count: int = 4) -> None:
+async def _break(sick: SickWorld, count: int = 3) -> None:
     for number in range(count):
         await sick.tell(DEAD_DISK, number)
 
 
 async def test_servers_that_turn_faulty_together_are_not_quarantined_but_told_once(
-    five: SickWorld,
+    four: SickWorld,
 ) -> None:
-    await _break(five)
-    await five.pass_time(10)
-    assert await _quarantined(five) == 0
-    assert await five.kinds() == ["breaker"]
-    incident = await five.incident("breaker")
+    await _break(four)
+    await four.pass_time(10)
+    assert await _quarantined(four) == 0
+    assert await four.kinds() == ["breaker"]
+    incident = await four.incident("breaker")
     assert incident.server_id is None
-    assert incident.reason.startswith("4 of 5 servers turned faulty")
+    assert incident.reason.startswith("3 of 4 servers turned faulty")
     assert "disk_failing" in incident.reason
     assert f"rackctl incident close {incident.id}" in incident.next_action
 
 
 async def test_while_the_breaker_is_open_servers_stay_bookable_and_it_outlives_the_process(
-    five: SickWorld,
+    four: SickWorld,
 ) -> None:
-    await _break(five)
-    await five.pass_time(10)
-    five.world.judge = five.world.new_judge()
-    five.world.reconciler = five.world.new_reconciler("another")
-    await five.pass_time(10)
-    assert await _quarantined(five) == 0
-    reservation = await five.world.reserve()
-    assert await five.numbered(reservation) == SERVERS - 1, "the well one"
+    await _break(four)
+    await four.pass_time(10)
+    four.world.judge = four.world.new_judge()
+    four.world.reconciler = four.world.new_reconciler("another")
+    await four.pass_time(10)
+    assert await _quarantined(four) == 0
+    reservation = await four.world.reserve()
+    assert await four.numbered(reservation) == SERVERS - 1, "the well one"
 
 
-async def test_quarantining_goes_on_when_a_person_closes_the_incident(five: SickWorld) -> None:
-    await _break(five)
-    await five.pass_time(10)
-    incident = await five.incident("breaker")
-    await _close(five, incident.id)
-    await _close(five, incident.id)
-    await five.pass_time(8)
-    assert await _quarantined(five) == 4
-    assert await five.kinds() == ["fault"] * 4
-    async with five.world.database.read() as session:
+async def test_quarantining_goes_on_when_a_person_closes_the_incident(four: SickWorld) -> None:
+    await _break(four)
+    await four.pass_time(10)
+    incident = await four.incident("breaker")
+    await _close(four, incident.id)
+    await _close(four, incident.id)
+    await four.pass_time(8)
+    assert await _quarantined(four) == 3
+    assert await four.kinds() == ["fault"] * 3
+    async with four.world.database.read() as session:
         events = await session.exec(select(AuditEvent).where(AuditEvent.subject == incident.id))
         assert [event.actor for event in events] == ["account:op"]
 
 
 async def test_servers_that_turn_faulty_one_after_the_other_are_quarantined(
-    five: SickWorld,
+    four: SickWorld,
 ) -> None:
-    for number in range(4):
-        await five.tell(DEAD_DISK, number)
-        await five.pass_time(turns=10, seconds=60)
-    assert await _quarantined(five) == 4
-    assert "breaker" not in await five.kinds()
+    for number in range(3):
+        await four.tell(DEAD_DISK, number)
+        await four.pass_time(turns=10, seconds=60)
+    assert await _quarantined(four) == 3
+    assert "breaker" not in await four.kinds()
 
 
-async def test_healed_servers_are_let_alone_when_the_breaker_closes(five: SickWorld) -> None:
-    await _break(five)
-    await five.pass_time(10)
-    for number in range(4):
-        await five.tell(WELL, number)
-    await five.pass_time(turns=12, seconds=60)
-    await _close(five, (await five.incident("breaker")).id)
-    await five.pass_time(8)
-    assert await _quarantined(five) == 0
+async def test_healed_servers_are_let_alone_when_the_breaker_closes(four: SickWorld) -> None:
+    await _break(four)
+    await four.pass_time(10)
+    for number in range(3):
+        await four.tell(WELL, number)
+    await four.pass_time(turns=12, seconds=60)
+    await _close(four, (await four.incident("breaker")).id)
+    await four.pass_time(8)
+    assert await _quarantined(four) == 0
 
 
 async def test_an_account_that_tells_all_its_servers_faulty_does_not_open_it(
-    five: SickWorld,
+    four: SickWorld,
 ) -> None:
-    reservations = [await five.world.reserve(hours=10) for _ in range(4)]
-    await five.world.settle()
+    reservations = [await four.world.reserve(hours=10) for _ in range(3)]
+    await four.world.settle()
     for reservation in reservations:
-        await five.tell(LOST_ROW, await five.numbered(reservation))
-    await five.pass_time(3)
-    assert await five.kinds() == ["health"] * 4
-    spare = ({0, 1, 2, 3, 4} - {await five.numbered(r) for r in reservations}).pop()
-    await five.tell(DEAD_DISK, spare)
-    await five.pass_time(8)
-    assert await five.world.state(spare) is State.QUARANTINED
+        await four.tell(LOST_ROW, await four.numbered(reservation))
+    await four.pass_time(3)
+    assert await four.kinds() == ["health"] * 3
+    spare = ({0, 1, 2, 3} - {await four.numbered(r) for r in reservations}).pop()
+    await four.tell(DEAD_DISK, spare)
+    await four.pass_time(8)
+    assert await four.world.state(spare) is State.QUARANTINED
 
 
-async def test_no_other_incident_is_closed_by_hand(five: SickWorld) -> None:
-    await five.tell(DEAD_DISK)
-    await five.pass_time(8)
+async def test_no_other_incident_is_closed_by_hand(four: SickWorld) -> None:
+    await four.tell(DEAD_DISK)
+    await four.pass_time(8)
     with pytest.raises(Refusal, match="closes when what it tells is over"):
-        await _close(five, (await five.incident("fault")).id)
+        await _close(four, (await four.incident("fault")).id)
     with pytest.raises(Refusal, match="no incident"):
-        await _close(five, "inc_none")
+        await _close(four, "inc_none")

@@ -17,7 +17,7 @@ from provisioner.store.database import Database
 from provisioner.store.migrate import migrate
 from provisioner.store.tables import Lease, ServerHealth
 
-SERVERS = 4
+SERVERS = 3
 
 healths = st.sampled_from([WELL, DEAD_DISK, HUNG_DISKS, LOST_ROW, PENDING_ROW, REBOOT_ME])
 steps = st.one_of(
@@ -84,7 +84,7 @@ async def _check(sick: SickWorld) -> None:
             assert "health" in kinds
 
 
-@settings(max_examples=8, deadline=None)
+@settings(max_examples=6, deadline=None)
 @given(st.lists(steps, min_size=4, max_size=10))
 async def test_health_takes_no_server_from_its_tenant_and_leaves_no_faulty_one_in_the_pool(
     story: list[tuple[Any, ...]],
