@@ -17,7 +17,7 @@ from agent.grants import Verifier
 from agent.lease import Held, Lease
 from agent.listener import Listener
 from agent.notices import Notices, wall
-from agent.post import get, post
+from agent.post import Connection, post
 from agent.protocol import RAMDISK, AgentConfig, ProtocolError
 from agent.reporter import Reporter
 from agent.watch import Watch
@@ -59,7 +59,7 @@ def main() -> int:
         lambda: read_config(file),
         lease,
         lambda: enforcer.locked,
-        post,
+        Connection().post,
         boot_id=boot_id,
         now=host.boottime,
         hostname=host.hostname,
@@ -70,7 +70,7 @@ def main() -> int:
 
 def _serve_tenant(lease: Lease, read: Callable[[], AgentConfig]) -> None:
     """What a tenant has of the agent beside the enforcement: quick extensions, and being told."""
-    listener = Listener(read, lease, get, host.boottime)
+    listener = Listener(read, lease, Connection().get, host.boottime)
     _beside("listener", lambda: _repeat(listener.listen, threading.Event()))
 
     def run_hooks(held: Held) -> None:

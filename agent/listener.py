@@ -21,7 +21,7 @@ _log = logging.getLogger("agent")
 
 
 class Get(Protocol):
-    """`agent.post.get`."""
+    """`agent.post.Connection.get`."""
 
     def __call__(self, url: str, *, token: str, timeout: float) -> bytes: ...
 

@@ -5,9 +5,12 @@ half of the agent's memory and a second of a ramdisk's boot. Retrying is left to
 from __future__ import annotations
 
 import socket
+from typing import NamedTuple
 
 TIMEOUT_S = 15.0
 _LARGEST = 1 << 20
+_LONGEST_LINE = 1 << 16
+_NO_CONTENT = 204
 
 
 class PostError(Exception):
@@ -28,50 +31,122 @@ def post(url: str, body: str, *, token: str | None = None, timeout: float = TIME
 
     Raises `StatusError` for a status outside 2xx and `PostError` when there is no answer.
     """
-    return _request("POST", url, body.encode(), token, timeout)
-
-
-def get(url: str, *, token: str | None = None, timeout: float = TIMEOUT_S) -> bytes:
-    """The body of what is there, empty when there is nothing to say; raises as `post` does."""
-    return _request("GET", url, b"", token, timeout)
-
-
-def _request(method: str, url: str, content: bytes, token: str | None, timeout: float) -> bytes:
-    """By HTTP/1.0: the answer ends with the connection and is never chunked (RFC 1945)."""
-    scheme, _, rest = url.partition("://")
-    host, _, path = rest.partition("/")
-    head = [f"{method} /{path} HTTP/1.0", f"Host: {host}", "Accept: application/json"]
-    if content:
-        head += ["Content-Type: application/json", f"Content-Length: {len(content)}"]
-    if token:
-        head.append(f"Authorization: Bearer {token}")
-    request = "\r\n".join([*head, "", ""]).encode() + content
+    connection = Connection()
     try:
-        answer = _exchange(scheme, host, request, timeout)
-    except (OSError, ValueError) as error:  # ValueError: a port that is no number
-        raise PostError(f"{url}: {error}") from error
-    status, received = _parse(url, answer)
-    if not 200 <= status < 300:
-        raise StatusError(url, status, received)
-    return received
+        return connection.post(url, body, token=token, timeout=timeout)
+    finally:
+        connection.close()
 
 
-def _exchange(scheme: str, host: str, request: bytes, timeout: float) -> bytes:
+class Connection:
+    """Kept open from one exchange to the next: a new one costs both sides as much as a report, and
+    with https several times as much. For one thread."""
+
+    def __init__(self) -> None:
+        self._socket: socket.socket | None = None
+        self._origin = ""
+
+    def post(
+        self, url: str, body: str, *, token: str | None = None, timeout: float = TIMEOUT_S
+    ) -> bytes:
+        """As the function of this name."""
+        return self._request("POST", url, body.encode(), token, timeout)
+
+    def get(self, url: str, *, token: str | None = None, timeout: float = TIMEOUT_S) -> bytes:
+        """The body of what is there, empty when there is nothing to say; raises as `post` does."""
+        return self._request("GET", url, b"", token, timeout)
+
+    def close(self) -> None:
+        if self._socket is not None:
+            self._socket.close()
+            self._socket = None
+
+    def _request(
+        self, method: str, url: str, content: bytes, token: str | None, timeout: float
+    ) -> bytes:
+        """By HTTP/1.0, whose answers are never chunked, with the keep-alive that came to it."""
+        scheme, _, rest = url.partition("://")
+        host, _, path = rest.partition("/")
+        head = [f"{method} /{path} HTTP/1.0", f"Host: {host}"]
+        head += ["Accept: application/json", "Connection: keep-alive"]
+        if content:
+            head += ["Content-Type: application/json", f"Content-Length: {len(content)}"]
+        if token:
+            head.append(f"Authorization: Bearer {token}")
+        request = "\r\n".join([*head, "", ""]).encode() + content
+        try:
+            answer = self._exchange(f"{scheme}://{host}", request, timeout)
+        except (OSError, ValueError) as error:  # ValueError: a port that is no number
+            self.close()
+            raise PostError(f"{url}: {error}") from error
+        if not 200 <= answer.status < 300:
+            raise StatusError(url, answer.status, answer.body)
+        return answer.body
+
+    def _exchange(self, origin: str, request: bytes, timeout: float) -> _Answer:
+        if self._socket is not None and self._origin == origin:
+            try:
+                return self._ask(self._socket, request, timeout)
+            except ConnectionError:
+                pass  # the other side ended it meanwhile, as it may at any time
+        self.close()
+        self._socket, self._origin = _connect(origin, timeout), origin
+        return self._ask(self._socket, request, timeout)
+
+    def _ask(self, connection: socket.socket, request: bytes, timeout: float) -> _Answer:
+        connection.settimeout(timeout)
+        connection.sendall(request)
+        answer = _read(connection)
+        if not answer.keeps:
+            self.close()
+        return answer
+
+
+class _Answer(NamedTuple):
+    status: int
+    body: bytes
+    keeps: bool
+    """Whether the connection may be used again."""
+
+
+def _connect(origin: str, timeout: float) -> socket.socket:
+    scheme, _, host = origin.partition("://")
     name, port = address(scheme, host)
-    with socket.create_connection((name, port), timeout) as plain:
-        connection = plain
-        if scheme == "https":
-            import ssl  # noqa: PLC0415  # 5 MB, and most machines of a rack speak http
+    plain = socket.create_connection((name, port), timeout)
+    if scheme != "https":
+        return plain
+    import ssl  # noqa: PLC0415  # 5 MB, and most machines of a rack speak http
 
-            connection = ssl.create_default_context().wrap_socket(plain, server_hostname=name)
-        with connection:
-            connection.sendall(request)
-            answer = bytearray()
-            while block := connection.recv(65536):
-                answer += block
-                if len(answer) > _LARGEST:
-                    raise ValueError(f"answer of more than {_LARGEST} bytes")
-    return bytes(answer)
+    try:
+        return ssl.create_default_context().wrap_socket(plain, server_hostname=name)
+    except OSError:
+        plain.close()
+        raise
+
+
+def _read(connection: socket.socket) -> _Answer:
+    """One answer; `ConnectionError` when nothing came, `ValueError` when it is not whole."""
+    with connection.makefile("rb") as stream:
+        first = stream.readline(_LONGEST_LINE)
+        if not first:
+            raise ConnectionError("the connection ended without an answer")
+        words = first.split()
+        if len(words) < 2 or not words[0].startswith(b"HTTP/") or not words[1].isdigit():
+            raise ValueError(f"not an HTTP answer: {first[:80]!r}")
+        headers: dict[bytes, bytes] = {}
+        while line := stream.readline(_LONGEST_LINE).strip():
+            name, _, value = line.partition(b":")
+            headers[name.lower()] = value.strip().lower()
+        status = int(words[1])
+        stated = b"0" if status == _NO_CONTENT else headers.get(b"content-length")
+        length = _LARGEST + 1 if stated is None else int(stated)
+        body = stream.read(min(length, _LARGEST + 1))
+    if len(body) > _LARGEST:
+        raise ValueError(f"answer of more than {_LARGEST} bytes")
+    if stated is not None and len(body) < length:
+        raise ValueError("the connection broke off within the answer")
+    keeps = stated is not None and headers.get(b"connection") == b"keep-alive"
+    return _Answer(status, body, keeps)
 
 
 def address(scheme: str, host: str) -> tuple[str, int]:
@@ -80,16 +155,3 @@ def address(scheme: str, host: str) -> tuple[str, int]:
     if not colon or port.endswith("]"):  # no port; the last colon of [fd77::1] is no port's
         name, port = host, "443" if scheme == "https" else "80"
     return name.strip("[]"), int(port)
-
-
-def _parse(url: str, answer: bytes) -> tuple[int, bytes]:
-    head, found, body = answer.partition(b"\r\n\r\n")
-    status_line, *headers = head.decode("latin-1").split("\r\n")
-    words = status_line.split()
-    if not found or len(words) < 2 or not words[0].startswith("HTTP/") or not words[1].isdigit():
-        raise PostError(f"{url}: not an HTTP answer: {answer[:80]!r}")
-    for header in headers:
-        name, _, value = header.partition(":")
-        if name.lower() == "content-length" and value.strip() != str(len(body)):
-            raise PostError(f"{url}: the connection broke off within the answer")
-    return int(words[1]), body

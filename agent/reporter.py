@@ -21,7 +21,7 @@ _log = logging.getLogger("agent")
 
 
 class Post(Protocol):
-    """`agent.post.post`."""
+    """`agent.post.Connection.post`."""
 
     def __call__(self, url: str, body: str, *, token: str) -> bytes: ...
 

@@ -15,7 +15,7 @@ from agent_grants import Site
 from agent.access import session_processes
 from agent.build import write_zipapp
 from agent.lease import Lease
-from agent.post import PostError, StatusError, post
+from agent.post import Connection, PostError, StatusError, post
 from agent.protocol import AgentConfig, Report, ReportAnswer
 from agent.reporter import HEALTH_EVERY_S, Reporter
 
@@ -86,6 +86,69 @@ def test_an_unreachable_provisioner_is_reported_with_its_address(url: str) -> No
     with pytest.raises(PostError) as failed:
         post(url, "{}")
     assert url in str(failed.value)
+
+
+class Keeping(http.server.ThreadingHTTPServer):
+    """Keeps connections as HTTP/1.0 servers do, each for `answers` answers."""
+
+    def __init__(self, answers: int) -> None:
+        super().__init__(("127.0.0.1", 0), _KeepingHandler)
+        self.answers = answers
+        self.connections: list[list[str]] = []
+
+    def url(self, path: str) -> str:
+        return f"http://127.0.0.1:{self.server_address[1]}{path}"
+
+
+class _KeepingHandler(http.server.BaseHTTPRequestHandler):
+    server: Keeping
+
+    def setup(self) -> None:
+        super().setup()
+        self.server.connections.append([])
+
+    def do_GET(self) -> None:
+        asked = self.server.connections[-1]
+        asked.append(self.path)
+        self.send_response(204 if self.path == "/nothing" else 200)
+        self.send_header("Connection", "keep-alive")
+        if self.path != "/nothing":
+            self.send_header("Content-Length", str(len(self.path)))
+        self.end_headers()
+        if self.path != "/nothing":
+            self.wfile.write(self.path.encode())
+        self.close_connection = len(asked) == self.server.answers
+
+    def log_message(self, *_: object) -> None:
+        pass
+
+
+@pytest.fixture
+def keeping(request: pytest.FixtureRequest) -> Iterator[Keeping]:
+    with Keeping(request.param) as server:
+        thread = threading.Thread(target=server.serve_forever)
+        thread.start()
+        yield server
+        server.shutdown()
+        thread.join()
+
+
+@pytest.mark.parametrize("keeping", [9], indirect=True)
+def test_a_connection_is_used_again(keeping: Keeping) -> None:
+    connection = Connection()
+    paths = ["/a", "/nothing", "/bc"]
+    assert [connection.get(keeping.url(path)) for path in paths] == [b"/a", b"", b"/bc"]
+    assert keeping.connections == [paths]
+    connection.close()
+
+
+@pytest.mark.parametrize("keeping", [2], indirect=True)
+def test_a_connection_that_the_provisioner_ended_is_made_anew(keeping: Keeping) -> None:
+    connection = Connection()
+    for path in ("/a", "/b", "/c", "/d", "/e"):
+        assert connection.get(keeping.url(path)) == path.encode()
+    assert keeping.connections == [["/a", "/b"], ["/c", "/d"], ["/e"]]
+    connection.close()
 
 
 class Link:
