@@ -107,6 +107,7 @@ CREATE TABLE server (
     bmc_username VARCHAR NOT NULL,
     bmc_secret VARCHAR NOT NULL,
     bmc_next_secret VARCHAR NOT NULL,
+    bmc_enrolled_secret VARCHAR NOT NULL,
     bmc_lost_at TIMESTAMP WITH TIME ZONE,
     expect JSON NOT NULL,
     facts JSON NOT NULL,

@@ -21,7 +21,7 @@ import httpx
 
 from lab import images
 from lab.rack import Rack
-from lab.rack.switch import BRIDGE
+from lab.rack.switch import BRIDGE, PROVISIONER_PORT
 
 MACHINE_URL = "http://10.77.0.1:8080"
 STATE_ROOT = Path("/var/tmp/ironlease-lab")
@@ -70,6 +70,7 @@ class Site:
             "IRONLEASE_NETBOOT_DIR": f"/run/ironlease-netboot/{rack.name}",
             "IRONLEASE_SWITCH_RUN_DIR": str(rack.plan.ovs_folder),
             "IRONLEASE_SWITCH_BRIDGE": BRIDGE,
+            "IRONLEASE_SWITCH_PROVISIONER_PORT": PROVISIONER_PORT,
             "IRONLEASE_BOOT_LIMIT_S": "180",
             "IRONLEASE_TENANT_BOOT_LIMIT_S": "120",
             **{f"IRONLEASE_{name.upper()}": value for name, value in settings.items()},

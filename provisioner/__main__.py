@@ -75,7 +75,12 @@ async def running_netboot(settings: Settings, database: Database) -> AsyncIterat
 def _switch(settings: Settings) -> Switch | None:
     if settings.switch_run_dir is None:
         return None
-    return OpenVSwitch(settings.switch_run_dir, settings.switch_bridge)
+    return OpenVSwitch(
+        settings.switch_run_dir,
+        settings.switch_bridge,
+        provisioner_port=settings.switch_provisioner_port,
+        provisioner=settings.netboot_address,
+    )
 
 
 @asynccontextmanager
@@ -151,6 +156,7 @@ async def run(settings: Settings) -> None:
                         machine_url=settings.machine_url,
                         authorized_key=authorized_key,
                         kept_bmc_users=frozenset(settings.kept_bmc_users),
+                        rotate_bmc_passwords=settings.rotate_bmc_passwords,
                         network=MachineNetwork(
                             prefix=provisioning_network(settings).network.prefixlen,
                             gateway=settings.gateway,

@@ -62,10 +62,16 @@ class Settings(BaseSettings):
     kept_bmc_users: list[str] = []
     """BMC users beside the provisioner's own that stay enabled after a lease. A tenant may have
     set their passwords from inside the server."""
+    rotate_bmc_passwords: bool = True
+    """Give the provisioner's BMC user a new random password after each lease, and win a BMC back
+    whose password the tenant changed; off where BMC logins are managed elsewhere."""
     switch_run_dir: Path | None = None
     """Run directory of the Open vSwitch whose ports the servers are on; None: no switch."""
     switch_bridge: str = "br0"
     """The Open vSwitch bridge with the servers' ports."""
+    switch_provisioner_port: str = "LOCAL"
+    """The bridge's port on which the provisioner is, with `netboot_address`; `LOCAL` is the
+    bridge's own interface."""
 
     webhook_allow_http: bool = False
     """Let customers' webhooks go to `http://` addresses too: for labs."""

@@ -5,6 +5,7 @@ crashes. Whatever is shown on it is shown once more on the virtual rack.
 from lab.simulated.drivers import simulated_drivers
 from lab.simulated.rack import Link, SimulatedRack
 from lab.simulated.server import (
+    FIRMWARE,
     OFF,
     RAMDISK,
     SECRET,
@@ -15,6 +16,7 @@ from lab.simulated.server import (
 )
 
 __all__ = [
+    "FIRMWARE",
     "OFF",
     "RAMDISK",
     "SECRET",

@@ -57,7 +57,9 @@ class SimulatedBmc:
         server = self._rack.at(target.address)
         if server is None or "no_bmc" in server.faults:
             raise BmcUnreachable(target, "no answer")
-        if "bad_password" in server.faults:
+        known = server.bmc_password in (target.password, target.next_password)
+        if "bad_password" in server.faults or not known:
+            server.count("refused_logins")
             raise BmcLoginRefused(target, "wrong password")
         return server
 
@@ -106,6 +108,12 @@ class SimulatedBmc:
             server.bmc_users[user_id - 1] = ""
         self._rack.save()
 
+    async def set_user_password(self, target: BmcTarget, user_id: int, password: str) -> None:
+        server = self._server(target)
+        if server.bmc_users[user_id - 1] == target.username:
+            server.bmc_password = password
+        self._rack.save()
+
     async def close(self) -> None:
         """Nothing is kept open."""
 
@@ -119,7 +127,7 @@ class SimulatedSsh:
         if server is None:
             return SshState.UNREACHABLE
         await self._rack.advance(server)
-        if server.running not in (RAMDISK, TENANT) or not server.port_open:
+        if server.running not in (RAMDISK, TENANT) or not server.reaches_provisioner:
             return SshState.UNREACHABLE
         if server.host_key != target.host_key:
             raise HostKeyMismatch(target, server.host_key)
@@ -241,6 +249,13 @@ class SimulatedPlays:
         server.kexec_loaded = True
         return {"kexec_loaded": True}
 
+    def _win_back_bmc(
+        self, server: SimulatedServer, variables: Mapping[str, Any]
+    ) -> dict[str, Any]:
+        server.bmc_users[0] = variables["username"]
+        server.bmc_password = variables["password"]
+        return {}
+
 
 class SimulatedNetboot:
     def __init__(self, rack: SimulatedRack) -> None:
@@ -267,7 +282,13 @@ class SimulatedSwitch:
         return server
 
     async def set_port(self, port: str, *, is_open: bool) -> None:
-        self._server(port).port_open = is_open
+        server = self._server(port)
+        server.port_open, server.boot_allowed = is_open, False
+        self._rack.save()
+
+    async def allow_boot(self, port: str, mac: str) -> None:
+        server = self._server(port)
+        server.port_open, server.boot_allowed = False, True
         self._rack.save()
 
     async def port_is_open(self, port: str) -> bool:

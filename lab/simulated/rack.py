@@ -100,7 +100,7 @@ class SimulatedRack:
         if server.running != FIRMWARE:
             return
         deaf = {"no_dhcp", "boots_disk"} & set(server.faults)
-        if server.boot_from_network and server.port_open and not deaf:
+        if server.boot_from_network and server.reaches_provisioner and not deaf:
             token = await self.link.boot_token(server.mac, server.serial)
             if token is not None:
                 server.id, server.host_key, server.agent_token = await self.link.identify(
@@ -129,7 +129,7 @@ class SimulatedRack:
         await self.report(server)
 
     async def report(self, server: SimulatedServer) -> None:
-        if server.running in (RAMDISK, TENANT) and server.port_open:
+        if server.running in (RAMDISK, TENANT) and server.reaches_provisioner:
             await self.link.report(server.agent_token, server.id, server.running)
 
     def write_secret(self, server: SimulatedServer) -> None:

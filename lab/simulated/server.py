@@ -35,6 +35,9 @@ class SimulatedServer:
     """What personalisation wrote to the system disk."""
     kexec_loaded: bool = False
     port_open: bool = True
+    boot_allowed: bool = False
+    """Its port is open to the provisioner alone."""
+    bmc_password: str = "secret"
     bmc_users: list[str] = field(default_factory=lambda: ["admin", "ironlease"])
     faults: list[str] = field(default_factory=list)
     """no_bmc, bad_password, no_dhcp, boots_disk, stubborn_disk, corrupt_image, no_tenant_boot,
@@ -42,6 +45,10 @@ class SimulatedServer:
     counts: dict[str, int] = field(default_factory=dict)
     tenants: list[str] = field(default_factory=list)
     """What each tenant system that started found on its disks: instance ids and secrets."""
+
+    @property
+    def reaches_provisioner(self) -> bool:
+        return self.port_open or self.boot_allowed
 
     def count(self, what: str) -> None:
         self.counts[what] = self.counts.get(what, 0) + 1
@@ -61,6 +68,7 @@ def servers_of(documents: Sequence[Mapping[str, Any]]) -> list[SimulatedServer]:
             mac=entry["boot_mac"],
             address=entry["address"],
             bmc_address=entry["bmc"]["address"],
+            bmc_password=entry["bmc"]["password"],
             disks={disk["serial"]: "old data" for disk in entry["expect"]["disks"]},
             cpus=entry["expect"]["cpus"],
             memory_mib=entry["expect"]["memory_mib"],

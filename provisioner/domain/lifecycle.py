@@ -50,7 +50,9 @@ class Step(StrEnum):
     HAND_OVER = "hand_over"
     SHUT_PORT = "shut_port"
     CLOSE_LEASE = "close_lease"
+    REACH_BMC = "reach_bmc"
     DISABLE_BMC_USERS = "disable_bmc_users"
+    ROTATE_BMC_PASSWORD = "rotate_bmc_password"  # noqa: S105  # a step
     OPEN_PORT = "open_port"
 
 
@@ -77,9 +79,11 @@ STEPS: dict[Verb, tuple[Step, ...]] = {
     ),
     Verb.RECLAIM: (
         Step.SHUT_PORT,
+        Step.REACH_BMC,
         Step.POWER_OFF,
         Step.CLOSE_LEASE,
         Step.DISABLE_BMC_USERS,
+        Step.ROTATE_BMC_PASSWORD,
         Step.OPEN_PORT,
         Step.OPEN_BOOT_WINDOW,
         Step.POWER_ON,
@@ -164,6 +168,8 @@ class Facts:
     """The ramdisk that should be waiting has not reported within its grace period."""
     faulty: bool = False
     """Its health forbids the next lease, and the circuit breaker is not open."""
+    bmc_lost: bool = False
+    """The BMC refuses us since a tenancy."""
     intent: Intent = Intent.NONE
 
 
@@ -248,9 +254,9 @@ def retirable(facts: Facts) -> bool:
     return facts.intent is Intent.RETIRE and facts.erased and not facts.lease_open
 
 
-def repaired_under_lease(facts: Facts) -> bool:
-    """an operator says: repaired, and a lease is still open on it"""
-    return facts.intent is Intent.REPAIRED and facts.lease_open
+def repaired_unreclaimed(facts: Facts) -> bool:
+    """an operator says: repaired, and a lease is still open on it or its BMC is lost"""
+    return facts.intent is Intent.REPAIRED and (facts.lease_open or facts.bmc_lost)
 
 
 def over_unprepared(facts: Facts) -> bool:
@@ -317,7 +323,7 @@ TRANSITIONS: tuple[Transition, ...] = (
     Transition(State.RECLAIMING, closed_to_quarantine, State.QUARANTINED),
     Transition(State.RECLAIMING, closed_and_faulty, State.QUARANTINED),
     Transition(State.RECLAIMING, closed, State.SANITISING),
-    Transition(State.QUARANTINED, repaired_under_lease, State.RECLAIMING),
+    Transition(State.QUARANTINED, repaired_unreclaimed, State.RECLAIMING),
     Transition(State.QUARANTINED, asked(Intent.REPAIRED), State.INSPECTING),
     Transition(State.QUARANTINED, retirable, State.RETIRED),
     Transition(State.MAINTENANCE, quarantine, State.QUARANTINED),

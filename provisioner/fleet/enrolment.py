@@ -12,6 +12,7 @@ from sqlmodel.ext.asyncio.session import AsyncSession
 
 from provisioner.domain.refusals import Fault, Refusal, RefusalKind
 from provisioner.fleet.inventory import ClassEntry, InventoryDocument, ServerEntry
+from provisioner.fleet.servers import take_bmc_password
 from provisioner.store import audit
 from provisioner.store.database import call_attention
 from provisioner.store.secrets import SecretBox
@@ -159,6 +160,8 @@ async def _put_server(
         session.add(row)
         audit.record(session, actor, "server.enrol", row.id, now, name=row.name)
     elif changed:
+        if "bmc_secret" in changed:
+            take_bmc_password(row, changed["bmc_secret"])
         for column, value in changed.items():
             setattr(row, column, value)
         audit.record(session, actor, "server.update", row.id, now, changed=sorted(changed))
@@ -279,7 +282,8 @@ def _columns(placed: _Placed) -> dict[str, Any]:
 def _changes(server: Server, placed: _Placed, secret_box: SecretBox) -> dict[str, Any]:
     changed = {k: v for k, v in _columns(placed).items() if getattr(server, k) != v}
     password = placed.entry.bmc.password.get_secret_value()
-    if secret_box.open(server.bmc_secret) != password:
+    # A rotated password is not the inventory's: enrolling the same inventory changes nothing.
+    if secret_box.open(server.bmc_enrolled_secret or server.bmc_secret) != password:
         changed["bmc_secret"] = secret_box.seal(password)
     return changed
 

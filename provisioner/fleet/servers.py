@@ -97,7 +97,7 @@ async def set_bmc(
     bmc_address_taken)."""
     server = await server_named(session, name)
     server.bmc_username = username
-    server.bmc_secret = secret_box.seal(password)
+    take_bmc_password(server, secret_box.seal(password))
     server.bmc_address = address or server.bmc_address
     server.bmc_port = port or server.bmc_port
     place = f"{server.bmc_address}:{server.bmc_port}"
@@ -123,4 +123,12 @@ def bmc_target(server: Server, secret_box: SecretBox) -> BmcTarget:
         port=server.bmc_port,
         username=server.bmc_username,
         password=secret_box.open(server.bmc_secret),
+        next_password=secret_box.open(server.bmc_next_secret) if server.bmc_next_secret else "",
     )
+
+
+def take_bmc_password(server: Server, sealed: str) -> None:
+    """What a person says of the BMC's password goes before all that was thought of it."""
+    server.bmc_secret = sealed
+    server.bmc_next_secret = server.bmc_enrolled_secret = ""
+    server.bmc_lost_at = None

@@ -105,6 +105,8 @@ class Context:
     """The provisioner's own public key, for the ramdisks."""
     kept_bmc_users: frozenset[str] = frozenset()
     """Names of BMC users, beside the provisioner's own, that a tenancy leaves enabled."""
+    rotate_bmc_passwords: bool = True
+    """Our BMC user gets a new password after each lease."""
     network: MachineNetwork = field(default_factory=lambda: MachineNetwork(prefix=24))
     limits: Limits = field(default_factory=Limits)
 

@@ -68,6 +68,7 @@ class Snapshot:
             # What a tenant's system says while it is prepared moves nobody to another server.
             faulty=self.fault is not None
             and (self.server.state is not State.IMAGING or self.boot is not None),
+            bmc_lost=self.server.bmc_lost_at is not None,
             intent=self.server.intent,
         )
 

@@ -3,6 +3,7 @@
 import base64
 import hashlib
 import secrets
+import string
 from functools import cached_property
 from pathlib import Path
 
@@ -61,3 +62,16 @@ def new_token(prefix: str) -> str:
 def token_hash(token: str) -> str:
     """How a token is stored: it is random, so one SHA-256 is enough."""
     return hashlib.sha256(token.encode()).hexdigest()
+
+
+_BMC_PASSWORD_LENGTH = 20
+"""All that IPMI 2.0 allows."""
+_KINDS = (string.ascii_lowercase, string.ascii_uppercase, string.digits)
+
+
+def new_bmc_password() -> str:
+    """Random, 119 bits; with a character of each kind, as some BMCs ask for."""
+    while True:
+        made = "".join(secrets.choice("".join(_KINDS)) for _ in range(_BMC_PASSWORD_LENGTH))
+        if all(set(kind) & set(made) for kind in _KINDS):
+            return made

@@ -1,13 +1,14 @@
 """The Open vSwitch driver on the rack's real switch: shut is shut, and reads so."""
 
 from collections.abc import Iterator
+from ipaddress import IPv4Address
 from pathlib import Path
 
 import pytest
 
 from lab.rack import Rack
 from lab.rack.plan import PROVISIONER_ADDRESS
-from lab.rack.switch import BRIDGE
+from lab.rack.switch import BRIDGE, PROVISIONER_PORT
 from lab.testing import PortNic, rack
 from provisioner.drivers.network import SwitchUnreachable
 from provisioner.drivers.network.open_vswitch import OpenVSwitch
@@ -26,7 +27,16 @@ def one_rack() -> Iterator[Rack]:
 
 @pytest.fixture
 def switch(one_rack: Rack) -> OpenVSwitch:
-    return OpenVSwitch(one_rack.plan.ovs_folder, BRIDGE)
+    return driver(one_rack.plan.ovs_folder)
+
+
+def driver(run_dir: Path) -> OpenVSwitch:
+    return OpenVSwitch(
+        run_dir,
+        BRIDGE,
+        provisioner_port=PROVISIONER_PORT,
+        provisioner=IPv4Address(PROVISIONER_ADDRESS),
+    )
 
 
 async def test_nothing_passes_a_shut_port_until_it_is_opened(
@@ -57,6 +67,21 @@ async def test_shutting_twice_is_shutting_once(switch: OpenVSwitch) -> None:
     await switch.set_port(PORT, is_open=True)
 
 
+async def test_a_port_that_lets_a_boot_through_reaches_the_provisioner_and_nobody_else(
+    one_rack: Rack, switch: OpenVSwitch
+) -> None:
+    server, neighbour = (one_rack.plan.server(name) for name in (PORT, NEIGHBOUR))
+    with PortNic(one_rack, PORT) as nic, PortNic(one_rack, NEIGHBOUR) as other:
+        other.answer(neighbour.address)
+        assert nic.reaches(neighbour.address)
+        await switch.set_port(PORT, is_open=False)
+        await switch.allow_boot(PORT, server.mac)
+        assert nic.reaches(PROVISIONER_ADDRESS)
+        assert not nic.reaches(neighbour.address, LOST_SECONDS)
+        await switch.set_port(PORT, is_open=True)
+        assert nic.reaches(neighbour.address)
+
+
 async def test_a_port_that_does_not_exist_is_told(switch: OpenVSwitch) -> None:
     with pytest.raises(SwitchUnreachable, match="r9-u99"):
         await switch.set_port("r9-u99", is_open=False)
@@ -64,4 +89,4 @@ async def test_a_port_that_does_not_exist_is_told(switch: OpenVSwitch) -> None:
 
 async def test_a_switch_that_is_not_there_is_told(tmp_path: Path) -> None:
     with pytest.raises(SwitchUnreachable, match=PORT):
-        await OpenVSwitch(tmp_path, BRIDGE).port_is_open(PORT)
+        await driver(tmp_path).port_is_open(PORT)

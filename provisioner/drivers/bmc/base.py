@@ -41,6 +41,8 @@ class BmcTarget:
     port: int
     username: str
     password: str = field(repr=False)
+    next_password: str = field(repr=False, default="")
+    """Logged in with where `password` is refused: one that may be in the BMC already."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,6 +97,9 @@ class Bmc(Protocol):
 
     async def disable_user(self, target: BmcTarget, user_id: int) -> None:
         """Whether it had its effect is to be observed with :meth:`users`."""
+
+    async def set_user_password(self, target: BmcTarget, user_id: int, password: str) -> None:
+        """Whether it had its effect is to be observed by logging in with it."""
 
     async def close(self) -> None: ...
 

@@ -41,7 +41,7 @@ from provisioner.drivers.bmc.ipmi_readings import (
 )
 from provisioner.drivers.bmc.ipmi_session import IpmiSession, Response
 from provisioner.drivers.bmc.ipmi_thread import LoginFailed, NoAnswer, ipmi_thread
-from provisioner.drivers.bmc.ipmi_users import disable_user, read_users
+from provisioner.drivers.bmc.ipmi_users import disable_user, read_users, set_password
 
 T = TypeVar("T")
 
@@ -172,6 +172,13 @@ class IpmiBmc:
 
         await self._converse(target, disable)
 
+    async def set_user_password(self, target: BmcTarget, user_id: int, password: str) -> None:
+        async def change(session: IpmiSession) -> None:
+            ask = partial(self._ask, target, session, f"set the password of user {user_id}")
+            await set_password(ask, user_id, password)
+
+        await self._converse(target, change)
+
     async def close(self) -> None:
         """Log out everywhere; the object may not be used afterwards."""
         for peer in self._peers.values():
@@ -276,20 +283,28 @@ class IpmiBmc:
             if peer.session.usable and peer.login == target:
                 return peer.session
             self._drop(peer)
+        try:
+            peer.session = await self._login(peer, target, target.password)
+        except BmcLoginRefused:
+            if not target.next_password:
+                raise
+            peer.session = await self._login(peer, target, target.next_password)
+        peer.login = target
+        return peer.session
+
+    async def _login(self, peer: _Peer, target: BmcTarget, password: str) -> IpmiSession:
         address = await _numeric(target)
-        future = self._thread.login(address, target.port, target.username, target.password)
+        future = self._thread.login(address, target.port, target.username, password)
         # A login given up here still ends by itself (pyghmi's limit is 6 s), and a session it
         # then gives is logged out when idle.
         try:
-            peer.session = await self._answer(peer, future)
+            return await self._answer(peer, future)
         except (NoAnswer, TimeoutError) as silence:
             raise BmcUnreachable(target, str(silence) or "no answer to the login") from None
         except LoginFailed as failed:
             if any(refusal in str(failed) for refusal in _LOGIN_REFUSALS):
                 raise BmcLoginRefused(target, str(failed)) from None
             raise BmcCommandFailed(target, "login", str(failed)) from None
-        peer.login = target
-        return peer.session
 
     def _drop(self, peer: _Peer) -> None:
         if peer.session is not None:

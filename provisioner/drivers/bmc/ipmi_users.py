@@ -17,8 +17,9 @@ _CHANGE_ACCESS = 0x80
 _NO_ACCESS = 0x0F
 _PRIVILEGES = {1: "callback", 2: "user", 3: "operator", 4: "administrator", 5: "oem"}
 _DISABLED = 0b10
-_DISABLE = 0x00
+_DISABLE, _SET = 0x00, 0x02
 _FIRST_USER = 1
+_OF_20_BYTES, _PASSWORD_BYTES = 0x80, 20
 
 
 async def read_users(ask: Ask) -> list[BmcUser]:
@@ -51,3 +52,11 @@ async def disable_user(ask: Ask, user_id: int) -> None:
     """No login, no privilege, no messaging on this channel."""
     await ask((_APP, _SET_PASSWORD, user_id, _DISABLE))
     await ask((_APP, _SET_ACCESS, _CHANGE_ACCESS | _THIS_CHANNEL, user_id, _NO_ACCESS))
+
+
+async def set_password(ask: Ask, user_id: int, password: str) -> None:
+    """`password` is of 20 bytes at most."""
+    padded = password.encode("ascii").ljust(_PASSWORD_BYTES, b"\0")
+    if len(padded) > _PASSWORD_BYTES:
+        raise ValueError(f"IPMI knows passwords of {_PASSWORD_BYTES} bytes at most")
+    await ask((_APP, _SET_PASSWORD, _OF_20_BYTES | user_id, _SET, *padded))

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 
 from provisioner.domain.lifecycle import Step
 from provisioner.lifecycle.job import Job, Outcome
+from provisioner.lifecycle.steps.bmc import disable_bmc_users, reach_bmc, rotate_bmc_password
 from provisioner.lifecycle.steps.image import (
     await_tenant,
     boot_tenant,
@@ -22,7 +23,6 @@ from provisioner.lifecycle.steps.ramdisk import (
 )
 from provisioner.lifecycle.steps.reclaim import (
     close_lease,
-    disable_bmc_users,
     open_port,
     shut_port,
 )
@@ -52,6 +52,8 @@ SPECS: dict[Step, StepSpec] = {
     Step.HAND_OVER: StepSpec(hand_over),
     Step.SHUT_PORT: StepSpec(shut_port),
     Step.CLOSE_LEASE: StepSpec(close_lease),
+    Step.REACH_BMC: StepSpec(reach_bmc),
     Step.DISABLE_BMC_USERS: StepSpec(disable_bmc_users),
+    Step.ROTATE_BMC_PASSWORD: StepSpec(rotate_bmc_password),
     Step.OPEN_PORT: StepSpec(open_port),
 }

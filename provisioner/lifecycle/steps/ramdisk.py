@@ -33,7 +33,7 @@ async def find_ramdisk(job: Job) -> Outcome:
     if job.operation.attempt == 0 and seen is not None and job.now() - seen < FRESH:
         alive = True
     else:
-        alive = await _answers(job, SshTarget(job.server.address, boot.host_key))
+        alive = await ramdisk_answers(job, boot)
     if not alive:
         return Done("the waiting ramdisk no longer answers")
     after = next_step(job.verb, Step.AWAIT_RAMDISK)
@@ -42,7 +42,8 @@ async def find_ramdisk(job: Job) -> Outcome:
     return GoTo(after, "a ramdisk is waiting")
 
 
-async def _answers(job: Job, target: SshTarget) -> bool:
+async def ramdisk_answers(job: Job, boot: Boot) -> bool:
+    target = SshTarget(job.server.address, boot.host_key)
     try:
         return await job.drivers.ssh.probe(target) is SshState.ANSWERS
     except HostKeyMismatch as mismatch:

@@ -3,7 +3,6 @@
 from sqlmodel import col, select
 from sqlmodel.ext.asyncio.session import AsyncSession
 
-from provisioner.domain.failures import Failure, FailureKind
 from provisioner.domain.webhooks import Event
 from provisioner.drivers.network import SwitchUnreachable
 from provisioner.lifecycle.incidents import IncidentKind, open_incident
@@ -51,25 +50,6 @@ def _tell(job: Job, failure: SwitchUnreachable) -> Change:
         )
 
     return change
-
-
-async def disable_bmc_users(job: Job) -> Outcome:
-    """Root on the server can make BMC users, or set their passwords: only ours stays enabled."""
-    target = job.bmc_target()
-    kept = {target.username, *job.context.kept_bmc_users}
-    strangers = [user for user in await job.drivers.bmc.users(target) if user.name not in kept]
-    for user in strangers:
-        job.log(f"disable BMC user {user.id} {user.name!r} ({user.privilege})")
-        await job.drivers.bmc.disable_user(target, user.id)
-    left = [user for user in await job.drivers.bmc.users(target) if user.name not in kept]
-    if left:
-        raise Failure(
-            f"BMC users cannot be disabled: {', '.join(repr(user.name) for user in left)}",
-            next_action="disable them in the BMC itself, or reset it to its defaults; "
-            f"then: rackctl server repaired {job.server.name}",
-            kind=FailureKind.SERVER_FAULT,
-        )
-    return Done(f"{len(strangers)} BMC users disabled" if strangers else "no other BMC user")
 
 
 async def open_port(job: Job) -> Outcome:

@@ -52,6 +52,8 @@ class Server(SQLModel, table=True):
     """The BMC password, sealed by the secret box; never in clear."""
     bmc_next_secret: str = ""
     """A password on its way into the BMC, sealed: until it is seen to work, either may be right."""
+    bmc_enrolled_secret: str = ""
+    """What the inventory said before the password was first rotated, sealed; else empty."""
     bmc_lost_at: datetime | None = Field(default=None, sa_column=utc_column(nullable=True))
     """When the BMC was found to refuse us after a tenancy: not ours until won back from inside."""
 

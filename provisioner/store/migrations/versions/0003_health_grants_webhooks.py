@@ -21,6 +21,9 @@ def _widen_known_tables() -> None:
     op.add_column(
         "server", sa.Column("bmc_next_secret", sa.String(), nullable=False, server_default="")
     )
+    op.add_column(
+        "server", sa.Column("bmc_enrolled_secret", sa.String(), nullable=False, server_default="")
+    )
     op.add_column("server", sa.Column("bmc_lost_at", _TIME, nullable=True))
     op.add_column("lease", sa.Column("sequence", sa.Integer(), nullable=False, server_default="1"))
     op.add_column("lease", sa.Column("granted_at", _TIME, nullable=False, server_default=_LONG_AGO))

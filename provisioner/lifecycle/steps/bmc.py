@@ -1,0 +1,176 @@
+"""The BMC after a tenancy: root on the server could change its users and passwords in band.
+
+What power and boot need of it is in `ramdisk.py`; a BMC that refuses us is won back from inside.
+"""
+
+from collections.abc import Sequence
+from dataclasses import replace
+
+from sqlmodel.ext.asyncio.session import AsyncSession
+
+from provisioner.domain.failures import Failure, FailureKind
+from provisioner.domain.lifecycle import OperationStatus
+from provisioner.domain.retries import PATIENCE
+from provisioner.drivers.bmc import BmcLoginRefused, BmcUser
+from provisioner.drivers.network import Switch
+from provisioner.lifecycle.incidents import IncidentKind, close_incidents, open_incident
+from provisioner.lifecycle.job import Change, Done, Job, Outcome, Wait
+from provisioner.lifecycle.steps.ramdisk import open_boot_window, ramdisk_answers
+from provisioner.store.secrets import new_bmc_password
+from provisioner.store.tables import Operation, Server
+
+
+async def reach_bmc(job: Job) -> Outcome:
+    """Log in. A BMC that refuses us twice is lost: it is not asked again, as BMCs lock out who
+    goes on, until it was won back or an operator gave its password."""
+    if job.server.bmc_lost_at is None:
+        try:
+            await job.drivers.bmc.power(job.bmc_target())
+        except BmcLoginRefused as refused:
+            if job.operation.attempt == 0:
+                raise Failure(refused.reason, next_action=refused.next_action) from refused
+            job.log(refused.reason)
+            await job.commit(_lose(job, refused))
+        else:
+            return Done("the BMC takes our password")
+    switch, port = job.drivers.switch, job.server.switch_port
+    if switch is None or not port or not job.context.rotate_bmc_passwords:
+        return Wait(PATIENCE.total_seconds(), "waits for the password of the BMC")
+    return await _win_back(job, switch, port)
+
+
+def _lose(job: Job, refused: BmcLoginRefused) -> Change:
+    by_hand = (
+        "set its password at the BMC itself, then: "
+        f"rackctl server set-bmc {job.server.name} --username … --password-stdin"
+    )
+    if job.drivers.switch is None or not job.server.switch_port:
+        action = f"cut the power of the server, its last tenant may still use it; {by_hand}"
+    elif job.context.rotate_bmc_passwords:
+        action = (
+            "cycle the server's power by hand and let it boot from the network: its ramdisk then "
+            f"sets the BMC's password from inside. Or {by_hand}"
+        )
+    else:
+        action = by_hand
+
+    async def change(session: AsyncSession, server: Server, operation: Operation) -> None:
+        now = job.now()
+        server.bmc_lost_at = now
+        server.reason, server.next_action = refused.reason, action
+        operation.status = OperationStatus.PARKED
+        await open_incident(
+            session,
+            server,
+            IncidentKind.ACCESS,
+            refused.reason,
+            action,
+            now=now,
+            operation_id=operation.id,
+        )
+
+    return change
+
+
+async def _win_back(job: Job, switch: Switch, port: str) -> Outcome:
+    """Set our password in the BMC from inside the ramdisk, once somebody has booted it.
+
+    The tenant's system may be running still, and can take the ramdisk's place: it then only helps
+    us to our BMC, which cuts its power, and the password that it saw is replaced after that.
+    """
+    await switch.allow_boot(port, job.server.boot_mac)
+    boot = job.snapshot.boot
+    if boot is not None and boot.ready_at is not None and await ramdisk_answers(job, boot):
+        return await _set_from_inside(job)
+    if boot is None or boot.expires_at <= job.now():
+        window = await open_boot_window(job)
+        if isinstance(window, Done) and window.change is not None:
+            await job.commit(window.change)
+    return Wait(PATIENCE.total_seconds(), "the BMC is lost; waits for a boot of the ramdisk")
+
+
+async def _set_from_inside(job: Job) -> Outcome:
+    sealed, password = await _next_password(job)
+    target = replace(job.bmc_target(), password=password, next_password="")
+    job.log(f"set the password of BMC user {target.username!r} from inside")
+    await job.play(
+        "win_back_bmc",
+        {"username": target.username, "password": password},
+        job.context.limits.play,
+    )
+    await job.drivers.bmc.power(target)
+
+    async def change(session: AsyncSession, server: Server, operation: Operation) -> None:
+        _take_over(server, sealed)
+        await close_incidents(session, server, IncidentKind.ACCESS, now=job.now())
+
+    return Done("the BMC was won back from inside", change)
+
+
+async def disable_bmc_users(job: Job) -> Outcome:
+    """Root on the server can make BMC users, or set their passwords: only ours stays enabled."""
+    target = job.bmc_target()
+    kept = {target.username, *job.context.kept_bmc_users}
+    strangers = _strangers(await job.drivers.bmc.users(target), kept)
+    for user in strangers:
+        job.log(f"disable BMC user {user.id} {user.name!r} ({user.privilege})")
+        await job.drivers.bmc.disable_user(target, user.id)
+    left = _strangers(await job.drivers.bmc.users(target), kept)
+    if left:
+        raise Failure(
+            f"BMC users cannot be disabled: {', '.join(repr(user.name) for user in left)}",
+            next_action="disable them in the BMC itself, or reset it to its defaults; "
+            f"then: rackctl server repaired {job.server.name}",
+            kind=FailureKind.SERVER_FAULT,
+        )
+    return Done(f"{len(strangers)} BMC users disabled" if strangers else "no other BMC user")
+
+
+def _strangers(users: Sequence[BmcUser], kept: set[str]) -> list[BmcUser]:
+    """All but the first of each kept name: a second one of our name has another password."""
+    first = {user.name: user.id for user in reversed(users)}
+    return [user for user in users if user.name not in kept or user.id != first[user.name]]
+
+
+async def rotate_bmc_password(job: Job) -> Outcome:
+    """Give our BMC user a new password, in two phases: it is stored before it is set, and takes
+    the place of the old one after it was logged in with. In between either may be right, and
+    every login tries both."""
+    if not job.context.rotate_bmc_passwords:
+        return Done("rotation is switched off")
+    sealed, password = await _next_password(job)
+    target = replace(job.bmc_target(), next_password=password)
+    ours = [u for u in await job.drivers.bmc.users(target) if u.name == target.username]
+    if not ours:
+        raise Failure(
+            f"the BMC does not list {target.username!r}, who is logged in",
+            next_action="give the provisioner a BMC user of its own, or set "
+            "rotate_bmc_passwords = false",
+            kind=FailureKind.CONFIGURATION,
+        )
+    await job.drivers.bmc.set_user_password(target, ours[0].id, password)
+    await job.drivers.bmc.power(replace(target, password=password, next_password=""))
+
+    async def change(session: AsyncSession, server: Server, operation: Operation) -> None:
+        _take_over(server, sealed)
+
+    return Done(f"BMC user {target.username!r} has a new password", change)
+
+
+async def _next_password(job: Job) -> tuple[str, str]:
+    """The password on its way into the BMC, sealed and open: written down before it is used."""
+    sealed = job.server.bmc_next_secret
+    if not sealed:
+        sealed = job.context.box.seal(new_bmc_password())
+
+        async def change(session: AsyncSession, server: Server, operation: Operation) -> None:
+            server.bmc_next_secret = sealed
+
+        await job.commit(change)
+    return sealed, job.context.box.open(sealed)
+
+
+def _take_over(server: Server, sealed: str) -> None:
+    server.bmc_enrolled_secret = server.bmc_enrolled_secret or server.bmc_secret
+    server.bmc_secret, server.bmc_next_secret = sealed, ""
+    server.bmc_lost_at = None
