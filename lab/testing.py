@@ -94,7 +94,7 @@ class PortNic:
 
     def __init__(self, rack: Rack, server: str) -> None:
         plan = rack.plan.server(server)
-        self._mac = bytes.fromhex(plan.mac.replace(":", ""))
+        self.mac = bytes.fromhex(plan.mac.replace(":", ""))
         self._address = plan.address
         self._tap = open_tap(fabric(rack.name), plan.name)
 
@@ -102,8 +102,8 @@ class PortNic:
         """Whether an ARP request for `address` is answered within `timeout` seconds."""
         wanted = socket.inet_aton(address)
         request = struct.pack("!HHBBH", 1, 0x0800, 6, 4, 1)
-        request += self._mac + socket.inet_aton(self._address) + bytes(6) + wanted
-        frame = _BROADCAST + self._mac + b"\x08\x06" + request
+        request += self.mac + socket.inet_aton(self._address) + bytes(6) + wanted
+        frame = _BROADCAST + self.mac + b"\x08\x06" + request
         deadline = time.monotonic() + timeout
         while (left := deadline - time.monotonic()) > 0:
             try:
@@ -119,15 +119,23 @@ class PortNic:
                 left = deadline - time.monotonic()
         return False
 
-    def send_udp(self, port: int, payload: bytes) -> None:
-        """Broadcast one UDP datagram, as a DHCP client does."""
+    def hears(self, payload: bytes, timeout: float = 10) -> bool:
+        """Whether a frame with this in it arrives within `timeout` seconds."""
+        deadline = time.monotonic() + timeout
+        while (left := deadline - time.monotonic()) > 0:
+            if select.select([self._tap], [], [], left)[0] and payload in os.read(self._tap, 2048):
+                return True
+        return False
+
+    def send_udp(self, port: int, payload: bytes, to: bytes = _BROADCAST) -> None:
+        """Send one UDP datagram to a NIC; to all, as a DHCP client does."""
         datagram = struct.pack("!HHHH", 68, port, 8 + len(payload), 0) + payload
         header = struct.pack("!BBHHHBBH", 0x45, 0, 20 + len(datagram), 0, 0, 64, 17, 0)
         header += bytes(4) + b"\xff" * 4
         total = sum(struct.unpack("!10H", header))
         checksum = ~((total & 0xFFFF) + (total >> 16)) & 0xFFFF
         header = header[:10] + struct.pack("!H", checksum) + header[12:]
-        os.write(self._tap, _BROADCAST + self._mac + b"\x08\x00" + header + datagram)
+        os.write(self._tap, to + self.mac + b"\x08\x00" + header + datagram)
 
     def __enter__(self) -> Self:
         return self

@@ -3,7 +3,7 @@
 For a BMC whose users a tenant has changed; disabling all others is left to the provisioner, once it
 can log in again. Commands and bytes: IPMI 2.0, sections 22.22 to 22.30.
 
-Variables: `username`, `password` (20 bytes at most). Result: `bmc_user`.
+Variables: `username`, `password` (16 bytes at most). Result: `bmc_user`.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ ADMINISTRATOR = 4
 ALWAYS_AVAILABLE = 2
 VOLATILE, NON_VOLATILE = 0x80, 0x40
 MESSAGING = 0x90  # change the bits that follow; IPMI messaging
-OF_20_BYTES, ENABLE, SET = 0x80, 1, 2
+ENABLE, SET = 1, 2
 FIRST_NAMED_USER = 2  # the first one is the anonymous one
 LIMIT_S = 30
 
@@ -92,7 +92,7 @@ def main(variables: dict[str, Any]) -> dict[str, Any]:
     progress(f"BMC user {user} on channel {channel} becomes {name!r}")
     # Where it has the name already, some BMCs refuse to set it again.
     ask(APP, SET_NAME, user, *name.encode().ljust(16, b"\0"))
-    must("set a password", APP, SET_PASSWORD, OF_20_BYTES | user, SET, *password.ljust(20, b"\0"))
+    must("set a password", APP, SET_PASSWORD, user, SET, *password.ljust(16, b"\0"))
     must("set a privilege", APP, SET_ACCESS, MESSAGING | channel, user, ADMINISTRATOR, 0)
     must("enable a user", APP, SET_PASSWORD, user, ENABLE)
     for kept in (NON_VOLATILE, VOLATILE):

@@ -64,13 +64,13 @@ def token_hash(token: str) -> str:
     return hashlib.sha256(token.encode()).hexdigest()
 
 
-_BMC_PASSWORD_LENGTH = 20
-"""All that IPMI 2.0 allows."""
+_BMC_PASSWORD_LENGTH = 16
+"""IPMI 2.0 allows 20, which not every BMC keeps whole."""
 _KINDS = (string.ascii_lowercase, string.ascii_uppercase, string.digits)
 
 
 def new_bmc_password() -> str:
-    """Random, 119 bits; with a character of each kind, as some BMCs ask for."""
+    """Random, 95 bits; with a character of each kind, as some BMCs ask for."""
     while True:
         made = "".join(secrets.choice("".join(_KINDS)) for _ in range(_BMC_PASSWORD_LENGTH))
         if all(set(kind) & set(made) for kind in _KINDS):

@@ -352,3 +352,33 @@ async def test_a_disabled_user_can_no_longer_log_in(ipmi: IpmiBmc, bmc: Simulate
         await fresh.power(planted)
     await fresh.close()
     assert await ipmi.power(bmc.target) is Power.OFF
+
+
+async def test_a_new_password_works_and_the_old_one_no_longer(
+    ipmi: IpmiBmc, bmc: SimulatedBmc
+) -> None:
+    new = replace(bmc.target, password="Sixteen-chars-16")
+    (user,) = [user for user in await ipmi.users(bmc.target) if user.name == "admin"]
+    await ipmi.set_user_password(bmc.target, user.id, new.password)
+    assert await ipmi.power(new) is Power.OFF
+    with pytest.raises(BmcLoginRefused):
+        await ipmi.power(bmc.target)
+
+
+async def test_where_a_password_is_under_way_either_logs_in(
+    ipmi: IpmiBmc, bmc: SimulatedBmc
+) -> None:
+    under_way = replace(bmc.target, next_password="Sixteen-chars-16")
+    (user,) = [user for user in await ipmi.users(under_way) if user.name == "admin"]
+    await ipmi.set_user_password(under_way, user.id, under_way.next_password)
+    fresh = IpmiBmc()
+    assert await fresh.power(under_way) is Power.OFF
+    await fresh.close()
+
+
+async def test_a_password_longer_than_ipmi_allows_is_never_sent(
+    ipmi: IpmiBmc, bmc: SimulatedBmc
+) -> None:
+    with pytest.raises(ValueError, match="16 bytes"):
+        await ipmi.set_user_password(bmc.target, 2, "x" * 17)
+    assert await ipmi.power(bmc.target) is Power.OFF

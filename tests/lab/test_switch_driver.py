@@ -17,6 +17,7 @@ pytestmark = [pytest.mark.lab, pytest.mark.root]
 
 PORT, NEIGHBOUR = "r1-u01", "r1-u02"
 LOST_SECONDS = 1
+DISCARD = 9
 
 
 @pytest.fixture(scope="module")
@@ -70,16 +71,19 @@ async def test_shutting_twice_is_shutting_once(switch: OpenVSwitch) -> None:
 async def test_a_port_that_lets_a_boot_through_reaches_the_provisioner_and_nobody_else(
     one_rack: Rack, switch: OpenVSwitch
 ) -> None:
-    server, neighbour = (one_rack.plan.server(name) for name in (PORT, NEIGHBOUR))
     with PortNic(one_rack, PORT) as nic, PortNic(one_rack, NEIGHBOUR) as other:
-        other.answer(neighbour.address)
-        assert nic.reaches(neighbour.address)
         await switch.set_port(PORT, is_open=False)
-        await switch.allow_boot(PORT, server.mac)
+        await switch.allow_boot(PORT, one_rack.plan.server(PORT).mac)
         assert nic.reaches(PROVISIONER_ADDRESS)
-        assert not nic.reaches(neighbour.address, LOST_SECONDS)
+        assert other.reaches(PROVISIONER_ADDRESS)
+        nic.send_udp(DISCARD, b"to everybody")
+        nic.send_udp(DISCARD, b"to the neighbour", other.mac)
+        assert not other.hears(b"to ", LOST_SECONDS)
+        other.send_udp(DISCARD, b"from the neighbour", nic.mac)
+        assert not nic.hears(b"from the neighbour", LOST_SECONDS)
         await switch.set_port(PORT, is_open=True)
-        assert nic.reaches(neighbour.address)
+        nic.send_udp(DISCARD, b"to the neighbour", other.mac)
+        assert other.hears(b"to the neighbour")
 
 
 async def test_a_port_that_does_not_exist_is_told(switch: OpenVSwitch) -> None:

@@ -143,9 +143,9 @@ async def test_the_password_that_won_the_bmc_back_is_replaced_once_the_power_is_
 ) -> None:
     """Whoever took the ramdisk's place has seen it."""
     await lose_bmc(world)
-    await cycle_by_hand(world)
     plays = WatchedPlays(world.rack)
     world.reconciler = world.new_reconciler("test", plays=plays)
+    await cycle_by_hand(world)
     await world.settle()
     assert await world.state() is State.AVAILABLE
     assert len(plays.passwords) == 1

@@ -19,7 +19,8 @@ _PRIVILEGES = {1: "callback", 2: "user", 3: "operator", 4: "administrator", 5: "
 _DISABLED = 0b10
 _DISABLE, _SET = 0x00, 0x02
 _FIRST_USER = 1
-_OF_20_BYTES, _PASSWORD_BYTES = 0x80, 20
+_PASSWORD_BYTES = 16
+"""IPMI 2.0 has 20, too, and some BMCs silently cut those to 16 (ipmi_sim among them)."""
 
 
 async def read_users(ask: Ask) -> list[BmcUser]:
@@ -55,8 +56,8 @@ async def disable_user(ask: Ask, user_id: int) -> None:
 
 
 async def set_password(ask: Ask, user_id: int, password: str) -> None:
-    """`password` is of 20 bytes at most."""
+    """`password` is of 16 bytes at most."""
     padded = password.encode("ascii").ljust(_PASSWORD_BYTES, b"\0")
     if len(padded) > _PASSWORD_BYTES:
-        raise ValueError(f"IPMI knows passwords of {_PASSWORD_BYTES} bytes at most")
-    await ask((_APP, _SET_PASSWORD, _OF_20_BYTES | user_id, _SET, *padded))
+        raise ValueError(f"IPMI BMCs know passwords of {_PASSWORD_BYTES} bytes at most")
+    await ask((_APP, _SET_PASSWORD, user_id, _SET, *padded))
