@@ -1,6 +1,6 @@
 """Closing and opening the machine to the tenant. Nothing of the tenant's is deleted: sessions are
-ended, the network is closed, the SSH service is masked until the next boot, accounts are expired.
-When to do it is left to `agent.enforcer`.
+ended, the network is closed, the SSH service is stopped, accounts are expired. When to do it is
+left to `agent.enforcer`.
 """
 
 from __future__ import annotations
@@ -15,7 +15,6 @@ from typing import Protocol
 
 from agent import firewall
 
-_UNITS = ("ssh.service", "ssh.socket", "sshd.service")
 # Whatever runs below one of these is somebody's session
 _SESSION_ROOTS = ("sshd", "sshd-session", "login")
 _NO_LOGIN = ("nologin", "false", "sync")
@@ -62,7 +61,6 @@ class SystemAccess:
         # Patterns match loaded units only: stopping a unit that is not there would be an error
         failures += _run("systemctl", "stop", "ssh.s*", "sshd.s*")
         failures += _end_sessions()  # those that came in meanwhile
-        failures += _run("systemctl", "mask", "--runtime", *_UNITS)
         for user in _login_users():
             # Denied by PAM's account phase and by sshd itself, whichever way the user logs in
             failures += _run("usermod", "--expiredate", "1", user)
@@ -75,7 +73,6 @@ class SystemAccess:
             failures += _run("nft", "-f", "-", given=firewall.OPEN)
         for user in _login_users():
             failures += _run("usermod", "--expiredate", "", user)
-        failures += _run("systemctl", "unmask", "--runtime", *_UNITS)
         failures += _run("systemctl", "start", "ssh.service")
         _raise(failures)
 
