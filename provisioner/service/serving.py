@@ -13,8 +13,9 @@ from aiohttp import web
 _FIRST = 3
 _GRACE_S = 2.0
 """For answers under way when the service stops; event streams are cut after it."""
-
-
+_KEEP_S = 75.0
+"""How long a connection may be idle: several of an agent's reports, but a machine that lost its
+power leaves its own behind."""
 _BACKLOG = 4096
 """Connections that may wait to be taken: one turned away is tried again only after a second."""
 
@@ -54,7 +55,9 @@ async def serve(
 ) -> web.AppRunner:
     """Start serving; the caller ends it by `await runner.cleanup()`. Raises OSError when the
     address is not to be had."""
-    runner = web.AppRunner(app, access_log=None, shutdown_timeout=_GRACE_S)
+    runner = web.AppRunner(
+        app, access_log=None, shutdown_timeout=_GRACE_S, keepalive_timeout=_KEEP_S
+    )
     await runner.setup()
     try:
         await web.TCPSite(runner, host, port, backlog=_BACKLOG).start()
