@@ -5,6 +5,7 @@ process of their own on another core; the daemon is the installed one, reconcile
 import asyncio
 import json
 import os
+import resource
 import subprocess
 import sys
 import tempfile
@@ -17,12 +18,14 @@ from rich.console import Console
 from rich.table import Table
 
 from bench.agents.daemon import Daemon
-from bench.agents.fleet import Agent, read_health, seed, unwritten
+from bench.agents.fleet import TENANTS, Agent, read_health, seed, unwritten
 from bench.agents.load import Order, Result
 from bench.report import Report
 from provisioner.store.database import Database
 from provisioner.store.migrate import migrate
 
+_CONNECTIONS = 1 + TENANTS
+"""Of an agent: for its reports, and a tenant's to wait for a newer grant."""
 _MEANING = {
     "reports_per_second": "answered",
     "p50_ms": "from when a report was due to the end of its answer",
@@ -44,6 +47,7 @@ def run(
     database_url: str = "",
 ) -> Report:
     """`database_url` names an empty database; by default it is SQLite in a temporary folder."""
+    _allow_files(int(_CONNECTIONS * agents) + 1000)
     with tempfile.TemporaryDirectory(prefix="ilbench") as name:
         folder = Path(name)
         url = database_url or f"sqlite:///{folder / 'ironlease.db'}"
@@ -80,6 +84,14 @@ def run(
     }
     _print(figures)
     return Report(name="agents", figures=figures)
+
+
+def _allow_files(count: int) -> None:
+    """For this process's children, the daemon among them."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    if hard < count:
+        raise SystemExit(f"so many agents take {count} open files; `ulimit -Hn` permits {hard}")
+    resource.setrlimit(resource.RLIMIT_NOFILE, (max(soft, count), hard))
 
 
 async def _prepare(url: str, agents: int, health: dict[str, object]) -> list[Agent]:

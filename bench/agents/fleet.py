@@ -1,5 +1,5 @@
-"""A site full of leased GPU servers whose agents have been reporting for a while: their rows, and
-the health that their agents tell. Sending is left to `bench.agents.load`.
+"""A site of GPU servers whose agents have been reporting for a while, four of five for a tenant and
+one in its ramdisk: their rows, and the health that they tell. Sending is left to `load`.
 """
 
 import json
@@ -31,6 +31,7 @@ from provisioner.store.tables import (
     ServerHealth,
 )
 
+TENANTS = 0.8
 _LEASE = timedelta(days=30)
 _AT_ONCE = 500
 _BOOT = "0b6a4f1e-0000-4000-8000-000000000001"
@@ -50,11 +51,11 @@ print(json.dumps(watch.health(), separators=(",", ":")))
 
 
 class Agent(NamedTuple):
-    """Whom a simulated agent reports for."""
+    """Whom a simulated agent reports for; without a lease it is in the ramdisk."""
 
     server: str
     token: str
-    lease: str
+    lease: str | None
 
 
 def read_health(folder: Path, gpus: int) -> dict[str, Any]:
@@ -83,13 +84,13 @@ def report(
     """As `agent.protocol.Report`, and what newer agents may say beside it."""
     return {
         "server": agent.server,
-        "context": "tenant",
+        "context": "tenant" if agent.lease else "ramdisk",
         "boot_id": _BOOT,
         "sequence": sequence,
         "uptime_s": uptime_s,
         "agent_version": "bench",
         "hostname": "bench",
-        "lease": {"id": agent.lease, "remaining_s": 1e6, "locked": False},
+        "lease": {"id": agent.lease, "remaining_s": 1e6, "locked": False} if agent.lease else None,
         "health": health,
         "echo": "AAAAAAAAAAAAAAAAAAAAAA",
     }
@@ -114,7 +115,9 @@ async def seed(database: Database, count: int, health: dict[str, Any]) -> list[A
             ]
             agents.extend(agent for agent, _ in made)
             for rows in zip(*(rows for _, rows in made), strict=True):
-                session.add_all(rows)  # one kind, which the next kind refers to
+                session.add_all(
+                    row for row in rows if row is not None
+                )  # one kind, which the next kind refers to
                 await session.flush()
     return agents
 
@@ -122,6 +125,7 @@ async def seed(database: Database, count: int, health: dict[str, Any]) -> list[A
 def _server(
     number: int, account: Account, image: Image, health: dict[str, Any], now: datetime
 ) -> tuple[Agent, tuple[Any, ...]]:
+    leased = number % 5 < TENANTS * 5
     address = f"{number >> 8 & 255}.{number & 255}"
     server = Server(
         name=f"bench-{number:05}",
@@ -136,8 +140,8 @@ def _server(
         bmc_port=623,
         bmc_username="admin",
         bmc_secret="",
-        state=State.LEASED,
-        due_at=now + _LEASE,
+        state=State.LEASED if leased else State.MAINTENANCE,
+        due_at=now + _LEASE if leased else None,
     )
     reservation = Reservation(
         account_id=account.id,
@@ -155,10 +159,10 @@ def _server(
         ends_at=now + _LEASE,
         ready_at=now,
     )
-    agent = Agent(server.id, new_token("ilagent"), lease.id)
+    agent = Agent(server.id, new_token("ilagent"), lease.id if leased else None)
     identity = AgentIdentity(
         server_id=server.id,
-        lease_id=lease.id,
+        lease_id=agent.lease,
         token_hash=token_hash(agent.token),
         seen_at=now,
         reported_at=now,
@@ -173,6 +177,8 @@ def _server(
         judged_at=now,
         verdict=HEALTHY.to_dict(),
     )
+    if not leased:
+        return agent, (server, None, None, identity, judged)
     return agent, (server, reservation, lease, identity, judged)
 
 

@@ -1,5 +1,6 @@
-"""A process of its own that sends reports as so many agents would: each has its own address and
-time, opens a connection for each report, and tells its health once a minute.
+"""A process of its own that does as so many agents would: each reports at its own times over a
+connection that it keeps, and tells its health once a minute; a tenant's waits for a newer grant on
+another connection.
 
 It is given a JSON file with the order, and writes its result as JSON to standard output.
 """
@@ -30,7 +31,7 @@ class Order:
     seconds: float
     interval_s: float
     health: dict[str, Any]
-    agents: list[list[str]]
+    agents: list[list[Any]]
 
 
 @dataclass
@@ -62,13 +63,31 @@ class Sender:
             for number, words in enumerate(self._order.agents)
         ]
         self._begun = self._loop.time()
+        waiting = []
         for agent in agents:
             first = self._begun + self._random.random() * self._order.interval_s
             self._loop.call_at(first, self._start, agent, first)
+            if agent.has_lease:
+                waiting.append(self._loop.create_task(self._wait(agent, first)))
         await asyncio.sleep(self._order.seconds)
         while self._under_way:
             await asyncio.wait(self._under_way)
+        for task in waiting:
+            task.cancel()
+        await asyncio.gather(*waiting, return_exceptions=True)
         return self.result
+
+    async def _wait(self, agent: "_Simulated", first: float) -> None:
+        """For a newer grant, which does not come."""
+        await asyncio.sleep(first - self._loop.time())
+        while True:
+            try:
+                status = await self._exchange(agent.waiting, agent.wait_request)
+            except OSError as error:
+                status = type(error).__name__.encode()
+            if status != b"204":
+                self._failed(f"waiting: {status.decode()}")
+                await asyncio.sleep(1)
 
     def _start(self, agent: "_Simulated", due: float) -> None:
         if due - self._begun >= self._order.seconds:
@@ -92,7 +111,7 @@ class Sender:
         sent_at = time.time()
         try:
             async with asyncio.timeout(_GIVE_UP_S):
-                status = await self._exchange(agent, request)
+                status = await self._exchange(agent.reporting, request)
         except (OSError, TimeoutError) as error:
             return self._failed(type(error).__name__)
         if status != b"200":
@@ -106,16 +125,52 @@ class Sender:
     def _failed(self, why: str) -> None:
         self.result.failures[why] = self.result.failures.get(why, 0) + 1
 
-    async def _exchange(self, agent: "_Simulated", request: bytes) -> bytes:
-        with socket.socket() as connection:
-            connection.setblocking(False)
-            connection.bind((agent.address, 0))
-            await self._loop.sock_connect(connection, ("127.0.0.1", self._order.port))
-            await self._loop.sock_sendall(connection, request)
-            answer = b""
-            while block := await self._loop.sock_recv(connection, 65536):
-                answer += block
-            return answer[9:12]
+    async def _exchange(self, connection: "_Connection", request: bytes) -> bytes:
+        """The answer's status; once more on a new connection when the kept one was ended."""
+        try:
+            return await self._ask(connection, request)
+        except ConnectionError:
+            connection.close()
+            return await self._ask(connection, request)
+        except OSError:
+            connection.close()
+            raise
+
+    async def _ask(self, connection: "_Connection", request: bytes) -> bytes:
+        if connection.socket is None:
+            connection.socket = socket.socket()
+            connection.socket.setblocking(False)
+            connection.socket.bind((connection.address, 0))
+            await self._loop.sock_connect(connection.socket, ("127.0.0.1", self._order.port))
+        await self._loop.sock_sendall(connection.socket, request)
+        answer = b""
+        while not _is_whole(answer):
+            block = await self._loop.sock_recv(connection.socket, 65536)
+            if not block:
+                raise ConnectionResetError("ended without an answer")
+            answer += block
+        return answer[9:12]
+
+
+def _is_whole(answer: bytes) -> bool:
+    head, end, body = answer.partition(b"\r\n\r\n")
+    if not end:
+        return False
+    _, _, length = head.lower().partition(b"content-length:")
+    return len(body) >= int(length.split(b"\r\n")[0] or 0)
+
+
+class _Connection:
+    """Kept open from one exchange to the next."""
+
+    def __init__(self, address: str) -> None:
+        self.address = address
+        self.socket: socket.socket | None = None
+
+    def close(self) -> None:
+        if self.socket is not None:
+            self.socket.close()
+            self.socket = None
 
 
 class _Simulated:
@@ -123,7 +178,9 @@ class _Simulated:
 
     def __init__(self, agent: Agent, number: int, health_phase_s: float) -> None:
         self.server = agent.server
-        self.address = f"127.1.{number >> 8 & 255}.{number & 255 or 1}"
+        self.has_lease = agent.lease is not None
+        address = f"127.1.{number >> 8 & 255}.{number & 255}"
+        self.reporting, self.waiting = _Connection(address), _Connection(address)
         self.sequence = 1
         self.next_health_s = 100 + health_phase_s
         self.told_s = 0.0
@@ -131,10 +188,15 @@ class _Simulated:
         self._before, _, rest = said.partition(b'"sequence":0,"uptime_s":0.5')
         middle, _, end = rest.partition(_HEALTH)
         self._after = (middle, end)
+        head = (
+            "Host: 127.0.0.1\r\nAccept: application/json\r\nConnection: keep-alive\r\n"
+            f"Authorization: Bearer {agent.token}\r\n"
+        )
         self._head = (
-            "POST /agents/report HTTP/1.0\r\nHost: 127.0.0.1\r\nContent-Type: application/json\r\n"
-            f"Accept: application/json\r\nAuthorization: Bearer {agent.token}\r\nContent-Length: "
+            f"POST /agents/report HTTP/1.0\r\n{head}"
+            "Content-Type: application/json\r\nContent-Length: "
         ).encode()
+        self.wait_request = f"GET /agents/grant?after=1&echo=AAAA HTTP/1.0\r\n{head}\r\n".encode()
 
     def request(self, uptime_s: float, health: bytes) -> bytes:
         middle, end = self._after
@@ -150,6 +212,5 @@ async def _send(order: Order) -> Result:
 
 def main() -> None:
     order = Order(**json.loads(Path(sys.argv[1]).read_text()))
-    gc.freeze()
     gc.disable()  # its own pauses are nobody's latency
     json.dump(asdict(asyncio.run(_send(order))), sys.stdout)
