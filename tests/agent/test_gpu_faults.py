@@ -136,7 +136,13 @@ FAULTS = [
         (value("field.163.5", 60_000), 60, "nvlink_crc", DEGRADED, Action.DRAIN_AT_LEASE_END),
         (value("field.161.5", 1000), 60, "nvlink_replays", WATCH, Action.NONE),
         (value("field.162.5", 2), 60, "nvlink_recoveries", WATCH, Action.NONE),
-        (value("fabric.state", 2), 320, "fabric_not_joined", FAULTY, Action.QUARANTINE),
+        (
+            value("fabric.state", 2),
+            320,
+            "fabric_not_joined",
+            DEGRADED,
+            Action.RESET_AT_LEASE_END,
+        ),
         (value("fabric.status", 999), 10, "fabric_error", FAULTY, Action.QUARANTINE),
         (
             value("fabric.health_summary", 2),

@@ -68,12 +68,14 @@ GPU_LINKS: tuple[Rule, ...] = (
         "fabric_state",
         Compare.BELOW,
         3,
-        Outcome.QUARANTINE,
+        # A tenant's system without a fabric manager looks the same: other boots tell them apart.
+        Outcome.RESET,
         "{part} has not joined the NVLink fabric: restart the fabric manager first",
         f"{NVML}, fabric state",
         Measure.LASTING,
         5 * MINUTE,
         only=("fabric_state", Compare.ABOVE, 0),
+        again=Action.DRAIN_AT_LEASE_END,
     ),
     Rule(
         "fabric_error",
