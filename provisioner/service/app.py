@@ -5,6 +5,7 @@ from sqlalchemy.exc import SQLAlchemyError
 
 from provisioner.service import boot
 from provisioner.service import web as pages
+from provisioner.service.agents import grants
 from provisioner.service.agents.ingest import INGEST, Ingest, running
 from provisioner.service.agents.reports import report
 from provisioner.service.api import endpoints
@@ -35,6 +36,8 @@ def make_app(services: Services) -> web.Application:
     boot.add_routes(app)
     pages.add_routes(app)
     app.router.add_post("/agents/report", report)
+    app.router.add_get("/agents/grant", grants.grant)
+    app.router.add_post("/agents/release", grants.release)
     app.router.add_get("/openapi.json", openapi)
     app.router.add_get("/healthz", healthz)
     app.router.add_get("/metrics", metrics)
