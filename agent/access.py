@@ -18,7 +18,7 @@ from agent import firewall
 # Whatever runs below one of these is somebody's session
 _SESSION_ROOTS = ("sshd", "sshd-session", "login")
 _NO_LOGIN = ("nologin", "false", "sync")
-_COMMAND_TIMEOUT_S = 10
+_COMMAND_TIMEOUT_S = 30
 _log = logging.getLogger("agent")
 
 
