@@ -183,6 +183,18 @@ CREATE INDEX ix_webhook_message_account_id ON webhook_message (account_id);
 
 CREATE INDEX ix_webhook_message_due_at ON webhook_message (due_at);
 
+CREATE TABLE bmc_reading (
+    server_id VARCHAR NOT NULL,
+    due_at TIMESTAMP WITH TIME ZONE NOT NULL,
+    read_at TIMESTAMP WITH TIME ZONE,
+    sensors JSON NOT NULL,
+    error VARCHAR NOT NULL,
+    PRIMARY KEY (server_id),
+    FOREIGN KEY(server_id) REFERENCES server (id)
+);
+
+CREATE INDEX ix_bmc_reading_due_at ON bmc_reading (due_at);
+
 CREATE TABLE disk (
     id VARCHAR NOT NULL,
     server_id VARCHAR NOT NULL,

@@ -27,6 +27,7 @@ from provisioner.drivers.images import ImageLibrary
 from provisioner.drivers.webhook_post import WebhookPost
 from provisioner.fleet.accounts import bootstrap_admin
 from provisioner.lifecycle.health.judge import Judge
+from provisioner.lifecycle.health.sensors import SensorPoll
 from provisioner.lifecycle.job import Context
 from provisioner.lifecycle.reconciler import Reconciler
 from provisioner.rackctl.inventory_files import read_inventory
@@ -138,6 +139,7 @@ async def _serve(url: str, port: int) -> None:
         async with asyncio.TaskGroup() as tasks:
             tasks.create_task(Reconciler(database, context).run())
             tasks.create_task(Judge(database, clock=utc_now).run())
+            tasks.create_task(SensorPoll(database, drivers.bmc, box, clock=utc_now).run())
             tasks.create_task(WebhookSender(database, box, post=post, rules=rules).run())
             tasks.create_task(_agents(rack))
     finally:

@@ -27,6 +27,7 @@ from provisioner.drivers.ssh.paramiko_ssh import ParamikoSsh
 from provisioner.drivers.webhook_post import WebhookPost
 from provisioner.fleet.accounts import bootstrap_admin
 from provisioner.lifecycle.health.judge import Judge
+from provisioner.lifecycle.health.sensors import SensorPoll
 from provisioner.lifecycle.job import Context, Drivers, Limits, MachineNetwork, Netboot
 from provisioner.lifecycle.reconciler import Reconciler
 from provisioner.lifecycle.steps.ramdisk import address_reservations
@@ -172,9 +173,11 @@ async def run(settings: Settings) -> None:
                     site=settings.site,
                 )
                 sender = WebhookSender(database, box, post=post, rules=rules)
+                sensors = SensorPoll(database, drivers.bmc, box, clock=utc_now, site=settings.site)
                 async with asyncio.TaskGroup() as tasks:
                     tasks.create_task(reconciler.run())
                     tasks.create_task(Judge(database, clock=utc_now, site=settings.site).run())
+                    tasks.create_task(sensors.run())
                     tasks.create_task(sender.run())
             finally:
                 post.close()

@@ -87,8 +87,16 @@ class SimulatedBmc:
         self._rack.save()
 
     async def sensors(self, target: BmcTarget) -> Sequence[Sensor]:
-        self._server(target)
-        return [Sensor("Inlet temperature", "temperature", 24.0, "°C", "ok")]
+        server = self._server(target)
+        return [
+            Sensor(name, kind, value, unit, server.health_of(name))
+            for name, kind, value, unit in (
+                ("Inlet Temp", "Temperature", 24.0, "°C"),
+                ("Fan 1", "Fan", 8400.0, "RPM"),
+                ("PSU 1", "Power Supply", None, ""),
+                ("PSU 2", "Power Supply", None, ""),
+            )
+        ]
 
     async def inventory(self, target: BmcTarget) -> dict[str, dict[str, str]]:
         server = self._server(target)

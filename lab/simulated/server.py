@@ -41,7 +41,8 @@ class SimulatedServer:
     bmc_users: list[str] = field(default_factory=lambda: ["admin", "ironlease"])
     faults: list[str] = field(default_factory=list)
     """no_bmc, bad_password, no_dhcp, boots_disk, stubborn_disk, corrupt_image, no_tenant_boot,
-    no_switch, stubborn_bmc_user, failing_disk (always), hung_disk (until a power cycle)."""
+    no_switch, stubborn_bmc_user, failing_disk (always), hung_disk (until a power cycle), and
+    sensors of the BMC such as `critical:PSU 2` or `unavailable:Fan 1`."""
     counts: dict[str, int] = field(default_factory=dict)
     tenants: list[str] = field(default_factory=list)
     """What each tenant system that started found on its disks: instance ids and secrets."""
@@ -49,6 +50,11 @@ class SimulatedServer:
     @property
     def reaches_provisioner(self) -> bool:
         return self.port_open or self.boot_allowed
+
+    def health_of(self, sensor: str) -> str:
+        """What the BMC says of one of its sensors."""
+        told = (fault.split(":")[0] for fault in self.faults if fault.endswith(f":{sensor}"))
+        return next(told, "ok")
 
     def count(self, what: str) -> None:
         self.counts[what] = self.counts.get(what, 0) + 1

@@ -31,6 +31,7 @@ from provisioner.rental.reservations import bind_waiting
 from provisioner.rental.terms import MOVED, set_end
 from provisioner.store.tables import (
     AuditEvent,
+    BmcReading,
     Lease,
     Operation,
     Reservation,
@@ -77,6 +78,7 @@ async def carry_out(
         await close_incidents(session, server, IncidentKind.FAULT, now=now)
         # Judged anew: what was found before the repair, and cannot be read now, is over.
         await session.exec(delete(ServerHealth).where(col(ServerHealth.server_id) == server.id))
+        await session.exec(delete(BmcReading).where(col(BmcReading.server_id) == server.id))
         # Whoever repaired it may have written to its disks.
         server.last_used_at = now
     if transition.target is State.IMAGING:

@@ -12,7 +12,12 @@ GRAIN = timedelta(seconds=60)
 """Reports older than the newest are kept this far apart."""
 
 Values = Mapping[str, Any]
-_LISTS = {Scope.GPU: "gpus", Scope.DISK: "disks", Scope.LINK: "links"}
+_LISTS = {
+    Scope.GPU: "gpus",
+    Scope.DISK: "disks",
+    Scope.LINK: "links",
+    Scope.SENSOR: "sensors",
+}
 
 
 class Part(NamedTuple):
@@ -26,24 +31,26 @@ class Part(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Sample:
-    """One report as far as health goes; `at` is the provisioner's time, nothing of a tenant's."""
+    """One report as far as health goes, and what the BMC tells; `at` is the provisioner's time,
+    nothing of a tenant's."""
 
     at: datetime
     boot_id: str
     context: str
     uptime_s: float
     health: Values
-    """Empty from an agent that does not look."""
+    """With little in it from an agent that does not look."""
 
     @classmethod
-    def of(cls, report: Values, at: datetime) -> "Sample":
-        """From a report as it is stored (`agent.protocol.Report.to_dict`)."""
+    def of(cls, report: Values, at: datetime, sensors: Sequence[Values] = ()) -> "Sample":
+        """From a report as it is stored (`agent.protocol.Report.to_dict`), and a fresh reading of
+        the BMC's sensors (`sensors.kept`), which no agent has a say in."""
         return cls(
             at,
             report["boot_id"],
             report["context"],
             report["uptime_s"],
-            report.get("health") or {},
+            {**(report.get("health") or {}), "sensors": sensors},
         )
 
     def parts(self) -> Iterator[Part]:
@@ -87,6 +94,8 @@ def _part(scope: Scope, number: int, values: Values) -> Part:
         index = values.get("index", number)
         return Part(scope, values.get("uuid") or f"gpu-{index}", f"GPU {index}", values)
     name = values.get("name", number)
+    if scope is Scope.SENSOR:
+        return Part(scope, f"{scope}-{name}", name, values)
     return Part(scope, f"{scope}-{name}", f"{scope} {name}", values)
 
 
@@ -95,6 +104,8 @@ def _thinned(health: Values) -> Values:
     wanted = COUNTERS[Scope.SERVER]
     thin = {name: value for name, value in health.items() if name in wanted}
     for scope, name in _LISTS.items():
+        if not COUNTERS[scope]:
+            continue
         wanted = COUNTERS[scope] | {"index", "uuid", "name"}
         thin[name] = [
             {key: value for key, value in values.items() if key in wanted}

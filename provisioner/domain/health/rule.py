@@ -1,5 +1,6 @@
 """What a row of the rules says: signal, threshold and window, then outcome, sentence and source of
-a finding. Signals are named as the agent reports them (`agent.signals`).
+a finding. Signals are named as the agent reports them (`agent.signals`), a BMC's as they are kept
+(`sensors`).
 """
 
 from dataclasses import dataclass
@@ -16,6 +17,8 @@ class Scope(StrEnum):
     GPU = "GPU"
     DISK = "disk"
     LINK = "link"
+    SENSOR = "sensor"
+    """Of the BMC, which the provisioner reads; not the agent."""
 
 
 class Measure(StrEnum):
@@ -70,6 +73,7 @@ MEMORY_ERRORS = "NVIDIA GPU memory error management"
 PAGE_RETIREMENT = "NVIDIA dynamic page retirement"
 NVME = "NVM Express base specification, SMART log"
 KERNEL = "Linux kernel documentation"
+IPMI = "IPMI 2.0, tables 42-2 and 42-3"
 OURS = "Ironlease"
 
 MINUTE = timedelta(minutes=1)

@@ -4,9 +4,10 @@ from provisioner.domain.health.gpu import GPU
 from provisioner.domain.health.gpu_links import GPU_LINKS
 from provisioner.domain.health.gpu_memory import GPU_MEMORY
 from provisioner.domain.health.rule import Measure, Rule, Scope
+from provisioner.domain.health.sensors import SENSORS
 from provisioner.domain.health.server import SERVER
 
-RULES: tuple[Rule, ...] = (*GPU, *GPU_MEMORY, *GPU_LINKS, *SERVER)
+RULES: tuple[Rule, ...] = (*GPU, *GPU_MEMORY, *GPU_LINKS, *SERVER, *SENSORS)
 
 BY_NAME: dict[str, Rule] = {rule.name: rule for rule in RULES}
 BY_SCOPE: dict[Scope, tuple[Rule, ...]] = {

@@ -229,12 +229,15 @@ def _holds(old: Finding, new: Sample, now: datetime) -> bool:
 
 
 def _unread(old: Finding, rule: Rule | None, new: Sample) -> bool:
-    """Whether the new report does not tell: no driver, as in the ramdisk, or one that hangs."""
+    """Whether the new report does not tell: no driver, as in the ramdisk, or one that hangs; no
+    fresh reading of the BMC."""
     scope = rule.scope if rule else Scope.GPU
     if scope is Scope.SERVER:
         return rule is not None and rule.signal not in _server(new, new.at, 1).values
     part = next((part for part in new.parts() if part.key == old.part), None)
     if part is None:  # taken out, if the others are read
+        if scope is Scope.SENSOR:
+            return not new.health.get("sensors")
         return scope is Scope.GPU and new.health.get("state") != "ok"
     return rule is not None and rule.signal not in part.values
 

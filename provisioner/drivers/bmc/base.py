@@ -54,6 +54,9 @@ class Sensor:
     value: float | None
     unit: str
     health: str
+    """ok, warning, critical, failed or unavailable."""
+    states: tuple[str, ...] = ()
+    """What it tells in words, such as a threshold that is passed."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -91,6 +91,7 @@ def read_sensors(command: BlockingCommand) -> list[Sensor]:
             value=None if reading.value is None else float(reading.value),
             unit=reading.units or "",
             health="unavailable" if reading.unavailable else _health(reading.health),
+            states=tuple(reading.states),
         )
         for reading in command.get_sensor_data()
     ]

@@ -129,7 +129,7 @@ class Judge:
         turned = []
         samples: dict[str, list[dict[str, Any]]] = {}
         async with self._database.read() as session:
-            reports = await told(session, some)
+            reports = await told(session, some, now)
             await self._catch_up(session, reports)
         for server_id, report in reports.items():
             await asyncio.sleep(0)  # a verdict takes a millisecond: others may run

@@ -1,15 +1,23 @@
 """What the judge reads: which agents reported when, their reports, and the verdicts so far."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from typing import Any
 
 from sqlmodel import col, select
 from sqlmodel.ext.asyncio.session import AsyncSession
 
 from provisioner.domain.health import Finding, Sample, Verdict
+from provisioner.domain.health.sensors import FRESH
 from provisioner.domain.health.verdict import AGAIN_WITHIN
-from provisioner.store.tables import AgentIdentity, HealthFinding, Server, ServerHealth
+from provisioner.store.tables import (
+    AgentIdentity,
+    BmcReading,
+    HealthFinding,
+    Server,
+    ServerHealth,
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,6 +37,8 @@ class Told:
 
     identity: AgentIdentity
     gpus_expected: int
+    sensors: Sequence[Mapping[str, Any]]
+    """A fresh reading of its BMC's; empty when there is none."""
     stored_at: datetime | None
     """`judged_at` of the server's stored verdict, if there is one."""
 
@@ -41,7 +51,7 @@ class Told:
         at = max(seen_at, listening_since)
         report = self.identity.report
         older = max(0.0, (at - reported_at).total_seconds())
-        return Sample.of({**report, "uptime_s": report["uptime_s"] + older}, at)
+        return Sample.of({**report, "uptime_s": report["uptime_s"] + older}, at, self.sensors)
 
 
 async def heads(
@@ -77,20 +87,24 @@ async def heads(
     return found
 
 
-async def told(session: AsyncSession, those: Iterable[Head]) -> dict[str, Told]:
+async def told(session: AsyncSession, those: Iterable[Head], now: datetime) -> dict[str, Told]:
     """By server. A report that came since, of the same agent, is as good."""
     found = await session.exec(
-        select(AgentIdentity, Server.expect, ServerHealth.judged_at)
+        select(AgentIdentity, Server.expect, ServerHealth.judged_at, BmcReading.sensors)
         .join(Server, col(Server.id) == col(AgentIdentity.server_id))
         .outerjoin(ServerHealth, col(ServerHealth.server_id) == col(Server.id))
+        .outerjoin(
+            BmcReading,
+            (col(BmcReading.server_id) == col(Server.id)) & (col(BmcReading.read_at) > now - FRESH),
+        )
         .where(
             col(AgentIdentity.id).in_([head.identity_id for head in those]),
             col(AgentIdentity.revoked_at).is_(None),
         )
     )
     return {
-        identity.server_id: Told(identity, int(expect.get("gpus", 0)), stored_at)
-        for identity, expect, stored_at in found.all()
+        identity.server_id: Told(identity, int(expect.get("gpus", 0)), sensors or (), stored_at)
+        for identity, expect, stored_at, sensors in found.all()
     }
 
 

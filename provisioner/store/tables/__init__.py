@@ -1,7 +1,13 @@
 """Every table of the schema, by the name of what a row is."""
 
 from provisioner.store.tables.hardware import Disk, EraseCertificate, Server, ServerClass
-from provisioner.store.tables.health import HealthFinding, HealthSample, Outage, ServerHealth
+from provisioner.store.tables.health import (
+    BmcReading,
+    HealthFinding,
+    HealthSample,
+    Outage,
+    ServerHealth,
+)
 from provisioner.store.tables.operations import (
     AgentIdentity,
     AuditEvent,
@@ -29,6 +35,7 @@ __all__ = [
     "AgentIdentity",
     "ApiToken",
     "AuditEvent",
+    "BmcReading",
     "Boot",
     "Disk",
     "EraseCertificate",

@@ -59,6 +59,24 @@ class HealthSample(SQLModel, table=True):
     ecc_corrected and ecc_uncorrected since its driver was loaded; what is not read is absent."""
 
 
+class BmcReading(SQLModel, table=True):
+    """The last reading of a server's sensors through its BMC, as far as they are judged."""
+
+    __tablename__ = "bmc_reading"
+
+    server_id: str = Field(foreign_key="server.id", primary_key=True)
+    due_at: datetime = Field(sa_column=utc_column(index=True))
+    """When it is read again; moved ahead by whoever reads it."""
+    read_at: datetime | None = Field(default=None, sa_column=utc_column(nullable=True))
+    """When `sensors` were read."""
+    sensors: list[dict[str, Any]] = Field(
+        default_factory=list, sa_column=Column(JSON, nullable=False)
+    )
+    """Per sensor: name, kind, health, severity and words (`domain.health.sensors.kept`)."""
+    error: str = ""
+    """Why there is no newer reading."""
+
+
 class Outage(SQLModel, table=True):
     """An interval of a lease in which the server was not usable: no time that was provided."""
 

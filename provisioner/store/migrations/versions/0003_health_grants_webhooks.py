@@ -76,6 +76,15 @@ def _create_health() -> None:
         sa.Column("gpus", sa.JSON(), nullable=False),
     )
     op.create_table(
+        "bmc_reading",
+        sa.Column("server_id", sa.String(), sa.ForeignKey("server.id"), primary_key=True),
+        sa.Column("due_at", _TIME, nullable=False),
+        sa.Column("read_at", _TIME, nullable=True),
+        sa.Column("sensors", sa.JSON(), nullable=False),
+        sa.Column("error", sa.String(), nullable=False),
+    )
+    op.create_index("ix_bmc_reading_due_at", "bmc_reading", ["due_at"])
+    op.create_table(
         "outage",
         sa.Column("id", sa.String(), primary_key=True),
         sa.Column("lease_id", sa.String(), sa.ForeignKey("lease.id"), nullable=False),

@@ -1,0 +1,93 @@
+"""A BMC's sensors: what is kept of a reading, and the rules for power supplies, fans and
+temperatures. When they are read is left to the lifecycle.
+"""
+
+from collections.abc import Iterable, Mapping
+from datetime import timedelta
+from typing import Any
+
+from provisioner.domain.health.rule import IPMI, Compare, Rule, Scope
+from provisioner.domain.health.terms import Outcome
+
+FRESH = timedelta(minutes=15)
+"""An older reading is no evidence, neither of a fault nor of health."""
+
+_KINDS = {
+    "Power Supply": "power",
+    "Power Unit": "power",
+    "Fan": "fan",
+    "Cooling Device": "fan",
+    "Temperature": "temperature",
+}
+"""IPMI's sensor types, of those that are judged."""
+
+_SEVERITY = {"ok": 0, "warning": 1, "critical": 2, "failed": 3}
+
+
+def kept(
+    sensors: Iterable[Mapping[str, Any]], before: Iterable[Mapping[str, Any]]
+) -> list[dict[str, Any]]:
+    """The sensors that are judged, of a reading as the driver gives it, with the `severity` that
+    this reading and the one before (as kept) agree on. It is absent where that cannot be told yet:
+    at the first bad reading, and while a sensor is unavailable.
+    """
+    earlier = {sensor["name"]: _SEVERITY.get(sensor["health"], 0) for sensor in before}
+    found: dict[str, dict[str, Any]] = {}
+    for sensor in sensors:
+        if sensor["kind"] not in _KINDS:
+            continue
+        name = _unused(sensor["name"], found)
+        found[name] = {
+            "name": name,
+            "kind": _KINDS[sensor["kind"]],
+            "health": sensor["health"],
+            "says": _says(sensor),
+        }
+        severity = _SEVERITY.get(sensor["health"])
+        if severity is not None:
+            agreed = min(severity, earlier.get(name, 0))
+            if agreed or not severity:
+                found[name]["severity"] = agreed
+    return list(found.values())
+
+
+def _unused(name: str, taken: Mapping[str, object]) -> str:
+    """Some BMCs give several sensors one name; they keep their order."""
+    number, unique = 1, name
+    while unique in taken:
+        number += 1
+        unique = f"{name} #{number}"
+    return unique
+
+
+def _says(sensor: Mapping[str, Any]) -> str:
+    """Such as `critical (0 RPM, lower critical threshold)`."""
+    value = sensor["value"]
+    number = [] if value is None else [f"{value:g} {sensor['unit']}".rstrip()]
+    details = ", ".join([*number, *sensor["states"]])
+    return f"{sensor['health']} ({details})" if details else str(sensor["health"])
+
+
+def _sensor(kind: str, grade: str, compare: Compare, severity: int, outcome: Outcome) -> Rule:
+    return Rule(
+        f"{kind}_{grade}",
+        Scope.SENSOR,
+        "severity",
+        compare,
+        severity,
+        outcome,
+        "{part}: {says}",
+        IPMI,
+        only=("kind", Compare.IS, kind),
+    )
+
+
+SENSORS: tuple[Rule, ...] = tuple(
+    _sensor(kind, *grade)
+    for kind in ("power", "fan", "temperature")
+    for grade in (
+        # A sensor alone is not enough to call a server that works faulty
+        ("critical", Compare.AT_LEAST, 2, Outcome.DRAIN),
+        ("warning", Compare.IS, 1, Outcome.NOTE),
+    )
+)

@@ -1,0 +1,236 @@
+"""Sensors are read through the BMCs, by one process at a time, and count into the verdict."""
+
+import asyncio
+from collections.abc import Sequence
+from datetime import timedelta
+
+import pytest
+from sick_world import SickWorld
+from sqlmodel import select
+from world import World
+
+from lab.simulated import OFF, RAMDISK
+from lab.simulated.drivers import SimulatedBmc
+from provisioner.domain.lifecycle import Intent, State
+from provisioner.drivers.bmc import BmcTarget, Sensor
+from provisioner.lifecycle.health.sensors import AT_ONCE, EVERY, READ_IN, SensorPoll
+from provisioner.store.tables import BmcReading, Server
+
+
+class CountingBmc(SimulatedBmc):
+    """Notes whose sensors are read."""
+
+    def __init__(self, world: World) -> None:
+        super().__init__(world.rack)
+        self.asked: list[str] = []
+        self.busy = asyncio.Event()
+        self.released = asyncio.Event()
+        self.released.set()
+
+    async def sensors(self, target: BmcTarget) -> Sequence[Sensor]:
+        self.asked.append(target.address)
+        self.busy.set()
+        told = await super().sensors(target)
+        await self.released.wait()
+        return told
+
+
+class Ward(SickWorld):
+    """A world whose sensors are polled."""
+
+    def __init__(self, world: World) -> None:
+        super().__init__(world)
+        self.bmc = CountingBmc(world)
+        self.poll = self.new_poll()
+
+    def new_poll(self) -> SensorPoll:
+        return SensorPoll(
+            self.world.database, self.bmc, self.world.box, clock=self.world.clock, site="sim"
+        )
+
+    async def read(self, times: int = 1) -> None:
+        """Readings, each followed by a judgement and a pass of the reconciler."""
+        for _ in range(times):
+            await self.world.turn(seconds=EVERY.total_seconds() * 1.2)
+            await self.poll.settle()
+            await self.world.judge.look()
+            await self.world.reconciler.settle()
+
+    async def readings(self) -> list[BmcReading]:
+        async with self.world.database.read() as session:
+            return list((await session.exec(select(BmcReading))).all())
+
+    async def reading(self) -> BmcReading:
+        (found,) = await self.readings()
+        return found
+
+
+@pytest.fixture
+async def ward(world: World) -> Ward:
+    await world.settle()
+    return Ward(world)
+
+
+async def shelved(world: World, state: State = State.AVAILABLE) -> Ward:
+    """Servers that wait in the ramdisk, without having got there."""
+    async with world.database.write() as session:
+        for server in await session.exec(select(Server)):
+            server.state = state
+    for machine in world.rack.servers:
+        machine.running = RAMDISK
+    return Ward(world)
+
+
+@pytest.fixture
+async def shelf(world: World) -> Ward:
+    return await shelved(world)
+
+
+async def test_an_available_server_whose_power_supply_failed_twice_is_quarantined(
+    ward: Ward,
+) -> None:
+    ward.world.machine().faults = ["critical:PSU 2"]
+    await ward.read()
+    assert await ward.world.state() is State.AVAILABLE
+    await ward.read()
+    server = await ward.world.server()
+    assert server.state is State.QUARANTINED
+    assert server.reason == "PSU 2: critical"
+    assert "rackctl server health sim-01" in server.next_action
+
+
+async def test_a_leased_server_is_drained_when_its_lease_ends(ward: Ward) -> None:
+    await ward.lease(hours=1)
+    ward.world.machine().faults = ["failed:Fan 1"]
+    await ward.read(2)
+    assert await ward.world.state() is State.LEASED
+    assert await ward.outages() == []
+    await ward.world.turn(hours=1)
+    await ward.pass_time(12)
+    assert await ward.world.state() is State.QUARANTINED
+
+
+async def test_a_good_servers_sensors_are_kept_as_good(ward: Ward) -> None:
+    await ward.read(2)
+    reading = await ward.reading()
+    assert {sensor["severity"] for sensor in reading.sensors} == {0}
+    assert {sensor["name"] for sensor in reading.sensors} >= {"PSU 1", "Fan 1", "Inlet Temp"}
+    assert reading.error == ""
+    assert await ward.world.state() is State.AVAILABLE
+
+
+async def test_a_silent_bmc_is_no_finding_and_its_reading_grows_stale(ward: Ward) -> None:
+    await ward.read()
+    before = (await ward.reading()).read_at
+    ward.world.machine().faults = ["no_bmc"]
+    await ward.read()
+    reading = await ward.reading()
+    assert reading.read_at == before
+    assert "does not answer" in reading.error
+    assert await ward.verdict() is not None
+    assert await ward.findings() == []
+
+
+async def test_bad_readings_far_apart_are_not_two_in_a_row(ward: Ward) -> None:
+    machine = ward.world.machine()
+    machine.faults = ["critical:PSU 2"]
+    await ward.read()
+    machine.faults = ["no_bmc"]
+    await ward.read(3)
+    machine.faults = ["critical:PSU 2"]
+    await ward.read()
+    assert await ward.world.state() is State.AVAILABLE
+
+
+async def test_a_refused_login_is_not_tried_again_for_an_hour(shelf: Ward) -> None:
+    shelf.world.machine().faults = ["bad_password"]
+    await shelf.poll.settle()
+    refused = await shelf.reading()
+    assert "refuses the login" in refused.error
+    assert refused.due_at - shelf.world.clock() > timedelta(minutes=59)
+
+
+async def test_a_server_that_is_off_tells_nothing(shelf: Ward) -> None:
+    machine = shelf.world.machine()
+    machine.running, machine.faults = OFF, ["failed:Fan 1"]
+    await shelf.poll.settle()
+    assert (await shelf.reading()).sensors == []
+    assert shelf.bmc.asked == []
+
+
+async def test_what_was_read_before_a_repair_is_forgotten(ward: Ward) -> None:
+    ward.world.machine().faults = ["critical:PSU 2"]
+    await ward.read(2)
+    assert await ward.world.state() is State.QUARANTINED
+    ward.world.machine().faults = []
+    await ward.world.ask(Intent.REPAIRED)
+    await ward.world.settle()
+    assert await ward.readings() == []
+    await ward.read(2)
+    assert await ward.world.state() is State.AVAILABLE
+
+
+async def test_a_reading_that_was_begun_before_a_repair_is_void(ward: Ward) -> None:
+    await ward.world.ask(Intent.QUARANTINE)
+    await ward.world.settle()
+    ward.world.machine().faults = ["critical:PSU 2"]
+    ward.bmc.released.clear()
+    reading = asyncio.create_task(ward.poll.settle())
+    await ward.bmc.busy.wait()
+    ward.world.machine().faults = []
+    await ward.world.ask(Intent.REPAIRED)
+    await ward.world.reconciler.settle()
+    ward.bmc.released.set()
+    await reading
+    assert all(s["health"] == "ok" for row in await ward.readings() for s in row.sensors)
+
+
+@pytest.mark.parametrize("state", sorted(set(State) - set(READ_IN)))
+async def test_a_server_that_is_switched_or_worked_on_is_not_asked(
+    world: World, state: State
+) -> None:
+    ward = await shelved(world, state)
+    await ward.poll.settle()
+    assert ward.bmc.asked == []
+
+
+async def test_a_lost_bmc_is_not_asked(shelf: Ward) -> None:
+    async with shelf.world.database.write() as session:
+        (await session.exec(select(Server))).one().bmc_lost_at = shelf.world.clock()
+    await shelf.poll.settle()
+    assert shelf.bmc.asked == []
+
+
+async def test_a_bmc_is_left_alone_before_a_lease_ends(ward: Ward) -> None:
+    await ward.lease(hours=1)
+    ward.world.clock.turn(minutes=58, seconds=30)
+    await ward.poll.settle()
+    assert ward.bmc.asked == []
+
+
+async def test_two_processes_read_each_server_once(two_servers: World) -> None:
+    ward = await shelved(two_servers)
+    other = ward.new_poll()
+    await asyncio.gather(ward.poll.settle(), other.settle())
+    assert sorted(ward.bmc.asked) == sorted({m.bmc_address for m in two_servers.rack.servers})
+    await asyncio.gather(ward.poll.settle(), other.settle())
+    assert len(ward.bmc.asked) == 2
+
+
+async def test_few_are_read_at_once(world: World) -> None:
+    ward = await shelved(world)
+    async with world.database.write() as session:
+        one = (await session.exec(select(Server))).one()
+        for number in range(2 * AT_ONCE):
+            copy = Server(**one.model_dump(exclude={"id"}))
+            for name in ("name", "serial", "boot_mac", "address", "bmc_address"):
+                setattr(copy, name, f"{getattr(one, name)}-{number}")
+            session.add(copy)
+    ward.bmc.released.clear()
+    running = asyncio.create_task(ward.poll.run())
+    await ward.bmc.busy.wait()
+    claimed = len(await ward.readings())
+    running.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await running
+    assert claimed == AT_ONCE
