@@ -5,6 +5,8 @@ and storing them is left to the callers.
 
 from __future__ import annotations
 
+import base64
+import binascii
 import dataclasses
 import json
 import math
@@ -147,7 +149,7 @@ class AgentConfig(Message):
             context=_context(data),
             interval_s=_interval(data),
             grant=_optional(data, "grant", SignedGrant),
-            grant_key=_value({"grant_key": "", **data}, "grant_key", str),
+            grant_key=_base64({"grant_key": "", **data}, "grant_key"),
             serial=_value({"serial": "", **data}, "serial", str),
         )
 
@@ -313,6 +315,15 @@ def _health(data: Object) -> Object | None:
         return signals.checked(data["health"])
     except ValueError as error:
         raise ProtocolError(f"health: {error}") from error
+
+
+def _base64(data: Object, name: str) -> str:
+    text = _value(data, name, str)
+    try:
+        base64.b64decode(text, validate=True)
+    except binascii.Error as error:
+        raise ProtocolError(f"{name}: not base64: {error}") from error
+    return text
 
 
 def _url(data: Object, name: str) -> str:

@@ -89,6 +89,7 @@ def test_a_wrong_part_is_named_with_its_whole() -> None:
         ({"context": "moon"}, "one of ramdisk, tenant"),
         ({"interval_s": 0}, "more than 0"),
         ({"grant_key": None}, "expected str"),
+        ({"grant_key": "%%%"}, "not base64"),
     ],
 )
 def test_a_configuration_that_cannot_work_is_refused(
