@@ -49,6 +49,12 @@ class Database:
             cursor.execute("PRAGMA foreign_keys=ON")
             cursor.close()
 
+        @event.listens_for(engine.sync_engine, "invalidate")
+        def roll_back(connection: Any, _: Any, __: Any) -> None:
+            """A cancelled statement's connection is closed, but it is open, and its transaction
+            locks the database, until the last object that refers to the statement is gone."""
+            connection.run_async(lambda driver: asyncio.shield(driver.rollback()))
+
         return engine
 
     @asynccontextmanager
