@@ -11,7 +11,8 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 from provisioner.domain.lifecycle import State
 from provisioner.rental.extension import extend
 from provisioner.rental.grants import public_key
-from provisioner.store.secrets import SecretBox
+from provisioner.service.agents.links import Links
+from provisioner.store.secrets import SecretBox, token_hash
 from provisioner.store.tables import Lease
 
 
@@ -69,6 +70,18 @@ async def test_who_waits_hears_of_an_extension(anybody, tenant, services, clock)
     granted = checked(services, await answer.json())
     assert granted["sequence"] == 2
     assert granted["not_after"] == (lease.ends_at + timedelta(minutes=30)).timestamp()
+
+
+async def test_a_change_is_seen_however_long_the_database_was_away(tenant, services, clock):
+    _, lease, token = tenant
+    links = Links(services.database)
+    link = await links.find(token_hash(token))
+    await links.refresh(clock())
+    async with services.database.write() as session:
+        await extend(session, lease.reservation_id, by=timedelta(minutes=30), now=clock())
+    clock.turn(minutes=10)
+    await links.refresh(clock())
+    assert link.lease.sequence == 2
 
 
 async def test_who_waits_in_vain_is_answered_without_a_grant(anybody, tenant, monkeypatch):

@@ -52,6 +52,7 @@ class Links:
     def __init__(self, database: Database) -> None:
         self._database = database
         self._links: dict[str, Link] = {}
+        self._looked_at: datetime | None = None
 
     async def warm(self) -> None:
         """Load all at once: after a start every agent reports within seconds."""
@@ -71,12 +72,14 @@ class Links:
 
     async def refresh(self, now: datetime) -> None:
         """Forget what was revoked lately, and take the leases whose grant changed lately."""
-        since = now - _MARGIN
+        # Since the last look that went well: the database may have been away for long
+        since = (self._looked_at or now) - _MARGIN
         async with self._database.read() as session:
             revoked = await session.exec(
                 select(AgentIdentity.token_hash).where(col(AgentIdentity.revoked_at) >= since)
             )
             changed = await session.exec(select(Lease).where(col(Lease.granted_at) >= since))
+        self._looked_at = now
         for token_hash in revoked.all():
             self._links.pop(token_hash, None)
         leases = {lease.id: lease for lease in changed.all()}
