@@ -118,9 +118,11 @@ class Ingest:
         await self.flush()
         await self.links.refresh(self._clock())
 
-    async def run(self) -> None:
-        while True:
-            await asyncio.sleep(_EVERY_S)
+    async def run(self, stopping: asyncio.Event) -> None:
+        """Turn until it is stopped, and once more then."""
+        while not stopping.is_set():
+            with suppress(TimeoutError):
+                await asyncio.wait_for(stopping.wait(), _EVERY_S)
             try:
                 await self.turn()
             except Exception:
@@ -149,9 +151,8 @@ async def running(app: web.Application) -> AsyncIterator[None]:
     """From the start of the application to its end, when all that was taken is written."""
     ingest = app[INGEST]
     await ingest.links.warm()
-    task = asyncio.create_task(ingest.run())
+    stopping = asyncio.Event()
+    task = asyncio.create_task(ingest.run(stopping))
     yield
-    task.cancel()
-    with suppress(asyncio.CancelledError):
-        await task
-    await ingest.flush()
+    stopping.set()
+    await task
