@@ -13,7 +13,7 @@ from pathlib import Path
 
 from agent.metrics import METRICS
 from agent.signals import DISK, EVENT, GPU, LINK, SERVER
-from provisioner.domain.health.rule import Limit, Measure, Rule
+from provisioner.domain.health.rule import Measure, Rule
 from provisioner.domain.health.rules import RULES
 from provisioner.domain.health.xids import XIDS
 from provisioner.domain.lifecycle import RAMDISK, RUNS, SLA, STEPS, TRANSITIONS, State, Step
@@ -144,7 +144,7 @@ def _table(head: Iterable[str], rows: Iterable[Iterable[str]]) -> str:
 
 def _condition(rule: Rule) -> str:
     """The condition in words; a signal that is read with its length counts its entries."""
-    limit = _limit(rule.limit)
+    limit = f"`{rule.limit}`" if isinstance(rule.limit, str) else f"{rule.limit:g}"
     text = f"`{rule.signal}` {rule.compare} {limit}"
     if rule.measure is Measure.INCREASE:
         text = f"`{rule.signal}` grew by {rule.compare} {limit} in {_span(rule.window)}"
@@ -152,12 +152,8 @@ def _condition(rule: Rule) -> str:
         text += f" for {_span(rule.window)}"
     if rule.only:
         signal, compare, value = rule.only
-        text += f", while `{signal}` {compare} {_limit(value)}"
+        text += f", while `{signal}` {compare} {value:g}"
     return text
-
-
-def _limit(limit: Limit) -> str:
-    return f"`{limit}`" if isinstance(limit, str) else f"{limit:g}"
 
 
 def _chain(steps: tuple[Step, ...]) -> str:

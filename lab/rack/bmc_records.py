@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from lab.rack.plan import ServerPlan
 
 _BMC = 0x20
-_THRESHOLD = 0x01
+_THRESHOLD, _SENSOR_SPECIFIC = 0x01, 0x6F
 # Events off, readings on, no event of any state.
 _READABLE = "disable scanning none" + 4 * " 000000000000000"
 _ENTITY_PROCESSOR, _ENTITY_BOARD, _ENTITY_PSU, _ENTITY_FAN = 0x03, 0x07, 0x0A, 0x1D
@@ -20,20 +20,28 @@ _ENTITY_PROCESSOR, _ENTITY_BOARD, _ENTITY_PSU, _ENTITY_FAN = 0x03, 0x07, 0x0A, 0
 
 @dataclass(frozen=True)
 class Sensor:
-    """A threshold sensor; readings and limits are raw bytes, one step being `multiplier` units."""
+    """A threshold sensor; readings and limits are raw bytes, one step being `multiplier` units. Or
+    one without a number, that has `states`."""
 
     name: str
     kind: int
-    """IPMI sensor type: 1 temperature, 2 voltage, 4 fan, 0x0b other units."""
-    unit: int
+    """IPMI sensor type: 1 temperature, 2 voltage, 4 fan, 8 power supply, 0x0b other units."""
+    unit: int = 0
     """IPMI base unit: 1 degree Celsius, 4 volt, 6 watt, 18 revolutions a minute."""
-    entity: int
-    reading: int
+    entity: int = _ENTITY_BOARD
+    reading: int = 0
     multiplier: int = 1
     exponent: int = 0
     """The step is `multiplier` times ten to this power (-8 to 7)."""
     lower_critical: int | None = None
     upper_critical: int | None = None
+    states: tuple[int, ...] = ()
+    """Offsets of IPMI 2.0 table 42-3, such as 0 for a power supply that is present, 3 for one
+    without power."""
+
+    @property
+    def reading_type(self) -> int:
+        return _SENSOR_SPECIFIC if self.states else _THRESHOLD
 
 
 SENSORS = (
@@ -43,6 +51,8 @@ SENSORS = (
     Sensor("Fan 2", 0x04, 18, _ENTITY_FAN, 83, multiplier=100, lower_critical=12),
     Sensor("12V", 0x02, 4, _ENTITY_BOARD, 120, exponent=-1, lower_critical=108, upper_critical=132),
     Sensor("PSU Input", 0x0B, 6, _ENTITY_PSU, 35, multiplier=10, upper_critical=200),
+    Sensor("PSU 1", 0x08, entity=_ENTITY_PSU, states=(0,)),
+    Sensor("PSU 2", 0x08, entity=_ENTITY_PSU, states=(0,)),
 )
 
 
@@ -62,11 +72,13 @@ def emulator_commands(server: ServerPlan) -> str:
         enabled = "".join("01"[limit is not None] for limit in limits)
         values = " ".join(str(limit or 0) for limit in limits)
         lines += [
-            f"sensor_add 0x20 0 {number} {sensor.kind:#x} {_THRESHOLD:#x}",
-            f"sensor_set_value 0x20 0 {number} {sensor.reading} 0",
+            f"sensor_add 0x20 0 {number} {sensor.kind:#x} {sensor.reading_type:#x}",
             f"sensor_set_event_support 0x20 0 {number} {_READABLE}",
             f"sensor_set_threshold 0x20 0 {number} settable {enabled} {values}",
+            # Held against the thresholds as it is set
+            f"sensor_set_value 0x20 0 {number} {sensor.reading} 0",
             f"main_sdr_add 0x20 {_hex(record)}",
+            *(f"sensor_set_bit 0x20 0 {number} {state} 1 0" for state in sensor.states),
         ]
     return "\n".join([*lines, "mc_enable 0x20", ""])
 
@@ -81,10 +93,11 @@ def sensor_record(number: int, sensor: Sensor) -> bytes:
             *(_BMC, 0, number),  # owner, LUN, sensor number
             *(sensor.entity, 1),
             *(0x7F, 0x68),  # initialised at power-up; thresholds settable, auto re-arm
-            *(sensor.kind, _THRESHOLD),
+            *(sensor.kind, sensor.reading_type),
             *(0, 0, 0, 0),  # no threshold events
             *(readable, 0),  # readable and settable thresholds
-            *(0, sensor.unit, 0),  # unsigned, base unit, no modifier
+            # Unsigned, or no number; base unit, no modifier
+            *(0xC0 if sensor.states else 0, sensor.unit, 0),
             0,  # linear
             *(sensor.multiplier & 0xFF, 0),
             *(0, 0, 0),  # offset and accuracy

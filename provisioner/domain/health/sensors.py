@@ -27,9 +27,10 @@ _SEVERITY = {"ok": 0, "warning": 1, "critical": 2, "failed": 3}
 def kept(
     sensors: Iterable[Mapping[str, Any]], before: Iterable[Mapping[str, Any]]
 ) -> list[dict[str, Any]]:
-    """The sensors that are judged, of a reading as the driver gives it, with the `severity` that
-    this reading and the one before (as kept) agree on. It is absent where that cannot be told yet:
-    at the first bad reading, and while a sensor is unavailable.
+    """The sensors that are judged, of a reading as the driver gives it, with the severity that
+    this reading and the one before (as kept) agree on: `power_severity`, `fan_severity` or
+    `temperature_severity`. It is absent where that cannot be told yet: at the first bad reading,
+    and while a sensor is unavailable.
     """
     earlier = {sensor["name"]: _SEVERITY.get(sensor["health"], 0) for sensor in before}
     found: dict[str, dict[str, Any]] = {}
@@ -39,7 +40,6 @@ def kept(
         name = _unused(sensor["name"], found)
         found[name] = {
             "name": name,
-            "kind": _KINDS[sensor["kind"]],
             "health": sensor["health"],
             "says": _says(sensor),
         }
@@ -47,7 +47,7 @@ def kept(
         if severity is not None:
             agreed = min(severity, earlier.get(name, 0))
             if agreed or not severity:
-                found[name]["severity"] = agreed
+                found[name][f"{_KINDS[sensor['kind']]}_severity"] = agreed
     return list(found.values())
 
 
@@ -72,13 +72,12 @@ def _sensor(kind: str, grade: str, compare: Compare, severity: int, outcome: Out
     return Rule(
         f"{kind}_{grade}",
         Scope.SENSOR,
-        "severity",
+        f"{kind}_severity",
         compare,
         severity,
         outcome,
         "{part}: {says}",
         IPMI,
-        only=("kind", Compare.IS, kind),
     )
 
 

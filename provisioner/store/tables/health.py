@@ -72,7 +72,7 @@ class BmcReading(SQLModel, table=True):
     sensors: list[dict[str, Any]] = Field(
         default_factory=list, sa_column=Column(JSON, nullable=False)
     )
-    """Per sensor: name, kind, health, severity and words (`domain.health.sensors.kept`)."""
+    """Per sensor: name, health, severity and words (`domain.health.sensors.kept`)."""
     error: str = ""
     """Why there is no newer reading."""
 
