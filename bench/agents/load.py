@@ -84,6 +84,7 @@ class Sender:
             try:
                 status = await self._exchange(agent.waiting, agent.wait_request)
             except OSError as error:
+                agent.waiting.close()
                 status = type(error).__name__.encode()
             if status != b"204":
                 self._failed(f"waiting: {status.decode()}")
@@ -101,6 +102,10 @@ class Sender:
 
     async def _send(self, agent: "_Simulated", due: float) -> None:
         uptime_s = round(100 + due - self._begun, 3)
+        async with agent.reporting.used:  # an agent makes one report after the other
+            await self._report(agent, due, uptime_s)
+
+    async def _report(self, agent: "_Simulated", due: float, uptime_s: float) -> None:
         tells = uptime_s >= agent.next_health_s
         if tells:
             agent.next_health_s = uptime_s + HEALTH_S
@@ -113,6 +118,7 @@ class Sender:
             async with asyncio.timeout(_GIVE_UP_S):
                 status = await self._exchange(agent.reporting, request)
         except (OSError, TimeoutError) as error:
+            agent.reporting.close()
             return self._failed(type(error).__name__)
         if status != b"200":
             return self._failed(status.decode() or "no answer")
@@ -132,9 +138,6 @@ class Sender:
         except ConnectionError:
             connection.close()
             return await self._ask(connection, request)
-        except OSError:
-            connection.close()
-            raise
 
     async def _ask(self, connection: "_Connection", request: bytes) -> bytes:
         if connection.socket is None:
@@ -166,6 +169,7 @@ class _Connection:
     def __init__(self, address: str) -> None:
         self.address = address
         self.socket: socket.socket | None = None
+        self.used = asyncio.Lock()
 
     def close(self) -> None:
         if self.socket is not None:
