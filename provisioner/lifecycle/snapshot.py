@@ -9,6 +9,7 @@ from sqlmodel.ext.asyncio.session import AsyncSession
 from provisioner.domain.health import Finding, Verdict, unfit
 from provisioner.domain.lifecycle import RUNS, Facts, State
 from provisioner.lifecycle.health.breaker import is_open
+from provisioner.rental.reservations import lease_on
 from provisioner.store.tables import (
     AgentIdentity,
     Boot,
@@ -90,11 +91,7 @@ async def load(session: AsyncSession, server_id: str) -> Snapshot:
         )
         .order_by(col(EraseCertificate.finished_at))
     )
-    lease = (
-        await session.exec(
-            select(Lease).where(Lease.server_id == server_id, col(Lease.ended_at).is_(None))
-        )
-    ).one_or_none()
+    lease = await lease_on(session, server_id)
     reservation = await session.get(Reservation, lease.reservation_id) if lease else None
     image = await session.get(Image, reservation.image_id) if reservation else None
     boot = (

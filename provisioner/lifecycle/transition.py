@@ -3,7 +3,7 @@
 from datetime import datetime
 
 from sqlalchemy import delete
-from sqlmodel import col, select
+from sqlmodel import col
 from sqlmodel.ext.asyncio.session import AsyncSession
 
 from provisioner.domain.health import next_action
@@ -27,10 +27,10 @@ from provisioner.lifecycle.incidents import (
 )
 from provisioner.lifecycle.snapshot import Snapshot
 from provisioner.rental.outages import end_outage
-from provisioner.rental.reservations import bind_waiting
+from provisioner.rental.reservations import bind_waiting, lease_on
 from provisioner.rental.terms import MOVED, set_end
+from provisioner.store import audit
 from provisioner.store.tables import (
-    AuditEvent,
     BmcReading,
     Lease,
     Operation,
@@ -103,18 +103,13 @@ async def carry_out(
                 started_at=now,
             )
         )
-    session.add(
-        AuditEvent(
-            at=now,
-            actor="reconciler",
-            action=f"server.{transition.target.value}",
-            subject=server.id,
-            detail={
-                "from": transition.source.value,
-                "because": transition.condition,
-                "reason": server.reason,
-            },
-        )
+    detail = {
+        "from": transition.source.value,
+        "because": transition.condition,
+        "reason": server.reason,
+    }
+    audit.record(
+        session, "reconciler", f"server.{transition.target.value}", server.id, now, **detail
     )
     await session.flush()
     freed = State.AVAILABLE in (transition.source, transition.target)
@@ -174,10 +169,7 @@ async def _open_fault(
 
 async def _move_lease(session: AsyncSession, server: Server, now: datetime) -> None:
     """A lease that was never handed over goes on elsewhere: its reservation waits again."""
-    found = await session.exec(
-        select(Lease).where(Lease.server_id == server.id, col(Lease.ended_at).is_(None))
-    )
-    lease = found.one_or_none()
+    lease = await lease_on(session, server.id)
     if lease is None or lease.ready_at is not None or lease.ends_at <= now:
         return
     reservation = await session.get_one(Reservation, lease.reservation_id)

@@ -253,6 +253,14 @@ async def bind_waiting(session: AsyncSession, class_name: str, now: datetime) ->
     return leases
 
 
+async def lease_on(session: AsyncSession, server_id: str) -> Lease | None:
+    """The lease that is open on a server; None when nobody has it."""
+    found = await session.exec(
+        select(Lease).where(Lease.server_id == server_id, col(Lease.ended_at).is_(None))
+    )
+    return found.one_or_none()
+
+
 async def open_lease(session: AsyncSession, reservation_id: str) -> Lease | None:
     """The lease that now serves a reservation; None while it waits or after its end. One that
     moved to another server is open beside it until its own server was taken back."""

@@ -1,5 +1,7 @@
 """Taking a server back: its port is shut, its power is read off, and its lease is closed."""
 
+from datetime import datetime
+
 from sqlmodel import col, select
 from sqlmodel.ext.asyncio.session import AsyncSession
 
@@ -7,6 +9,7 @@ from provisioner.domain.webhooks import Event
 from provisioner.drivers.network import SwitchUnreachable
 from provisioner.lifecycle.incidents import IncidentKind, open_incident
 from provisioner.lifecycle.job import Change, Done, Job, Outcome
+from provisioner.rental.reservations import lease_on
 from provisioner.rental.terms import MOVED
 from provisioner.rental.webhook_events import tell
 from provisioner.store.tables import (
@@ -72,25 +75,9 @@ def _end_lease(job: Job) -> Change:
     async def change(session: AsyncSession, server: Server, operation: Operation) -> None:
         now = job.now()
         server.last_used_at = now
-        leases = await session.exec(
-            select(Lease).where(Lease.server_id == server.id, col(Lease.ended_at).is_(None))
-        )
-        for lease in leases:
-            lease.ended_at = now
-            lease.end_reason = lease.end_reason or "expired"
-            lease.host_key_secret = lease.agent_token_secret = ""
-            if lease.end_reason != MOVED:
-                reservation = await session.get_one(Reservation, lease.reservation_id)
-                reservation.status = ReservationStatus.ENDED
-            if lease.ready_at is not None or lease.end_reason != MOVED:
-                await tell(
-                    session,
-                    lease,
-                    Event.ENDED,
-                    now,
-                    ended_at=now.isoformat(),
-                    reason=lease.end_reason,
-                )
+        lease = await lease_on(session, server.id)
+        if lease is not None:
+            await _close(session, lease, now)
         identities = await session.exec(
             select(AgentIdentity).where(
                 AgentIdentity.server_id == server.id, col(AgentIdentity.revoked_at).is_(None)
@@ -100,3 +87,16 @@ def _end_lease(job: Job) -> Change:
             identity.revoked_at = now
 
     return change
+
+
+async def _close(session: AsyncSession, lease: Lease, now: datetime) -> None:
+    lease.ended_at = now
+    lease.end_reason = lease.end_reason or "expired"
+    lease.host_key_secret = lease.agent_token_secret = ""
+    moved = lease.end_reason == MOVED
+    if not moved:
+        reservation = await session.get_one(Reservation, lease.reservation_id)
+        reservation.status = ReservationStatus.ENDED
+    if not moved or lease.ready_at is not None:
+        told = {"ended_at": now.isoformat(), "reason": lease.end_reason}
+        await tell(session, lease, Event.ENDED, now, **told)
