@@ -226,7 +226,7 @@ async def bind_waiting(session: AsyncSession, class_name: str, now: datetime) ->
             Server.intent == Intent.NONE,
             col(Server.id).not_in(leased),
         )
-        .order_by(col(Server.state_since))
+        .order_by(col(Server.state_since), col(Server.name))
     )
     scores = await lemon_scores(session, class_name, now)
     servers = iter(sorted(idle.all(), key=lambda server: scores.get(server.id, 0.0)))

@@ -15,7 +15,7 @@ from provisioner.rental.extension import extend
 from provisioner.store.claims import claim_due
 from provisioner.store.database import Database
 from provisioner.store.migrate import migrate
-from provisioner.store.tables import Reservation
+from provisioner.store.tables import Reservation, Server
 
 TTL = timedelta(seconds=30)
 
@@ -178,8 +178,9 @@ async def test_a_server_that_left_the_pool_is_missing_for_extensions(two_servers
     first = await world.reserve(hours=1)
     second = await world.reserve(hours=5)
     await world.settle()
+    (other,) = await world.leases(second)
     async with world.database.write() as session:
-        server = await session.get_one(type(await world.server()), (await world.server(1)).id)
+        server = await session.get_one(Server, other.server_id)
         server.state = State.QUARANTINED
     with pytest.raises(Refusal) as refused:
         await extended(world, first, timedelta(hours=3))
