@@ -9,14 +9,18 @@ machine long goes on while the next tests look at the other one.
 from __future__ import annotations
 
 import json
+from base64 import b64encode
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 from loop_site import PATIENCE_S, log_lines, rackctl, run_rackctl, show, site_on_rack, steps
 
 from lab import images
 from lab.demo import CLASS, Customer
+from lab.nvml import FakeNvml
+from lab.nvml import build as build_nvml
 from lab.rack.plan import BMC_PASSWORD, BMC_USER
 from lab.site import Site
 
@@ -26,6 +30,8 @@ FIRST, SECOND = "r1-u01", "r1-u02"
 BAD_DISK = "IL02-B"
 OWN_IMAGE = "own"
 """One whose content the tests change; the lab's Debian stays as it is."""
+NVML_STATE = "/run/nvml"
+GPUS = 8
 TOO_LARGE = 3 << 30
 """Bytes; the disks have 2 GiB."""
 
@@ -249,6 +255,59 @@ def test_a_tenant_system_lost_after_kexec_is_started_through_firmware_from_its_d
     assert "BOOT_IMAGE=" in customers[1].must_run(lease, "cat /proc/cmdline")
     imaged = [each for each in steps(site, SECOND) if each["step"] == "write_image"]
     assert [each["outcome"] for each in imaged].count("done") == 2, "it was imaged once more"
+
+
+def give_gpus(customer: Customer, lease: Any, fake: FakeNvml) -> None:
+    """The leased server becomes one with GPUs, for its agent: the driver's library is the fake."""
+    library = build_nvml() / "libnvidia-ml.so.1"
+    put(customer, lease, library, "/usr/lib/x86_64-linux-gnu/libnvidia-ml.so.1")
+    put(customer, lease, fake.file, NVML_STATE)
+    customer.must_run(
+        lease,
+        f"systemctl set-environment IRONLEASE_NVML_STATE={NVML_STATE}"
+        " && systemctl restart ironlease-agent.service",
+    )
+
+
+def put(customer: Customer, lease: Any, file: Path, where: str) -> None:
+    content = b64encode(file.read_bytes()).decode()
+    command = f"echo {content} | base64 --decode > {where}.new && mv {where}.new {where}"
+    customer.must_run(lease, command)
+
+
+def test_a_gpu_lost_under_a_lease_is_told_to_customer_and_operator(
+    site: Site, customers: tuple[Customer, ...], booked: dict[str, str], tmp_path: Path
+) -> None:
+    grace, fake = customers[1], FakeNvml(tmp_path / "nvml")
+    lease = site.get(f"/reservations/{booked[SECOND]}")["lease"]
+    give_gpus(grace, lease, fake)
+
+    def health(level: str) -> Any:
+        said = site.get(f"/reservations/{booked[SECOND]}/health")
+        return said if said["level"] == level and len(said["gpus"]) == GPUS else None
+
+    site.wait_for("eight sound GPUs", lambda: health("ok"), PATIENCE_S)
+    fake.lose(3)
+    put(grace, lease, fake.file, NVML_STATE)
+    said = site.wait_for("the lost GPU", lambda: health("faulty"), PATIENCE_S)
+    assert "GPU 3" in said["says"]
+    assert [incident["says"] for incident in said["incidents"]] == [said["says"]]
+    assert [outage["ended_at"] for outage in said["outages"]] == [None]
+    assert "GPU 3" in rackctl(site, "server", "health", SECOND)
+    assert SECOND in rackctl(site, "gpu", "list", "--bad")
+    assert site.server(SECOND)["state"] == "leased"
+
+
+def test_its_customer_gets_another_server_and_the_faulty_one_is_kept_out(
+    site: Site, customers: tuple[Customer, ...], booked: dict[str, str]
+) -> None:
+    site.post(f"/reservations/{booked[FIRST]}/release")
+    site.wait_for_state(FIRST, "available", timeout_s=PATIENCE_S)
+    site.post(f"/reservations/{booked[SECOND]}/swap")
+    lease = customers[1].await_ready(booked[SECOND])
+    assert lease["server"] == FIRST
+    assert customers[1].must_run(lease, "hostname").strip() == "grace-1"
+    shown_when(site, SECOND, "quarantined", "GPU 3", f"rackctl server repaired {SECOND}")
 
 
 def test_every_fault_is_kept_in_the_steps_of_its_operation(site: Site) -> None:
