@@ -74,11 +74,12 @@ def program(gpus: FakeNvml, provisioner: Provisioner, tmp_path: Path) -> Iterato
 
 
 def until(provisioner: Provisioner, state: str) -> dict[str, Any]:
-    for _ in range(60):
-        health: dict[str, Any] = provisioner.reports.get(timeout=60)["health"]
-        if health["state"] == state:
+    """The health of the first report that says so; most reports only say that the agent lives."""
+    for _ in range(90):
+        health: dict[str, Any] | None = provisioner.reports.get(timeout=60)["health"]
+        if health is not None and health["state"] == state:
             return health
-    raise AssertionError(f"never {state}: {health}")
+    raise AssertionError(f"never {state}")
 
 
 def memory_kb(pid: int) -> int:
