@@ -130,7 +130,7 @@ async def test_a_late_report_is_known_after_a_restart(send, tenant, services):
     server, _, _, token = tenant
     await send(token, report_of(server, 100, health=health()))
     restarted = Ingest(services.database, services.clock)
-    await restarted.links.warm()
+    await restarted.turn()
     (link,) = restarted.links._links.values()
     assert (link.boot_id, link.uptime_s, link.seen) == ("b-1", 100, True)
 
@@ -196,7 +196,7 @@ async def test_batches_are_written_on_either_database(any_database, services, cl
     for uptime_s, told in ((1, health()), (11, None)):
         clock.turn(seconds=10)
         ingest = Ingest(any_database, clock)
-        await ingest.links.warm()
+        await ingest.turn()
         (link,) = ingest.links._links.values()
         said = Report.from_dict(report_of(server, uptime_s, "ramdisk", health=told))
         await ingest.take(link, said)

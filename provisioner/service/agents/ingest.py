@@ -120,13 +120,16 @@ class Ingest:
 
     async def run(self, stopping: asyncio.Event) -> None:
         """Turn until it is stopped, and once more then."""
-        while not stopping.is_set():
-            with suppress(TimeoutError):
-                await asyncio.wait_for(stopping.wait(), _EVERY_S)
+        while True:
+            last = stopping.is_set()
             try:
                 await self.turn()
             except Exception:
                 _LOG.exception("agents' reports are not written; trying again in %g s", _EVERY_S)
+            if last:
+                return
+            with suppress(TimeoutError):
+                await asyncio.wait_for(stopping.wait(), _EVERY_S)
 
 
 async def _write(session: AsyncSession, batch: dict[str, _Kept]) -> None:
@@ -150,7 +153,6 @@ INGEST = web.AppKey("ingest", Ingest)
 async def running(app: web.Application) -> AsyncIterator[None]:
     """From the start of the application to its end, when all that was taken is written."""
     ingest = app[INGEST]
-    await ingest.links.warm()
     stopping = asyncio.Event()
     task = asyncio.create_task(ingest.run(stopping))
     yield

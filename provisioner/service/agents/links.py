@@ -54,11 +54,6 @@ class Links:
         self._links: dict[str, Link] = {}
         self._looked_at: datetime | None = None
 
-    async def warm(self) -> None:
-        """Load all at once: after a start every agent reports within seconds."""
-        async with self._database.read() as session:
-            self._links.update(await _load(session))
-
     async def find(self, token_hash: str) -> Link | None:
         """None when the token is unknown or was revoked. Unknown ones are looked up each time."""
         link = self._links.get(token_hash)
@@ -72,6 +67,8 @@ class Links:
 
     async def refresh(self, now: datetime) -> None:
         """Forget what was revoked lately, and take the leases whose grant changed lately."""
+        if self._looked_at is None:
+            await self._warm()
         # Since the last look that went well: the database may have been away for long
         since = (self._looked_at or now) - _MARGIN
         async with self._database.read() as session:
@@ -89,6 +86,12 @@ class Links:
             if link.lease is not None and link.lease.id in leases:
                 link.lease = leases[link.lease.id]
                 link.changed.set()
+
+    async def _warm(self) -> None:
+        """Load all at once: after a start every agent reports within seconds."""
+        async with self._database.read() as session:
+            for token_hash, link in (await _load(session)).items():
+                self._links.setdefault(token_hash, link)
 
 
 async def _load(session: AsyncSession, *where: Any) -> dict[str, Link]:
