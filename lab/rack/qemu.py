@@ -77,7 +77,7 @@ def command_line(
 ) -> list[str]:
     """The words that start `server`; `disk_faults` is by disk serial."""
     words = [
-        *(_on_one_cpu(server) if acceleration == "tcg" else ()),
+        *(on_one_cpu(server.number) if acceleration == "tcg" else ()),
         "qemu-system-x86_64",
         *("-name", server.name),
         *("-machine", "q35,graphics=off"),
@@ -106,15 +106,16 @@ def command_line(
     return words
 
 
-def _on_one_cpu(server: ServerPlan) -> tuple[str, ...]:
-    """An emulated machine's threads share one CPU of this host, and the machines take turns.
+def on_one_cpu(number: int) -> tuple[str, ...]:
+    """The words before its command that keep an emulated machine to one CPU of this host; the
+    machines take turns by number.
 
     On two CPUs a disk hung about once in fifty imagings: an NVMe command that the guest had queued
     by its shadow doorbell was never seen, a race between the CPU's thread and the device's. On one
     CPU the two cannot miss each other.
     """
     allowed = sorted(os.sched_getaffinity(0))
-    return ("taskset", "--cpu-list", str(allowed[(server.number - 1) % len(allowed)]))
+    return ("taskset", "--cpu-list", str(allowed[(number - 1) % len(allowed)]))
 
 
 def _smbios(rack: RackPlan, server: ServerPlan) -> str:

@@ -15,6 +15,8 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import parse_qsl, urlsplit
 
+from lab.rack.qemu import on_one_cpu
+
 MAC = "52:54:00:77:00:01"
 SERIAL = "ILSRV01"
 HOST = "10.0.2.2"  # this machine, as seen on QEMU's user network
@@ -140,6 +142,7 @@ def machine(
     console = folder / "console"
     process = subprocess.Popen(
         [
+            *on_one_cpu(1),
             *("qemu-system-x86_64", "-machine", "q35", "-accel", "tcg,thread=multi", "-cpu", "max"),
             *("-m", "550", "-display", "none", "-no-reboot", "-serial", f"file:{console}"),
             *("-smbios", f"type=1,serial={SERIAL}"),
