@@ -56,7 +56,9 @@ def _add_own_files(root: Path) -> None:
         target.chmod(mode)
     zipapp = root / "agent.pyz"
     write_zipapp(zipapp)
-    zipfile.ZipFile(zipapp).extractall(root / _LIBRARY)
+    with zipfile.ZipFile(zipapp) as archive:
+        sources = [name for name in archive.namelist() if name.endswith(".py")]
+        archive.extractall(root / _LIBRARY, sources)
     zipapp.unlink()
     # By the ramdisk's own Python, whose byte code this machine's may not be
     compileall = ["python3", "-m", "compileall", "-q", "--invalidation-mode", "unchecked-hash"]
