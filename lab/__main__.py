@@ -182,6 +182,8 @@ def _print_table(rack: dict[str, Any]) -> None:
 def _faults(server: dict[str, Any]) -> Iterator[str]:
     if server["bmc"]["fault"]:
         yield f"BMC {server['bmc']['fault']}"
+    if server["own_boot_entry"]:
+        yield "starts its disk"
     if not server["port"]["up"]:
         yield "port down"
     if not server["port"]["dhcp"]:

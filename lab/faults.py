@@ -94,6 +94,20 @@ def dhcp_heal(server: ServerName, name: RackName = DEFAULT_NAME) -> None:
         Rack(name).set_dhcp(server, answered=True)
 
 
+@faults.command()
+def boot_entry(server: ServerName, name: RackName = DEFAULT_NAME) -> None:
+    """The firmware starts the disk at each boot, whatever the BMC asks for."""
+    with errors_told():
+        Rack(name).set_boot_entry(server, exists=True)
+
+
+@faults.command()
+def boot_entry_heal(server: ServerName, name: RackName = DEFAULT_NAME) -> None:
+    """The firmware follows the BMC again."""
+    with errors_told():
+        Rack(name).set_boot_entry(server, exists=False)
+
+
 def _bmc(name: str, server: str, fault: BmcFault | None) -> None:
     with errors_told():
         Rack(name).bmc_fault(server, fault)

@@ -46,6 +46,7 @@ class Rackd:
             "power": self._power,
             "await_off": self._await_off,
             "boot": self._boot,
+            "boot_entry": self._boot_entry,
             "bmc": self._bmc_fault,
             "disk": self._disk_fault,
             "port": self._port,
@@ -107,6 +108,7 @@ class Rackd:
             "pid": machine.pid,
             "starts": machine.starts,
             "boot": machine.boot,
+            "own_boot_entry": machine.own_boot_entry,
             "address": server.address,
             "mac": server.mac,
             "bmc": {
@@ -152,6 +154,9 @@ class Rackd:
     async def _boot(self, server: str, device: str) -> None:
         known = get_args(BootDevice)
         self._machine(server).boot = cast(BootDevice, _one_of("boot device", device, known))
+
+    async def _boot_entry(self, server: str, exists: bool) -> None:
+        self._machine(server).own_boot_entry = exists
 
     async def _bmc_fault(self, server: str, fault: str | None) -> None:
         self._machine(server)

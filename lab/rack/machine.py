@@ -42,6 +42,8 @@ class Machine:
         self.boot: BootDevice = "default"
         """Boot device of the next start; `pxe` holds for one start (the BMC software passes on no
         more of the IPMI boot flags than the device)."""
+        self.own_boot_entry = False
+        """As root can write one into the firmware: it starts the disk, whatever the BMC says."""
         self.starts = 0
         self.disk_faults: dict[str, str] = {}
         self.cable_plugged = True
@@ -120,7 +122,8 @@ class Machine:
         raise RackError(f"{self._server.name} has no disk {serial!r}; it has {known}")
 
     async def _start(self) -> None:
-        network_first, self.boot = self.boot == "pxe", "default"
+        network_first = self.boot == "pxe" and not self.own_boot_entry
+        self.boot = "default"
         serial, machine_serial = socket.socketpair()
         monitor, machine_monitor = socket.socketpair()
         tap = open_tap(fabric(self._rack.name), self._server.name)

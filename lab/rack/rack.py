@@ -165,6 +165,11 @@ class Rack:
         """Boot device of the next start: `pxe` once, or `default` (disks, then network)."""
         self._ask("boot", server=server, device=device)
 
+    def set_boot_entry(self, server: str, *, exists: bool) -> None:
+        """Write an entry for the disk into the firmware, which no boot device of the BMC overrides,
+        or remove it."""
+        self._ask("boot_entry", server=server, exists=exists)
+
     def bmc_fault(self, server: str, fault: BmcFault | None) -> None:
         """Lose the BMC's packets, hang it, let it refuse every login, or heal it (None)."""
         self._ask("bmc", server=server, fault=fault)
