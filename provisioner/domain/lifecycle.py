@@ -47,13 +47,13 @@ class Step(StrEnum):
     PERSONALISE = "personalise"
     BOOT_TENANT = "boot_tenant"
     AWAIT_TENANT = "await_tenant"
+    OPEN_PORT = "open_port"
     HAND_OVER = "hand_over"
     SHUT_PORT = "shut_port"
     CLOSE_LEASE = "close_lease"
     REACH_BMC = "reach_bmc"
     DISABLE_BMC_USERS = "disable_bmc_users"
     ROTATE_BMC_PASSWORD = "rotate_bmc_password"  # noqa: S105  # a step
-    OPEN_PORT = "open_port"
 
 
 RAMDISK = (
@@ -75,6 +75,7 @@ STEPS: dict[Verb, tuple[Step, ...]] = {
         Step.PERSONALISE,
         Step.BOOT_TENANT,
         Step.AWAIT_TENANT,
+        Step.OPEN_PORT,
         Step.HAND_OVER,
     ),
     Verb.RECLAIM: (
@@ -84,7 +85,6 @@ STEPS: dict[Verb, tuple[Step, ...]] = {
         Step.CLOSE_LEASE,
         Step.DISABLE_BMC_USERS,
         Step.ROTATE_BMC_PASSWORD,
-        Step.OPEN_PORT,
         Step.OPEN_BOOT_WINDOW,
         Step.POWER_ON,
         Step.AWAIT_RAMDISK,

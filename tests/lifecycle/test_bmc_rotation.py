@@ -134,7 +134,7 @@ async def test_a_lost_bmc_is_won_back_from_the_ramdisk_of_a_boot_by_hand(world: 
     assert server.bmc_lost_at is None
     assert world.box.open(server.bmc_secret) == world.machine().bmc_password
     assert await world.incidents() == []
-    assert (world.machine().port_open, world.machine().boot_allowed) == (True, False)
+    assert (world.machine().port_open, world.machine().boot_allowed) == (False, True)
     assert set(world.machine().disks.values()) == {""}
 
 

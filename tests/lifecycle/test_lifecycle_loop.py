@@ -243,7 +243,22 @@ async def test_at_the_end_of_a_lease_the_port_is_shut_even_if_the_bmc_is_lost(
     await world.turn(minutes=2)
     await world.settle()
     assert await world.state() is State.AVAILABLE
+    assert (world.machine().port_open, world.machine().boot_allowed) == (False, True)
+
+
+async def test_a_server_is_reached_by_others_than_the_provisioner_during_its_lease_alone(
+    world: World,
+) -> None:
+    await world.settle()
+    assert (world.machine().port_open, world.machine().boot_allowed) == (False, True)
+    reservation = await world.reserve()
+    await world.settle()
+    assert await world.state() is State.LEASED
     assert world.machine().port_open
+    await world.release(reservation)
+    await world.settle()
+    assert await world.state() is State.AVAILABLE
+    assert (world.machine().port_open, world.machine().boot_allowed) == (False, True)
 
 
 async def test_a_bmc_user_planted_by_the_tenant_is_disabled(world: World) -> None:

@@ -10,6 +10,7 @@ from provisioner.lifecycle.steps.image import (
     await_tenant,
     boot_tenant,
     hand_over,
+    open_port,
     personalise,
     write_image,
 )
@@ -21,11 +22,7 @@ from provisioner.lifecycle.steps.ramdisk import (
     power_off,
     power_on,
 )
-from provisioner.lifecycle.steps.reclaim import (
-    close_lease,
-    open_port,
-    shut_port,
-)
+from provisioner.lifecycle.steps.reclaim import close_lease, shut_port
 from provisioner.lifecycle.steps.sanitise import wipe
 
 
@@ -49,11 +46,11 @@ SPECS: dict[Step, StepSpec] = {
     Step.PERSONALISE: StepSpec(personalise, in_ramdisk=True),
     Step.BOOT_TENANT: StepSpec(boot_tenant),
     Step.AWAIT_TENANT: StepSpec(await_tenant),
+    Step.OPEN_PORT: StepSpec(open_port),
     Step.HAND_OVER: StepSpec(hand_over),
     Step.SHUT_PORT: StepSpec(shut_port),
     Step.CLOSE_LEASE: StepSpec(close_lease),
     Step.REACH_BMC: StepSpec(reach_bmc),
     Step.DISABLE_BMC_USERS: StepSpec(disable_bmc_users),
     Step.ROTATE_BMC_PASSWORD: StepSpec(rotate_bmc_password),
-    Step.OPEN_PORT: StepSpec(open_port),
 }

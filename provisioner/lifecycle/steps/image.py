@@ -225,6 +225,15 @@ async def _require_login(job: Job, keys: list[str]) -> None:
             )
 
 
+async def open_port(job: Job) -> Outcome:
+    """The image runs: from now on the server is reached by its customer, and reaches the world."""
+    switch, port = job.drivers.switch, job.server.switch_port
+    if switch is None or not port:
+        return Done("no switch port is under control")
+    await switch.set_port(port, is_open=True)
+    return Done("the port is open")
+
+
 async def hand_over(job: Job) -> Outcome:
     """Ready only when each key is accepted (the first was, just now) and the agent reports."""
     lease, reservation, _ = job.tenancy()

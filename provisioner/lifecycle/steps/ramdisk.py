@@ -96,7 +96,14 @@ def close_boots(job: Job) -> Change:
 
 
 async def open_boot_window(job: Job) -> Outcome:
-    """Allow one boot of the ramdisk: a token for iPXE, a host key known before the first login."""
+    """Allow one boot of the ramdisk: a token for iPXE, a host key known before the first login.
+
+    Whatever boots instead, as a tenant's system that its firmware prefers, is to reach nobody else:
+    until the next tenant's system runs, the server's port leads to the provisioner alone.
+    """
+    switch, port = job.drivers.switch, job.server.switch_port
+    if switch is not None and port:
+        await switch.allow_boot(port, job.server.boot_mac)
     boot = job.snapshot.boot
     if boot is not None and boot.identified_at is None and boot.expires_at > job.now():
         return Done("the boot window is open already")

@@ -55,15 +55,6 @@ def _tell(job: Job, failure: SwitchUnreachable) -> Change:
     return change
 
 
-async def open_port(job: Job) -> Outcome:
-    """The server is off: its port is opened again, for the boot that comes."""
-    switch, port = job.drivers.switch, job.server.switch_port
-    if switch is None or not port:
-        return Done("no switch port is under control")
-    await switch.set_port(port, is_open=True)
-    return Done("the port is open")
-
-
 async def close_lease(job: Job) -> Outcome:
     """The server is off: nobody has access, and nobody writes to its disks any more."""
     return Done("access is gone", _end_lease(job))
