@@ -1,15 +1,20 @@
 # Ironlease: every command of a day's work. See README.md.
 PYTHON ?= python3
 BIN := .venv/bin
-export PYTHONDONTWRITEBYTECODE ?=
 
 .PHONY: demo test test-gpu lint bench serve nvml schema docs system clean
 
 demo: system .venv/ready
 	$(BIN)/python -m lab demo $(if $(ONCE),--once) $(if $(JSON),--json $(JSON))
 
+# The virtual rack's machines want the processors for themselves; all else runs on both.
 test: system .venv/ready
+ifdef ARGS
 	$(BIN)/python -m pytest $(ARGS)
+else
+	$(BIN)/python -m pytest --numprocesses 2 -m "not lab"
+	$(BIN)/python -m pytest -m lab
+endif
 
 # The agent on the GPUs of this machine, without the virtual rack.
 test-gpu: .venv/ready

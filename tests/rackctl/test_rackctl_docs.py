@@ -30,7 +30,7 @@ def sections() -> dict[str, str]:
 
 
 @pytest.mark.parametrize(
-    ("name", "options"), commands(typer.main.get_command(app), "rackctl"), ids=str
+    ("name", "options"), list(commands(typer.main.get_command(app), "rackctl")), ids=str
 )
 def test_every_command_and_option_is_in_the_reference(name: str, options: list[str]) -> None:
     assert name in sections(), MAKE_IT

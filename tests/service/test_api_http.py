@@ -194,6 +194,7 @@ async def test_usual_keys_are_taken(customer, kind):
         (public_key(kind="rsa-2048"), "too weak"),
         (public_key("x").replace("ssh-ed25519 ", "ssh-ed25519 !;"), "damaged"),
     ],
+    ids=lambda text: text[:11],  # keys are made anew in each process
 )
 async def test_a_key_that_is_no_key_is_refused_with_the_reason(customer, text, reason):
     answer = await customer.post("/v1/ssh-keys", json={"name": "x", "public_key": text})
