@@ -1,12 +1,19 @@
 """What real `ipmi_sim` BMCs tell of parts that fail."""
 
+import asyncio
+import threading
 from dataclasses import replace
 
 import pytest
 from conftest import StartBmc
+from ipmi_simulator import SimulatedBmc
 
 from lab.rack import bmc_records
+from provisioner.drivers.bmc import Power, PowerAction
+from provisioner.drivers.bmc import ipmi as driver
+from provisioner.drivers.bmc.base import Sensor
 from provisioner.drivers.bmc.ipmi import IpmiBmc
+from provisioner.drivers.bmc.ipmi_readings import BlockingCommand
 
 _FAN_STANDS_STILL = {"Fan 1": {"reading": 0}}
 _INPUT_LOST = {"PSU 2": {"states": (0, 3)}}
@@ -35,3 +42,24 @@ async def test_a_sensor_tells_what_is_wrong(
     assert (sensor.kind, sensor.value, sensor.states) == told
     assert sensor.health == "critical"
     assert {other.health for other in sensors.values()} == {"ok"}
+
+
+async def test_a_long_reading_gives_way_to_a_command_and_is_made_after_it(
+    ipmi: IpmiBmc, bmc: SimulatedBmc, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    begun, enough = threading.Event(), threading.Event()
+
+    def read_many(command: BlockingCommand) -> list[Sensor]:
+        while not enough.is_set():
+            command.raw_command(netfn=0x06, command=0x01)
+            begun.set()
+        return []
+
+    monkeypatch.setattr(driver, "read_sensors", read_many)
+    reading = asyncio.create_task(ipmi.sensors(bmc.target))
+    await asyncio.to_thread(begun.wait)
+    await ipmi.set_power(bmc.target, PowerAction.ON)
+    assert await ipmi.power(bmc.target) is Power.ON
+    assert not reading.done()
+    enough.set()
+    assert await reading == []

@@ -78,6 +78,8 @@ class _Peer:
     session: IpmiSession | None = None
     login: BmcTarget | None = None
     in_slot: bool = False
+    commands: int = 0
+    """Conversations under way or waiting that are no readings: for these, readings give way."""
 
 
 class IpmiBmc:
@@ -198,6 +200,7 @@ class IpmiBmc:
         talk: Callable[[IpmiSession], Awaitable[T]],
         *,
         repeat: bool = False,
+        gives_way: bool = False,
     ) -> T:
         """Hold one conversation when it is this BMC's turn; with `repeat` try a second time.
 
@@ -205,16 +208,20 @@ class IpmiBmc:
         BMC): a login is retransmitted by itself, and a refused one can lock the account.
         """
         peer = self._peer(target)
-        async with self._turn(peer, target):
-            if repeat:
+        peer.commands += not gives_way
+        try:
+            async with self._turn(peer, target):
+                if repeat:
+                    try:
+                        return await self._attempt(peer, target, talk)
+                    except _Repeatable:
+                        await asyncio.sleep(random.uniform(*_RETRY_DELAY_S))  # noqa: S311  # jitter
                 try:
                     return await self._attempt(peer, target, talk)
-                except _Repeatable:
-                    await asyncio.sleep(random.uniform(*_RETRY_DELAY_S))  # noqa: S311  # jitter
-            try:
-                return await self._attempt(peer, target, talk)
-            except _Repeatable as failed:
-                raise failed.failure from None
+                except _Repeatable as failed:
+                    raise failed.failure from None
+        finally:
+            peer.commands -= not gives_way
 
     @asynccontextmanager
     async def _turn(self, peer: _Peer, target: BmcTarget) -> AsyncIterator[None]:
@@ -272,6 +279,8 @@ class IpmiBmc:
         except BmcUnreachable as failure:
             self._drop(peer)
             raise _Repeatable(failure) from failure
+        except _GaveWay:
+            raise
         except BaseException:
             # Cancelled in the middle of a conversation: the answer still under way must not be
             # taken for the answer to the next command.
@@ -333,10 +342,16 @@ class IpmiBmc:
     async def _read(
         self, target: BmcTarget, name: str, decode: Callable[[BlockingCommand], T]
     ) -> T:
-        """Run one of the decoders of `ipmi_readings.py` in a worker thread."""
+        """Run one of the decoders of `ipmi_readings.py` in a worker thread.
+
+        It can take a minute, for which no power-off may wait: it begins anew after it.
+        """
+        peer = self._peer(target)
 
         async def talk(session: IpmiSession) -> T:
             def ask(netfn: int, command: int, data: tuple[int, ...], lun: int) -> Response:
+                if peer.commands:
+                    raise _GaveWay
                 return self._thread.command(session, netfn, command, data, lun=lun).result(
                     self._limit_s
                 )
@@ -352,7 +367,15 @@ class IpmiBmc:
             except UNDECODABLE as error:
                 raise BmcCommandFailed(target, name, f"{type(error).__name__}: {error}") from error
 
-        return await self._converse(target, talk, repeat=True)
+        while True:
+            try:
+                return await self._converse(target, talk, repeat=True, gives_way=True)
+            except _GaveWay:
+                continue
+
+
+class _GaveWay(Exception):
+    """A reading was broken off between two of its commands, as another conversation waits."""
 
 
 class _Repeatable(Exception):
