@@ -77,8 +77,8 @@ def remember(history: Sequence[Sample], new: Sample) -> tuple[Sample, ...]:
 
 
 def thinned(history: Sequence[Sample]) -> tuple[Sample, ...]:
-    """What has to be kept until the next report: of the newest, too, only the counters. Those that
-    did not change are kept once, as on a healthy server hardly any does.
+    """What has to be kept until the next report: of the newest, too, only the counters. While none
+    changes, as hardly any does on a healthy server, the first and the last report are enough.
     """
     if not history:
         return ()
@@ -86,6 +86,8 @@ def thinned(history: Sequence[Sample]) -> tuple[Sample, ...]:
     counters = _thinned(new.health)
     if before and before[-1].health == counters:
         counters = before[-1].health
+        if len(before) > 1 and before[-2].health is counters:
+            before.pop()
     return (*before, replace(new, health=counters))
 
 

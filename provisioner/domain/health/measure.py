@@ -72,8 +72,8 @@ def _holds(compare: Compare, value: Measured, limit: Measured) -> bool:
 
 
 def _increase(rule: Rule, past: Past) -> float:
-    """The growth of the counter in the window, from the last report before it; scaled down when
-    that report is older. A counter that fell began anew."""
+    """The growth of the counter in the window, from the last report before it; scaled down when it
+    may have grown before the window. A counter that fell began anew."""
     newest, values = past[0]
     after, since, grown = values[rule.signal], newest, [0.0]
     if past[-1][1].get(rule.signal) == after:
@@ -86,7 +86,10 @@ def _increase(rule: Rule, past: Past) -> float:
             pairs = zip(_counters(before), _counters(after), strict=False)
             steps = [b - a if b >= a else b for a, b in pairs]
             grown = [sum(pair) for pair in zip_longest(grown, steps, fillvalue=0.0)]
-        after, since = before, at
+            since = at
+        else:
+            since = max(at, newest - rule.window)
+        after = before
     span = newest - since
     return max(grown) * (min(1.0, rule.window / span) if span else 1.0)
 
