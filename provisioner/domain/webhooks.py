@@ -33,6 +33,8 @@ WARNING_SPANS = tuple(pairwise((*WARNINGS, timedelta())))
 """Each warning with the one after it: between the two it is the one to be told."""
 
 TRIED_FOR = timedelta(hours=24)
+KEPT_FOR = timedelta(days=30)
+"""What became of a message is shown so long."""
 _PAUSES = tuple(timedelta(seconds=seconds) for seconds in (5, 30, 120, 600, 1800))
 _LONGEST_PAUSE = timedelta(hours=1)
 

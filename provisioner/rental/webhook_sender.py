@@ -10,7 +10,7 @@ import logging
 from collections.abc import Callable
 from datetime import datetime, timedelta
 
-from sqlalchemy import update
+from sqlalchemy import delete, update
 from sqlmodel import col, select
 
 from provisioner.domain import webhooks
@@ -30,6 +30,7 @@ POLL_S = 1.0
 CLAIM = timedelta(seconds=6 * LIMIT_S)
 """Longer than an attempt takes, lookup included; after it a killed process's message is due."""
 AT_ONCE = 16
+_FORGETS_EVERY = timedelta(hours=1)
 
 
 class WebhookSender:
@@ -48,6 +49,7 @@ class WebhookSender:
         self._rules = rules
         self._clock = clock
         self._sending: set[asyncio.Task[None]] = set()
+        self._forgets_at = clock()
 
     async def run(self) -> None:
         """Look and send until cancelled; what is being sent then is sent again by others."""
@@ -55,6 +57,7 @@ class WebhookSender:
             while True:
                 await look(self._database, self._clock())
                 await self._start_due()
+                await self._forget()
                 await asyncio.sleep(POLL_S)
         finally:
             for task in self._sending:
@@ -66,6 +69,7 @@ class WebhookSender:
         await look(self._database, self._clock())
         while await self._start_due() or self._sending:
             await asyncio.gather(*self._sending)
+        await self._forget()
 
     async def _start_due(self) -> int:
         claimed = await self._claim(AT_ONCE - len(self._sending))
@@ -80,6 +84,20 @@ class WebhookSender:
         if not task.cancelled() and (error := task.exception()) is not None:
             # A defect of ours: the message is due again when its claim has passed.
             log.error("a webhook message was not sent", exc_info=error)
+
+    async def _forget(self) -> None:
+        """Delete what arrived, or was given up, long ago: nothing so old is told again."""
+        now = self._clock()
+        if now < self._forgets_at:
+            return
+        self._forgets_at = now + _FORGETS_EVERY
+        async with self._database.write() as session:
+            await session.exec(
+                delete(WebhookMessage).where(
+                    col(WebhookMessage.due_at).is_(None),
+                    col(WebhookMessage.created_at) < now - webhooks.KEPT_FOR,
+                )
+            )
 
     async def _claim(self, limit: int) -> list[WebhookMessage]:
         """Due messages, the longest due first, that no other process took meanwhile."""

@@ -273,6 +273,14 @@ async def test_a_message_is_given_up_after_a_day(site: Site) -> None:
     assert 20 < message.attempts < 40
 
 
+async def test_messages_are_forgotten_after_a_month(site: Site) -> None:
+    await site.send_test()
+    await site.turn(days=29)
+    assert len(await site.messages()) == 1
+    await site.turn(days=2)
+    assert await site.messages() == []
+
+
 async def test_a_test_is_tried_once(site: Site) -> None:
     site.receiver.answer = lambda: 500
     await site.send_test()
