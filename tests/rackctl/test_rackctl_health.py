@@ -9,7 +9,7 @@ from sqlmodel import select
 
 from provisioner.domain.health import Action, Finding, Level, Verdict
 from provisioner.store.columns import utc_now
-from provisioner.store.tables import AgentIdentity, Server, ServerHealth
+from provisioner.store.tables import AgentIdentity, BmcReading, Server, ServerHealth
 
 LOST = "GPU 3: fell off the bus"
 
@@ -53,6 +53,9 @@ async def make_ill(service: Service) -> None:
                     seen_at=now,
                     report=report(*map(gpu, gpus)),
                 )
+            )
+            session.add(
+                BmcReading(server_id=server.id, due_at=now, read_at=since, error="no answer")
             )
 
 
@@ -111,6 +114,7 @@ def test_a_servers_health_has_findings_and_gpus(rackctl: Rackctl) -> None:
         "656 W",
         "69.3 of 79.6 GiB",
         "4 / 0",
+        "read 3m12s ago; no answer",
     ):
         assert expected in ran.out, expected
     health = json.loads(rackctl("server", "health", "r1-u03", "-o", "json").out)

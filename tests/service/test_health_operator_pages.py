@@ -6,7 +6,7 @@ import pytest
 from health_rows import LOST, gpu, health, heard, judged, lost
 from service_factories import PASSWORD
 
-from provisioner.store.tables import Role
+from provisioner.store.tables import BmcReading, Role
 
 
 @pytest.fixture
@@ -41,3 +41,10 @@ async def test_why_no_gpu_is_read_stands_on_a_servers_page(operators, make):
     await heard(make, server, health(state="absent", reason="no driver is loaded"))
     _, text = await operators.get("/servers/r1-u01")
     assert "GPUs: absent, no driver is loaded" in text
+
+
+async def test_why_no_sensor_is_read_stands_on_a_servers_page(operators, make, clock):
+    (server,) = await make.stock()
+    await make.add(BmcReading(server_id=server.id, due_at=clock(), error="no <answer> to login"))
+    _, text = await operators.get("/servers/r1-u01")
+    assert "Sensors of the BMC: no &lt;answer&gt; to login" in text

@@ -55,7 +55,6 @@ def health_text(health: JsonObject | None) -> str:
 
 
 def _page(health: JsonObject) -> RenderableType:
-    heard = health["heard_at"]
     parts: list[RenderableType] = [
         sheet(
             [
@@ -64,14 +63,10 @@ def _page(health: JsonObject) -> RenderableType:
                 ("since", local_time(health["since"])),
                 ("says", health["says"]),
                 ("action", health["action"]),
-                (
-                    "heard",
-                    f"{duration(seconds_since(heard))} ago, from the {health['context']}"
-                    if heard
-                    else "never",
-                ),
+                ("heard", _ago(health["heard_at"], f", from the {health['context']}")),
                 ("GPUs", " ".join(filter(None, (health["state"], health["reason"])))),
                 ("driver", health["driver"]),
+                ("sensors", _sensors(health)),
             ]
         )
     ]
@@ -80,6 +75,15 @@ def _page(health: JsonObject) -> RenderableType:
     if health["gpus"]:
         parts.append(section("GPUs", _gpu_table(health["gpus"])))
     return Group(*parts)
+
+
+def _ago(moment: str | None, more: str = "") -> str:
+    return f"{duration(seconds_since(moment))} ago{more}" if moment else "never"
+
+
+def _sensors(health: JsonObject) -> str:
+    read = f"read {_ago(health['sensors_read_at'])}" if health["sensors_read_at"] else ""
+    return "; ".join(filter(None, (read, health["sensors_error"])))
 
 
 def _findings(findings: Iterable[JsonObject]) -> Table:

@@ -14,7 +14,7 @@ from provisioner.domain.health.rule import Scope
 from provisioner.domain.health.rules import BY_NAME
 from provisioner.domain.health.terms import Action, Level
 from provisioner.service.views.base import View
-from provisioner.store.tables import AgentIdentity, Server, ServerHealth
+from provisioner.store.tables import AgentIdentity, BmcReading, Server, ServerHealth
 
 
 class HealthView(View):
@@ -83,6 +83,10 @@ class ServerHealthView(View):
     """Of reading the GPUs: ok, or why it is not: starting, absent, hung, failed."""
     reason: str
     driver: str
+    sensors_read_at: datetime | None
+    """When its BMC's sensors were last read, which are judged too; null if they never were."""
+    sensors_error: str
+    """Why there is no newer reading; empty when there is none to be missed."""
     findings: list[FindingView]
     """The worst first."""
     gpus: list[GpuView]
@@ -149,6 +153,7 @@ async def gpu_views(session: AsyncSession, servers: Sequence[Server]) -> list[li
 async def server_health_view(session: AsyncSession, server: Server) -> ServerHealthView:
     row = (await verdicts(session, [server.id])).get(server.id)
     heard = (await newest_reports(session, [server.id])).get(server.id)
+    sensors = await session.get(BmcReading, server.id)
     findings = _findings(row)
     health = heard.health if heard else {}
     return ServerHealthView(
@@ -163,6 +168,8 @@ async def server_health_view(session: AsyncSession, server: Server) -> ServerHea
         state=str(health.get("state", "")),
         reason=str(health.get("reason", "")),
         driver=str(health.get("driver", "")),
+        sensors_read_at=sensors.read_at if sensors else None,
+        sensors_error=sensors.error if sensors else "",
         findings=[FindingView.model_validate(f, from_attributes=True) for f in findings],
         gpus=_gpus(server, heard, findings),
     )
