@@ -170,7 +170,7 @@ class Report(Message):
     health: Object | None = None
     """As `agent.signals` says; None from an agent that does not look."""
     echo: str = ""
-    """A nonce for the grant in the answer."""
+    """A nonce for the grant in the answer; without one there is none in it."""
 
     @classmethod
     def _read(cls, data: Object) -> Report:

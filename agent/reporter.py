@@ -16,6 +16,8 @@ from agent.retries import LONGEST_S, jittered, nonce, pause_s
 from agent.watch import alarms
 
 HEALTH_EVERY_S = 60.0
+NEAR_END_S = 300.0
+"""So long before the end each report asks for the grant; before, those that tell the health."""
 _UNAUTHORISED = 401
 _log = logging.getLogger("agent")
 
@@ -59,8 +61,9 @@ class Reporter:
     def report(self) -> float:
         """One exchange; the seconds until the next is due."""
         self._sequence += 1
-        echo, sent_s = nonce(), self._now()
+        sent_s = self._now()
         health = self._health_to_tell(sent_s)
+        echo = nonce() if health is not None or self._is_near_end() else ""
         try:
             answer = ReportAnswer.from_json(
                 self._post(
@@ -86,6 +89,10 @@ class Reporter:
         if health is None or self._told is None or now - self._told_s >= HEALTH_EVERY_S:
             return health
         return None if alarms(health) == alarms(self._told) else health
+
+    def _is_near_end(self) -> bool:
+        remaining_s = self._lease.remaining_s
+        return remaining_s is None or remaining_s < NEAR_END_S
 
     def _message(self, echo: str, health: Object | None) -> Report:
         return Report(

@@ -26,6 +26,8 @@ from provisioner.store.migrate import migrate
 
 _CONNECTIONS = 1 + TENANTS
 """Of an agent: for its reports, and a tenant's to wait for a newer grant."""
+_WARM_S = 130.0
+"""Health is told once a minute."""
 _MEANING = {
     "reports_per_second": "answered",
     "p50_ms": "from when a report was due to the end of its answer",
@@ -33,7 +35,7 @@ _MEANING = {
     "max_ms": "",
     "late_p99_ms": "of it, the sender's own delay",
     "lost": "not answered with 200, or not in the database at the end; goal: 0",
-    "rss_mb_start": "of the daemon, when each agent had reported once",
+    "rss_mb_start": "of the daemon, when each server's health had been judged twice",
     "rss_mb_end": "",
     "cpu_cores": "of the daemon; it has one",
 }
@@ -58,7 +60,7 @@ def run(
             order = Order(daemon.port, seconds, interval, health, [list(agent) for agent in fleet])
             begun, cpu = time.monotonic(), daemon.cpu_seconds()
             with _sender(folder, order, cores[0]) as sender:
-                time.sleep(min(interval, seconds / 2))
+                time.sleep(min(_WARM_S, seconds / 2))
                 rss_start = daemon.rss_mb()
                 output, _ = sender.communicate()
             rss_end = daemon.rss_mb()

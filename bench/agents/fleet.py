@@ -92,7 +92,7 @@ def report(
         "hostname": "bench",
         "lease": {"id": agent.lease, "remaining_s": 1e6, "locked": False} if agent.lease else None,
         "health": health,
-        "echo": "AAAAAAAAAAAAAAAAAAAAAA",
+        "echo": "",
     }
 
 
@@ -158,6 +158,7 @@ def _server(
         server_id=server.id,
         ends_at=now + _LEASE,
         ready_at=now,
+        granted_at=now - _LEASE,
     )
     agent = Agent(server.id, new_token("ilagent"), lease.id if leased else None)
     identity = AgentIdentity(

@@ -23,6 +23,8 @@ _JITTER = 0.1
 _GIVE_UP_S = 15.0
 """As long as an agent waits for an answer."""
 _HEALTH, _NOTHING = b'"health":null', b"null"
+_ECHO = b'"echo":""', b'"echo":"%s"' % (b"A" * 32)
+"""The grant is asked for with the health."""
 
 
 @dataclass
@@ -204,6 +206,8 @@ class _Simulated:
 
     def request(self, uptime_s: float, health: bytes) -> bytes:
         middle, end = self._after
+        if health != _NOTHING:
+            end = end.replace(*_ECHO)
         body = b'%s"sequence":%d,"uptime_s":%.3f%s"health":%s%s' % (
             *(self._before, self.sequence, uptime_s, middle, health, end),
         )

@@ -50,14 +50,16 @@ async def problems(request: web.Request, handler: Handler) -> web.StreamResponse
 
 
 async def strict_headers(request: web.Request, response: web.StreamResponse) -> None:
-    """A signal handler, so that streams and files, too, have them."""
+    """A signal handler, so that streams and files, too, have them. Machines are no browsers."""
+    response.headers.pop("Server", None)
+    if request.path.startswith(_MACHINES):
+        return
     for name, value in _HEADERS.items():
         response.headers.setdefault(name, value)
     if services_of(request).secure:
         response.headers.setdefault("Strict-Transport-Security", "max-age=31536000")
     if request.path.startswith("/v1/"):
         response.headers.setdefault("Cache-Control", "no-store")
-    response.headers.pop("Server", None)
 
 
 @web.middleware

@@ -70,7 +70,7 @@ async def measured(request: web.Request, handler: Handler) -> web.StreamResponse
     resource = request.match_info.route.resource
     # The route's pattern and not the path, which has as many values as there are things.
     route = resource.canonical if resource is not None else "unknown"
-    metrics = request.config_dict[METRICS]
+    metrics = request.app[METRICS]
     metrics.requests.labels(request.method, route, str(response.status)).inc()
     if response.content_type != "text/event-stream":
         metrics.seconds.labels(request.method, route).observe(time.perf_counter() - began)
@@ -78,7 +78,7 @@ async def measured(request: web.Request, handler: Handler) -> web.StreamResponse
 
 
 async def metrics(request: web.Request) -> web.Response:
-    found = request.config_dict[METRICS]
+    found = request.app[METRICS]
     async with services_of(request).database.read() as session:
         servers = await session.exec(
             select(Server.class_name, Server.state, func.count()).group_by(

@@ -52,4 +52,4 @@ SERVICES = web.AppKey("services", Services)
 
 
 def services_of(request: web.Request) -> Services:
-    return request.config_dict[SERVICES]
+    return request.app[SERVICES]

@@ -10,6 +10,7 @@ from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
 
+from pydantic_core import from_json
 from sqlalchemy import event, update
 from sqlalchemy.engine import make_url
 from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
@@ -35,10 +36,15 @@ class Database:
 
     def _engine(self) -> AsyncEngine:
         if not self.is_sqlite:
-            return create_async_engine(self.url, pool_size=10, max_overflow=20)
+            return create_async_engine(
+                self.url, pool_size=10, max_overflow=20, json_deserializer=from_json
+            )
         if self.url.database:
             Path(self.url.database).parent.mkdir(parents=True, exist_ok=True)
-        engine = create_async_engine(self.url, connect_args={"timeout": 30})
+        # A connection is a thread: kept, as making one for each of many sessions costs as much
+        engine = create_async_engine(
+            self.url, connect_args={"timeout": 30}, pool_size=20, json_deserializer=from_json
+        )
 
         @event.listens_for(engine.sync_engine, "connect")
         def configure(connection: Any, _: Any) -> None:

@@ -28,6 +28,7 @@ def report_of(server, uptime_s, context="tenant", **changes):
         "agent_version": "0.1.0",
         "hostname": "box",
         "lease": None,
+        "echo": "nonce",
         **changes,
     }
 

@@ -46,7 +46,7 @@ async def tenant(make):
 async def test_a_report_is_kept_and_answered_with_the_time_left(anybody, make, tenant, clock):
     server, lease, identity, token = tenant
     clock.turn(minutes=20)
-    answer = await send(anybody, token, report_of(server))
+    answer = await send(anybody, token, report_of(server, echo="nonce"))
     assert answer.status == 200
     said = await answer.json()
     assert said["interval_s"] == 10.0
@@ -55,6 +55,8 @@ async def test_a_report_is_kept_and_answered_with_the_time_left(anybody, make, t
     row = await make.get(identity)
     assert row.seen_at == clock()
     assert row.report["hostname"] == "box"
+    without_nonce = await send(anybody, token, report_of(server))
+    assert (await without_nonce.json())["grant"] is None
 
 
 async def test_the_first_report_of_a_tenant_calls_attention_later_ones_do_not(

@@ -230,6 +230,21 @@ def test_every_report_has_a_nonce_of_its_own(reporter: Reporter, link: Link) -> 
     assert first != second
 
 
+def test_long_before_the_end_only_reports_that_tell_the_health_ask_for_the_grant(
+    reporter: Reporter, link: Link
+) -> None:
+    link.site.end_in(1000)
+    reporter.report()
+    for _ in range(2):
+        link.site.clock.turn(HEALTH_EVERY_S / 2)
+        reporter.report()
+    assert [(bool(r.health), bool(r.echo)) for _, r in link.sent] == [
+        (True, True),
+        (False, False),
+        (True, True),
+    ]
+
+
 def test_failed_reports_are_repeated_ever_more_slowly_and_for_ever(
     reporter: Reporter, link: Link, lease: Lease
 ) -> None:

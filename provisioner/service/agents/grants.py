@@ -57,7 +57,7 @@ async def release(request: web.Request) -> web.Response:
 
 
 async def _tenant(request: web.Request) -> tuple[Link, Lease]:
-    link = await request.config_dict[INGEST].links.find(token_hash(bearer(request)))
+    link = await request.app[INGEST].links.find(token_hash(bearer(request)))
     if link is None:
         raise unknown_identity()
     if link.lease is None:

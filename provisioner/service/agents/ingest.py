@@ -13,6 +13,7 @@ from datetime import datetime
 from typing import Any
 
 from aiohttp import web
+from pydantic_core import to_json
 from sqlalchemy import bindparam, or_, update
 from sqlmodel import SQLModel, col
 from sqlmodel.ext.asyncio.session import AsyncSession
@@ -71,7 +72,7 @@ class Ingest:
         now = self._clock()
         kept = _Kept(now)
         if said.health is not None or said.boot_id != link.boot_id:
-            kept = _Kept(now, now, said.to_json())
+            kept = _Kept(now, now, to_json(said.to_dict()).decode())
         if link.lease is not None and (not link.seen or link.newly_locked(said)):
             await self._write_at_once(link, link.lease, kept, locked=link.newly_locked(said))
         else:

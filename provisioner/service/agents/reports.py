@@ -16,7 +16,7 @@ from provisioner.store.secrets import token_hash
 
 async def report(request: web.Request) -> web.Response:
     services = services_of(request)
-    ingest = request.config_dict[INGEST]
+    ingest = request.app[INGEST]
     link = await ingest.links.find(token_hash(bearer(request)))
     if link is None:
         raise unknown_identity()
@@ -24,7 +24,7 @@ async def report(request: web.Request) -> web.Response:
     _check_sender(link, said)
     await ingest.take(link, said)
     grant = None
-    if link.lease is not None:
+    if link.lease is not None and said.echo:
         grant = grant_of(
             link.lease, link.serial, services.secret_box, now=services.clock(), echo=said.echo
         )

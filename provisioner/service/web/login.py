@@ -36,7 +36,7 @@ async def submit(request: web.Request) -> web.StreamResponse:
     email = str(fields.get("email", "")).strip().lower()
     password = str(fields.get("password", ""))[: passwords.LONGEST + 1]
     target = _target(str(fields.get("next", "")))
-    by_name, by_address = request.config_dict[BY_NAME], request.config_dict[BY_ADDRESS]
+    by_name, by_address = request.app[BY_NAME], request.app[BY_ADDRESS]
     address = request.remote or ""
     now = services.clock()
     if by_name.closed(email, now) or by_address.closed(address, now):
