@@ -277,6 +277,8 @@ CREATE TABLE lease (
 
 CREATE INDEX ix_lease_granted_at ON lease (granted_at);
 
+CREATE INDEX ix_lease_open_ends_at ON lease (ends_at) WHERE ended_at IS NULL;
+
 CREATE INDEX ix_lease_reservation_id ON lease (reservation_id);
 
 CREATE INDEX ix_lease_server_id ON lease (server_id);
@@ -447,8 +449,8 @@ CREATE INDEX ix_agent_identity_boot_id ON agent_identity (boot_id);
 
 CREATE INDEX ix_agent_identity_lease_id ON agent_identity (lease_id);
 
-CREATE INDEX ix_agent_identity_reported_at ON agent_identity (reported_at);
+CREATE INDEX ix_agent_identity_live ON agent_identity (reported_at) WHERE revoked_at IS NULL;
 
-CREATE INDEX ix_agent_identity_revoked_at ON agent_identity (revoked_at);
+CREATE INDEX ix_agent_identity_revoked ON agent_identity (revoked_at) WHERE revoked_at IS NOT NULL;
 
 CREATE INDEX ix_agent_identity_server_id ON agent_identity (server_id);

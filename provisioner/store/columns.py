@@ -46,11 +46,16 @@ def utc_column(*, nullable: bool = False, index: bool = False) -> Column[datetim
     return Column(UtcDateTime, nullable=nullable, index=index)
 
 
-def unique_while(where: str, name: str, *columns: str) -> Index:
-    """A unique index over the rows for which `where` holds: one open lease of a server, say."""
+def index_while(where: str, name: str, *columns: str, unique: bool = False) -> Index:
+    """An index over the rows for which `where` holds."""
     return Index(
-        name, *columns, unique=True, sqlite_where=text(where), postgresql_where=text(where)
+        name, *columns, unique=unique, sqlite_where=text(where), postgresql_where=text(where)
     )
+
+
+def unique_while(where: str, name: str, *columns: str) -> Index:
+    """At most one row for which `where` holds: one open lease of a server, say."""
+    return index_while(where, name, *columns, unique=True)
 
 
 def new_id(prefix: str) -> str:

@@ -26,6 +26,8 @@ from provisioner.store.database import Database, call_attention
 from provisioner.store.tables import Lease
 
 _EVERY_S = 1.0
+_SLICE = 200
+"""Rows given to the driver at once: it prepares them in this thread, some milliseconds."""
 _LOG = logging.getLogger(__name__)
 _TABLE = SQLModel.metadata.tables["agent_identity"]
 _SEEN = (
@@ -144,8 +146,8 @@ async def _write(session: AsyncSession, batch: dict[str, _Kept]) -> None:
             seen.append(values)
     connection = await session.connection()
     for statement, rows in ((_SEEN, seen), (_REPORTED, reported)):
-        if rows:
-            await connection.execute(statement, rows)
+        for start in range(0, len(rows), _SLICE):
+            await connection.execute(statement, rows[start : start + _SLICE])
 
 
 INGEST = web.AppKey("ingest", Ingest)

@@ -7,7 +7,14 @@ from sqlalchemy import JSON, Column
 from sqlmodel import Field, SQLModel
 
 from provisioner.domain.lifecycle import OperationStatus, Step, Verb
-from provisioner.store.columns import enum_text, new_id, unique_while, utc_column, utc_now
+from provisioner.store.columns import (
+    enum_text,
+    index_while,
+    new_id,
+    unique_while,
+    utc_column,
+    utc_now,
+)
 
 
 class Operation(SQLModel, table=True):
@@ -93,6 +100,12 @@ class AgentIdentity(SQLModel, table=True):
     """What an agent proves itself with: for one server and one boot or lease, until revoked."""
 
     __tablename__ = "agent_identity"
+    __table_args__ = (
+        index_while("revoked_at IS NULL", "ix_agent_identity_live", "reported_at"),
+        # Not of those that are NULL, nearly all of a table of rows that are long: SQLite would
+        # go through them rather than look for an identifier
+        index_while("revoked_at IS NOT NULL", "ix_agent_identity_revoked", "revoked_at"),
+    )
 
     id: str = Field(default_factory=lambda: new_id("agt"), primary_key=True)
     server_id: str = Field(foreign_key="server.id", index=True)
@@ -100,14 +113,10 @@ class AgentIdentity(SQLModel, table=True):
     boot_id: str | None = Field(default=None, foreign_key="boot.id", index=True)
     token_hash: str = Field(unique=True)
     issued_at: datetime = Field(default_factory=utc_now, sa_column=utc_column())
-    revoked_at: datetime | None = Field(
-        default=None, sa_column=utc_column(nullable=True, index=True)
-    )
+    revoked_at: datetime | None = Field(default=None, sa_column=utc_column(nullable=True))
     seen_at: datetime | None = Field(default=None, sa_column=utc_column(nullable=True))
     """When it last reported."""
-    reported_at: datetime | None = Field(
-        default=None, sa_column=utc_column(nullable=True, index=True)
-    )
+    reported_at: datetime | None = Field(default=None, sa_column=utc_column(nullable=True))
     """When `report` came: not all reports tell the health."""
     report: dict[str, Any] = Field(default_factory=dict, sa_column=Column(JSON, nullable=False))
     """The last report with health, or the first of its boot; whole."""

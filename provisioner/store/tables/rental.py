@@ -7,7 +7,14 @@ from typing import Any
 from sqlalchemy import JSON, BigInteger, Column, UniqueConstraint
 from sqlmodel import Field, SQLModel
 
-from provisioner.store.columns import enum_text, new_id, unique_while, utc_column, utc_now
+from provisioner.store.columns import (
+    enum_text,
+    index_while,
+    new_id,
+    unique_while,
+    utc_column,
+    utc_now,
+)
 
 
 class Role(StrEnum):
@@ -128,7 +135,10 @@ class Lease(SQLModel, table=True):
     """One server bound to a reservation. Open until the tenant's access is known to be gone."""
 
     __tablename__ = "lease"
-    __table_args__ = (unique_while("ended_at IS NULL", "uq_lease_open", "server_id"),)
+    __table_args__ = (
+        unique_while("ended_at IS NULL", "uq_lease_open", "server_id"),
+        index_while("ended_at IS NULL", "ix_lease_open_ends_at", "ends_at"),
+    )
 
     id: str = Field(default_factory=lambda: new_id("lse"), primary_key=True)
     reservation_id: str = Field(foreign_key="reservation.id", index=True)
