@@ -83,11 +83,12 @@ class Switch:
 
     async def set_dhcp(self, port: str, *, answered: bool) -> None:
         """Let a server's DHCP requests through, or lose them."""
-        requests = f"in_port={port},udp,tp_dst=67"
+        # Before all that a provisioner lets through
+        requests = f"priority=500,in_port={port},udp,tp_dst=67"
         if answered:
-            await self._ofctl("--strict", "del-flows", BRIDGE, f"priority=200,{requests}")
+            await self._ofctl("--strict", "del-flows", BRIDGE, requests)
         else:
-            await self._ofctl("add-flow", BRIDGE, f"priority=200,{requests},actions=drop")
+            await self._ofctl("add-flow", BRIDGE, f"{requests},actions=drop")
         await self._forget_flows()
 
     async def stop(self) -> None:
