@@ -113,11 +113,12 @@ GPU = (
 )
 
 DISK = (
-    Signal("name", "text", 60, "of the controller"),
+    Signal("name", "text", 60, "of the NVMe controller, or of the SATA or SAS disk"),
     Signal("model", "text", 60, "the product"),
     Signal("serial", "text", 60, "serial number"),
-    Signal("state", "text", 60, "the kernel's word: live, resetting, dead, …"),
-    Signal("critical_warning", "count", 60, "bits of the SMART log"),
+    Signal("state", "text", 60, "live, or the kernel's word: resetting, dead, offline, …"),
+    Signal("critical_warning", "count", 60, "bits of NVMe's SMART log"),
+    Signal("failure_predicted", "flag", 60, "a SATA or SAS disk's own verdict by SMART"),
     Signal("temperature_c", "integer", 60, "°C"),
     Signal("spare_percent", "count", 60, "percent of spare blocks left"),
     Signal("used_percent", "count", 60, "percent of rated writes used"),

@@ -50,43 +50,5 @@ def test_links_that_are_hardware_are_read(sysfs: Path) -> None:
     assert hardware.read(sysfs)["links"] == [{"name": "eth0", "up": True, "down_count": 5}]
 
 
-def test_a_disk_that_cannot_be_asked_still_has_its_state(sysfs: Path, tmp_path: Path) -> None:
-    put(sysfs / "class/nvme/nvme0", model="QEMU NVMe Ctrl", serial="IL01-A", state="dead")
-    assert hardware.read(sysfs, tmp_path)["disks"] == [
-        {"name": "nvme0", "model": "QEMU NVMe Ctrl", "serial": "IL01-A", "state": "dead"}
-    ]
-
-
-def test_the_smart_log_is_understood(
-    sysfs: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    put(sysfs / "class/nvme/nvme0", state="live")
-    put(tmp_path, nvme0="")
-    log = bytearray(512)
-    log[0:6] = bytes([0b1000, *(273 + 41).to_bytes(2, "little"), 97, 10, 102])
-    log[160:168] = (3).to_bytes(8, "little")
-
-    def answer(_file: int, request: int, command: hardware._Command) -> int:
-        assert (request, command.opcode, command.cdw10) == (0xC0484E41, 2, 0x007F0002)
-        hardware.ctypes.memmove(command.address, bytes(log), command.data_length)
-        return 0
-
-    monkeypatch.setattr(hardware.fcntl, "ioctl", answer)
-    [disk] = hardware.read(sysfs, tmp_path)["disks"]
-    assert disk == {
-        "name": "nvme0",
-        "state": "live",
-        "critical_warning": 8,
-        "temperature_c": 41,
-        "spare_percent": 97,
-        "used_percent": 102,
-        "media_errors": 3,
-    }
-
-
-def test_the_ioctls_structure_has_the_kernels_size() -> None:
-    assert hardware.ctypes.sizeof(hardware._Command) == 72
-
-
 def test_this_machine_can_be_read() -> None:
     assert {"gpus_on_bus", "disks", "links"} <= hardware.read().keys()

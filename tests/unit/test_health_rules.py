@@ -1,5 +1,7 @@
 """The table of health rules: each fires at its threshold, after its window, and not before."""
 
+from typing import Any
+
 import pytest
 from health_reports import health, judge, report, rules, xid
 from hypothesis import given
@@ -284,6 +286,29 @@ def test_every_xid_of_the_table_is_tested() -> None:
         *(*RESTART_APPLICATION, *RESET, 79, 151, 54),
         *(*WORKFLOW, *IGNORED, *INVESTIGATE),
     }
+
+
+def nvlink_5(severity: str, second: float = 0.0) -> dict[str, Any]:
+    words = f"RLW_SRC_TRACK {severity} XC1 i0 Link 07 (0x00000007 0x00000001 0x00000000 0x00000000)"
+    return {**xid(145, second), "id": severity, "text": words}
+
+
+def test_of_nvlink_5_errors_the_kernels_words_tell_the_fatal_from_what_the_link_survived() -> None:
+    fatal = judge(report(0, health(events=[nvlink_5("Fatal")])))
+    assert (fatal.level, fatal.action) == (Outcome.RESET_FIRST.level, Outcome.RESET_FIRST.action)
+    assert "in RLW_SRC_TRACK of link 7" in fatal.says
+    survived = judge(report(0, health(events=[nvlink_5("Nonfatal")])))
+    assert (survived.level, survived.action) == (Level.OK, Action.NONE)
+
+
+def test_a_storm_of_survived_nvlink_5_errors_does_not_hide_the_fatal_one() -> None:
+    fatal = report(0, health(events=[nvlink_5("Fatal")]))
+    storm = report(60, health(events=[nvlink_5("Nonfatal", 60)]))
+    assert rules(judge(fatal, storm)) == ["xid_145", "xid_145_nonfatal"]
+
+
+def test_words_of_other_xids_change_nothing() -> None:
+    assert entry(79, "FOO Nonfatal XC1 i0 Link 07") == entry(79)
 
 
 @given(st.lists(st.sampled_from(RESTART_APPLICATION), min_size=1, max_size=50))

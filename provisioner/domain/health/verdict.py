@@ -12,7 +12,7 @@ from provisioner.domain.health.measure import measured
 from provisioner.domain.health.rule import Measure, Rule, Scope
 from provisioner.domain.health.rules import BY_NAME, BY_SCOPE
 from provisioner.domain.health.terms import Action, Level, Outcome
-from provisioner.domain.health.xids import SOURCE, xid
+from provisioner.domain.health.xids import RULE, SOURCE, xid
 
 HOLD = timedelta(minutes=10)
 """A finding stays this long after it was last true, so that a verdict does not flap; and as long as
@@ -26,7 +26,6 @@ AGAIN_BOOTS = 2
 """Found in so many earlier boots within that time, a fault has survived what repairs it."""
 
 _DONE_BY_BOOTING = (Action.NONE, Action.RESET_AT_LEASE_END, Action.REBOOT)
-_XID = "xid_"
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,7 +33,7 @@ class Finding:
     """One thing that is not as it should be, of one part, in one boot."""
 
     rule: str
-    """A rule's name, or `xid_` and the number."""
+    """A rule's name, or an XID's (`xid_79`)."""
     part: str
     """Of a GPU its UUID; `server` for the whole."""
     level: Level
@@ -193,14 +192,14 @@ def _server(new: Sample, now: datetime, gpus_expected: int) -> Part:
 def _xids(new: Sample, now: datetime) -> Iterator[Finding]:
     gpus = {gpu.values.get("pci"): gpu for gpu in new.parts() if gpu.scope is Scope.GPU}
     for event in new.health.get("events", ()):
-        entry = xid(event["xid"])
+        entry = xid(event["xid"], event.get("text", ""))
         at = new.at - timedelta(seconds=max(0.0, new.uptime_s - event["at_s"]))
         if entry.outcome is Outcome.FINE and now - at > NOTICE:
             continue
         gpu = gpus.get(event["pci"])
         label = gpu.label if gpu else f"the GPU at {event['pci']}"
         yield Finding(
-            f"{_XID}{entry.number}",
+            entry.rule,
             gpu.key if gpu else event["pci"],
             entry.outcome.level,
             entry.outcome.action,
@@ -215,7 +214,7 @@ def _xids(new: Sample, now: datetime) -> Iterator[Finding]:
 def _holds(old: Finding, new: Sample, now: datetime) -> bool:
     """Whether a finding that is no longer true still counts."""
     rule = BY_NAME.get(old.rule)
-    is_xid = old.rule.startswith(_XID)
+    is_xid = old.rule.startswith(RULE)
     if old.level is Level.OK or not (rule or is_xid):
         return False  # shown for a while, or a rule that went with an update
     same_boot = old.boot_id == new.boot_id

@@ -2,12 +2,17 @@
 (https://docs.nvidia.com/deploy/xid-errors/). Counting them over boots is left to `health`.
 """
 
-from dataclasses import dataclass
+import re
+from dataclasses import dataclass, replace
 from enum import StrEnum
 
 from provisioner.domain.health.terms import Outcome
 
 SOURCE = "NVIDIA XID catalogue"
+RULE = "xid_"
+"""Begins the names of findings that are XIDs."""
+NVLINK_5 = range(144, 151)
+_NVLINK_5_WORDS = re.compile(r"\b([A-Z][\w/]*) (Fatal|Nonfatal)\b.*?\bLink (\d+)")
 
 
 class Response(StrEnum):
@@ -41,15 +46,38 @@ class Xid:
     number: int
     meaning: str
     response: Response
+    nonfatal: bool = False
+    """One of NVLink 5's that the link survived: another error than the fatal one of its number."""
+
+    @property
+    def rule(self) -> str:
+        return f"{RULE}{self.number}{'_nonfatal' if self.nonfatal else ''}"
 
     @property
     def outcome(self) -> Outcome:
         return ANSWERS[self.response]
 
 
-def xid(number: int) -> Xid:
-    """The catalogue's entry; numbers that it does not have are worth a look."""
-    return XIDS.get(number) or Xid(number, "unknown error", Response.UNKNOWN)
+def xid(number: int, text: str = "") -> Xid:
+    """The catalogue's entry; numbers that it does not have are worth a look.
+
+    `text` is what the kernel's log says. For NVLink 5 the catalogue's workflow decides by it: a
+    fatal error asks for a reset of the GPU, a nonfatal one for nothing, or for the restart of the
+    job that it hit. Whatever more it may ask for is announced as XID 154, and that state is judged.
+    Without the words the entry is the workflow's.
+    """
+    entry = XIDS.get(number) or Xid(number, "unknown error", Response.UNKNOWN)
+    words = _NVLINK_5_WORDS.search(text) if number in NVLINK_5 else None
+    if words is None:
+        return entry
+    unit, severity, link = words.groups()
+    nonfatal = severity == "Nonfatal"
+    return replace(
+        entry,
+        meaning=f"{entry.meaning}, {severity.lower()}, in {unit} of link {int(link)}",
+        response=Response.RESTART_APPLICATION if nonfatal else Response.RESET_GPU,
+        nonfatal=nonfatal,
+    )
 
 
 def _entries(response: Response, meanings: dict[int, str]) -> dict[int, Xid]:
