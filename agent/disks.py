@@ -7,6 +7,7 @@ from __future__ import annotations
 import ctypes
 import fcntl
 import os
+from contextlib import suppress
 from functools import partial
 from pathlib import Path
 
@@ -151,10 +152,8 @@ def _scsi(disk: Path, devices: Path) -> Values:
     try:
         sata = sysfs.text(disk / "device/vendor") == "ATA"
         for ask in _SATA if sata else (_sas_exceptions,):
-            try:
+            with suppress(OSError):  # it does not have this: what else it has still counts
                 values.update(ask(file))
-            except OSError:  # it does not have this: what else it has still counts
-                continue
     finally:
         os.close(file)
     return values
@@ -223,7 +222,7 @@ def _ata(
     lba_mid: int = 0,
     lba_high: int = 0,
 ) -> bytes:
-    """ATA PASS-THROUGH (16), SAT-3 12.2.2. Logs are read by a 48-bit command, the rest is 28-bit."""
+    """ATA PASS-THROUGH (16), SAT-3 12.2.2. Only to read logs is a 48-bit command."""
     extend = command == 0x2F
     head = [0x85, protocol << 1 | extend, flags, 0, feature, 0, count]
     return bytes([*head, 0, lba_low, 0, lba_mid, 0, lba_high, 0, command, 0])

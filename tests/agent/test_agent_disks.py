@@ -98,15 +98,18 @@ def fixed(mid: int, high: int) -> bytes:
     return bytes(sense)
 
 
-@pytest.mark.parametrize("sense", [described, fixed])
-@pytest.mark.parametrize(("said", "failing"), [(HEALTHY, False), (FAILING, True)])
+@pytest.mark.parametrize(
+    ("sense", "failing"),
+    [
+        (described(*HEALTHY), False),
+        (described(*FAILING), True),
+        (fixed(*HEALTHY), False),
+        (fixed(*FAILING), True),
+    ],
+    ids=["healthy", "failing", "healthy, fixed format", "failing, fixed format"],
+)
 def test_a_sata_disks_verdict_and_statistics_are_understood(
-    sys: Path,
-    devices: Path,
-    monkeypatch: pytest.MonkeyPatch,
-    said: tuple[int, int],
-    failing: bool,
-    sense: Callable[[int, int], bytes],
+    sys: Path, devices: Path, monkeypatch: pytest.MonkeyPatch, sense: bytes, failing: bool
 ) -> None:
     pages = {4: (5).to_bytes(4, "little"), 5: bytes([0x100 - 3]), 7: bytes([12])}
 
@@ -114,7 +117,7 @@ def test_a_sata_disks_verdict_and_statistics_are_understood(
         assert (command[0], len(command)) == (0x85, 16)
         if (command[14], command[4]) == SMART_STATUS:
             assert (command[10], command[12]) == HEALTHY  # the key that SMART commands carry
-            return 2, b"", sense(*said)
+            return 2, b"", sense
         assert (command[14], command[8]) == (0x2F, 0x04)
         return 0, statistic(command[10], pages[command[10]]), b""
 

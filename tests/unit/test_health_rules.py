@@ -179,6 +179,10 @@ SERVER: dict[str, tuple[dict[str, object], Outcome]] = {
         {"disks": [{"name": "nvme0", "state": "live", "critical_warning": 8}]},
         Outcome.QUARANTINE,
     ),
+    "disk_failure_predicted": (
+        {"disks": [{"name": "sda", "state": "live", "failure_predicted": True}]},
+        Outcome.DRAIN,
+    ),
     "disk_warning": ({"disks": [{"name": "nvme0", "critical_warning": 1}]}, Outcome.DRAIN),
     "disk_worn": ({"disks": [{"name": "nvme0", "used_percent": 100}]}, Outcome.NOTE),
 }

@@ -45,7 +45,10 @@ PAUSE_S = 3.0
 """Between two looks at all agents: so soon a new report is judged."""
 
 ANEW = timedelta(minutes=1)
-"""A server without a new report is judged again after this: its silence counts."""
+"""A server whose agent is silent is judged again after this: its silence counts."""
+
+AT_LEAST = timedelta(minutes=5)
+"""So often a server is judged whose agent lives and tells nothing new."""
 
 CONFIRMED = timedelta(minutes=5)
 """An unchanged verdict with findings is stored again after this: when each was last true."""
@@ -94,7 +97,7 @@ class Judge:
             await asyncio.sleep(PAUSE_S)
 
     async def look(self) -> None:
-        """Judge whoever reported anew, or was not judged for a minute."""
+        """Judge whoever reported anew, or is silent and was not judged for a minute."""
         now = self._clock()
         of_all = now - self._looked_at_all >= _ALL
         async with self._database.read() as session:
@@ -114,7 +117,7 @@ class Judge:
         known = self._known.get(head.server_id)
         if known is None or known.looked_at is None or known.reported_at != head.reported_at:
             return True
-        return now - known.looked_at >= ANEW
+        return now - known.looked_at >= (ANEW if now - head.seen_at >= ANEW else AT_LEAST)
 
     async def _give_to_reconcilers(self, turned: Sequence[str], now: datetime) -> None:
         """Only after all are stored, so that the circuit breaker sees them together."""

@@ -35,7 +35,7 @@ async def grant(request: web.Request) -> web.Response:
     link, lease = await _tenant(request)
     after, echo = _sequence(request), request.query.get("echo", "")[:_LONGEST_ECHO]
     with suppress(TimeoutError):
-        async with asyncio.timeout(PATIENCE_S * random.uniform(0.5, 1)):
+        async with asyncio.timeout(PATIENCE_S * random.uniform(0.5, 1)):  # noqa: S311  # jitter
             while lease.sequence <= after:
                 link.changed.clear()
                 await link.changed.wait()

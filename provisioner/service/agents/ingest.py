@@ -6,11 +6,11 @@ loses at most a second of `seen_at`, and of health what the agent tells again wi
 
 import asyncio
 import logging
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from datetime import datetime
-from typing import Any
+from typing import Any, TypeVar
 
 from aiohttp import web
 from pydantic_core import to_json
@@ -28,18 +28,19 @@ from provisioner.store.tables import Lease
 _EVERY_S = 1.0
 _SLICE = 200
 """Rows given to the driver at once: it prepares them in this thread, some milliseconds."""
+_Row = TypeVar("_Row")
 _LOG = logging.getLogger(__name__)
 _TABLE = SQLModel.metadata.tables["agent_identity"]
-_SEEN = (
+_LATER = (
     update(_TABLE)
-    .where(
-        _TABLE.c.id == bindparam("identity"),
-        # Never backwards: a report may meanwhile have been written at once, or elsewhere
-        or_(_TABLE.c.seen_at.is_(None), _TABLE.c.seen_at <= bindparam("at")),
-    )
+    # Never backwards: a report may meanwhile have been written at once, or elsewhere
+    .where(or_(_TABLE.c.seen_at.is_(None), _TABLE.c.seen_at <= bindparam("at")))
     .values(seen_at=bindparam("at"))
 )
-_REPORTED = _SEEN.values(reported_at=bindparam("told_at"), report=bindparam("said", type_=JsonText))
+_SEEN = _LATER.where(_TABLE.c.id.in_(bindparam("identities", expanding=True)))
+_REPORTED = _LATER.where(_TABLE.c.id == bindparam("identity")).values(
+    reported_at=bindparam("told_at"), report=bindparam("said", type_=JsonText)
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -136,18 +137,31 @@ class Ingest:
 
 
 async def _write(session: AsyncSession, batch: dict[str, _Kept]) -> None:
-    seen: list[dict[str, Any]] = []
+    """Signs of life of one second are written as if they came together, with its last."""
+    seen: dict[int, list[str]] = {}
+    latest: dict[int, datetime] = {}
     reported: list[dict[str, Any]] = []
     for identity_id, kept in sorted(batch.items()):  # one order in all processes
-        values = {"identity": identity_id, "at": kept.seen_at}
         if kept.said:
-            reported.append({**values, "told_at": kept.told_at, "said": kept.said})
+            reported.append(
+                {"identity": identity_id, "at": kept.seen_at}
+                | {"told_at": kept.told_at, "said": kept.said}
+            )
         else:
-            seen.append(values)
+            second = int(kept.seen_at.timestamp())
+            seen.setdefault(second, []).append(identity_id)
+            latest[second] = max(kept.seen_at, latest.get(second, kept.seen_at))
     connection = await session.connection()
-    for statement, rows in ((_SEEN, seen), (_REPORTED, reported)):
-        for start in range(0, len(rows), _SLICE):
-            await connection.execute(statement, rows[start : start + _SLICE])
+    for second, identities in seen.items():
+        for some in _slices(identities):
+            await connection.execute(_SEEN, {"identities": some, "at": latest[second]})
+    for rows in _slices(reported):
+        await connection.execute(_REPORTED, rows)
+
+
+def _slices(rows: list[_Row]) -> Iterator[list[_Row]]:
+    for start in range(0, len(rows), _SLICE):
+        yield rows[start : start + _SLICE]
 
 
 INGEST = web.AppKey("ingest", Ingest)
