@@ -5,7 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from provisioner.domain.health import Sample, remember
-from provisioner.domain.health.measure import measured
+from provisioner.domain.health.measure import measure
 from provisioner.domain.health.rules import BY_NAME
 
 RULE = BY_NAME["nvlink_recoveries"]
@@ -28,7 +28,7 @@ def kept(samples: list[Sample]) -> tuple[Sample, ...]:
 
 
 def growth(history: list[Sample]) -> object:
-    return measured(RULE, [(old.at, old.health["gpus"][0]) for old in reversed(history)])
+    return measure(RULE)([(old.at, old.health["gpus"][0]) for old in reversed(history)])
 
 
 @given(GROWTHS)

@@ -11,6 +11,7 @@ from provisioner.domain.health.rule import Compare, Limit, Measure, Rule
 Measured = float | str
 Past = Sequence[tuple[datetime, Values]]
 """A part's values in the reports, the newest first."""
+_Test = Callable[[Measured, Values], bool]
 
 _EQUAL: dict[Compare, Callable[[Measured, Measured], bool]] = {
     Compare.IS: operator.eq,
@@ -25,50 +26,55 @@ _ORDERED: dict[Compare, Callable[[float, float], bool]] = {
 }
 
 
-def measured(rule: Rule, past: Past) -> Measured | None:
-    """The value that breaks the rule now; None when it is kept, or when nothing is known."""
-    values = past[0][1]
-    if values.get(rule.signal) is None or not _concerns(rule, values):
-        return None
-    if rule.measure is Measure.INCREASE:
-        value: Measured | None = _increase(rule, past)
-    else:
-        value = _number(values[rule.signal])
-    limit = _limit(rule.limit, rule.compare, values)
-    if value is None or limit is None or not _holds(rule.compare, value, limit):
-        return None
-    return value
+def measure(rule: Rule) -> Callable[[Past], Measured | None]:
+    """What gives the value that breaks the rule now; None when it is kept, or when nothing is
+    known. Prepared once for each rule: a verdict asks it hundreds of times."""
+    signal, grows = rule.signal, rule.measure is Measure.INCREASE
+    breaks = _test(rule.compare, rule.limit)
+    only = None if rule.only is None else (rule.only[0], _test(*rule.only[1:]))
+
+    def measured(past: Past) -> Measured | None:
+        values = past[0][1]
+        if values.get(signal) is None:
+            return None
+        if only is not None and not _is_true(*only, values):
+            return None
+        value = _increase(rule, past) if grows else _number(values[signal])
+        return value if value is not None and breaks(value, values) else None
+
+    return measured
 
 
-def _concerns(rule: Rule, values: Values) -> bool:
-    if rule.only is None:
-        return True
-    signal, compare, limit = rule.only
-    value, against = _number(values.get(signal)), _limit(limit, compare, values)
-    return value is not None and against is not None and _holds(compare, value, against)
+def _is_true(signal: str, test: _Test, values: Values) -> bool:
+    value = _number(values.get(signal))
+    return value is not None and test(value, values)
 
 
 def _number(value: object) -> Measured | None:
     """Lists count by their length, yes is 1; words stay."""
+    if isinstance(value, (int, float)):
+        return float(value)
     if isinstance(value, str):
         return value
-    if isinstance(value, list | tuple):
-        return len(value)
-    return float(value) if isinstance(value, int | float) else None
+    return len(value) if isinstance(value, (list, tuple)) else None
 
 
-def _limit(limit: Limit, compare: Compare, values: Values) -> Measured | None:
-    if isinstance(limit, str) and compare not in _EQUAL:
-        return _number(values.get(limit))
-    return limit
-
-
-def _holds(compare: Compare, value: Measured, limit: Measured) -> bool:
+def _test(compare: Compare, limit: Limit) -> _Test:
+    """Whether a value is so beside the limit; with words, only whether it is the same."""
     if compare in _EQUAL:
-        return _EQUAL[compare](value, limit)
-    if isinstance(value, str) or isinstance(limit, str):
-        return False
-    return _ORDERED[compare](value, limit)
+        same = _EQUAL[compare]
+        return lambda value, _: same(value, limit)
+    ordered = _ORDERED[compare]
+    if not isinstance(limit, str):
+        return lambda value, _: not isinstance(value, str) and ordered(value, limit)
+
+    def beside_signal(value: Measured, values: Values) -> bool:
+        other = _number(values.get(limit))
+        if other is None or isinstance(value, str) or isinstance(other, str):
+            return False
+        return ordered(value, other)
+
+    return beside_signal
 
 
 def _increase(rule: Rule, past: Past) -> float:

@@ -8,7 +8,7 @@ from datetime import datetime, timedelta
 from typing import Any
 
 from provisioner.domain.health.history import Part, Sample, Values
-from provisioner.domain.health.measure import measured
+from provisioner.domain.health.measure import measure
 from provisioner.domain.health.rule import Measure, Rule, Scope
 from provisioner.domain.health.rules import BY_NAME, BY_SCOPE
 from provisioner.domain.health.terms import Action, Level, Outcome
@@ -26,6 +26,7 @@ AGAIN_BOOTS = 2
 """Found in so many earlier boots within that time, a fault has survived what repairs it."""
 
 _DONE_BY_BOOTING = (Action.NONE, Action.RESET_AT_LEASE_END, Action.REBOOT)
+_MEASURED = {scope: [(rule, measure(rule)) for rule in rules] for scope, rules in BY_SCOPE.items()}
 
 
 @dataclass(frozen=True, slots=True)
@@ -148,8 +149,8 @@ def _broken(
             past.setdefault(part.key, []).append((old.at, part.values))
     for part in (server, *new.parts()):
         seen = [(new.at, part.values), *past.get(part.key, ())]
-        for rule in BY_SCOPE[part.scope]:
-            value = measured(rule, seen)
+        for rule, measured in _MEASURED[part.scope]:
+            value = measured(seen)
             if value is None:
                 continue
             limit = part.values.get(str(rule.limit), rule.limit)
