@@ -146,12 +146,12 @@ class Judge:
                 # judged. It is tried again with the next report, or in a minute.
                 log.exception("%s cannot be judged by what its agent reports", server_id)
                 self._known[server_id] = replace(
-                    before, reported_at=report.identity.reported_at, looked_at=now
+                    before, reported_at=report.head.reported_at, looked_at=now
                 )
                 continue
             stored_at = before.stored_at
             if _is_news(before, new, now):
-                judgement = Judgement(server_id, report.identity.id, new, stored_at)
+                judgement = Judgement(server_id, report.head.identity_id, new, stored_at)
                 async with self._database.write() as session:
                     if not await record(session, judgement, now):
                         del self._known[server_id]
@@ -162,7 +162,7 @@ class Judge:
             if before.slot != slot(now) and now - sample.at < ANEW:
                 samples[server_id] = drawn(sample.health)
             self._known[server_id] = _Known(
-                thinned(history), new, stored_at, report.identity.reported_at, now, slot(now)
+                thinned(history), new, stored_at, report.head.reported_at, now, slot(now)
             )
         samples = {key: gpus for key, gpus in samples.items() if gpus}
         if samples:

@@ -5,6 +5,8 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
+from pydantic_core import from_json
+from sqlalchemy import Text, cast
 from sqlmodel import col, select
 from sqlmodel.ext.asyncio.session import AsyncSession
 
@@ -35,7 +37,9 @@ class Head:
 class Told:
     """A head's report, and what else a verdict needs."""
 
-    identity: AgentIdentity
+    head: Head
+    report: str
+    """JSON; of many that are read at once, each becomes objects only when it is judged."""
     gpus_expected: int
     sensors: Sequence[Mapping[str, Any]]
     """A fresh reading of its BMC's; empty when there is none."""
@@ -45,13 +49,18 @@ class Told:
     def sample(self, listening_since: datetime) -> Sample:
         """The report as of when the agent was heard last: since then it told nothing new. Nobody
         was silent while nobody listened."""
-        seen_at, reported_at = self.identity.seen_at, self.identity.reported_at
-        if seen_at is None or reported_at is None:
-            raise LookupError(f"agent {self.identity.id} has not reported")
-        at = max(seen_at, listening_since)
-        report = self.identity.report
-        older = max(0.0, (at - reported_at).total_seconds())
+        at = max(self.head.seen_at, listening_since)
+        report = from_json(self.report)
+        older = max(0.0, (at - self.head.reported_at).total_seconds())
         return Sample.of({**report, "uptime_s": report["uptime_s"] + older}, at, self.sensors)
+
+
+_HEAD: tuple[Any, ...] = (
+    AgentIdentity.id,
+    AgentIdentity.server_id,
+    AgentIdentity.seen_at,
+    AgentIdentity.reported_at,
+)
 
 
 async def heads(
@@ -59,12 +68,7 @@ async def heads(
 ) -> dict[str, Head]:
     """By server, the agent that was heard last; of all, or of those that reported since."""
     query = (
-        select(
-            AgentIdentity.id,
-            AgentIdentity.server_id,
-            AgentIdentity.seen_at,
-            AgentIdentity.reported_at,
-        )
+        select(*_HEAD)
         .join(Server, col(Server.id) == col(AgentIdentity.server_id))
         .where(
             col(AgentIdentity.revoked_at).is_(None),
@@ -90,7 +94,13 @@ async def heads(
 async def told(session: AsyncSession, those: Iterable[Head], now: datetime) -> dict[str, Told]:
     """By server. A report that came since, of the same agent, is as good."""
     found = await session.exec(
-        select(AgentIdentity, Server.expect, ServerHealth.judged_at, BmcReading.sensors)
+        select(  # type: ignore[call-overload]
+            *_HEAD,
+            cast(col(AgentIdentity.report), Text),
+            col(Server.expect)["gpus"].as_integer(),
+            BmcReading.sensors,
+            ServerHealth.judged_at,
+        )
         .join(Server, col(Server.id) == col(AgentIdentity.server_id))
         .outerjoin(ServerHealth, col(ServerHealth.server_id) == col(Server.id))
         .outerjoin(
@@ -102,10 +112,11 @@ async def told(session: AsyncSession, those: Iterable[Head], now: datetime) -> d
             col(AgentIdentity.revoked_at).is_(None),
         )
     )
-    return {
-        identity.server_id: Told(identity, int(expect.get("gpus", 0)), sensors or (), stored_at)
-        for identity, expect, stored_at, sensors in found.all()
-    }
+    told = {}
+    for identity_id, server_id, seen_at, reported_at, report, gpus, sensors, stored_at in found:
+        head = Head(identity_id, server_id, seen_at, reported_at)
+        told[server_id] = Told(head, report, gpus or 0, sensors or (), stored_at)
+    return told
 
 
 async def stored_verdicts(
