@@ -7,13 +7,13 @@ BIN := .venv/bin
 demo: system .venv/ready
 	$(BIN)/python -m lab demo $(if $(ONCE),--once) $(if $(JSON),--json $(JSON))
 
-# Whole loops on a virtual rack want the processors for themselves; all else shares them.
+# The virtual rack's machines want the processors for themselves; all else runs on both.
 test: system .venv/ready
 ifdef ARGS
 	$(BIN)/python -m pytest $(ARGS)
 else
-	$(BIN)/python -m pytest --numprocesses 2 --dist loadgroup -m "not alone"
-	$(BIN)/python -m pytest -m alone
+	$(BIN)/python -m pytest --numprocesses 2 -m "not lab"
+	$(BIN)/python -m pytest -m lab
 endif
 
 # The agent on the GPUs of this machine, without the virtual rack.

@@ -22,7 +22,7 @@ from provisioner.rental.terms import set_end
 from provisioner.store.database import Database, call_attention
 from provisioner.store.tables import Lease
 
-pytestmark = [pytest.mark.lab, pytest.mark.alone, pytest.mark.root, pytest.mark.timeout(900)]
+pytestmark = [pytest.mark.lab, pytest.mark.root, pytest.mark.timeout(900)]
 
 SERVER = "r1-u01"
 SSH_CONNECTION_LOST = 255
