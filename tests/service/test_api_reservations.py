@@ -2,8 +2,8 @@
 
 import asyncio
 import json
-from itertools import groupby
 from datetime import timedelta
+from itertools import groupby
 
 import pytest
 from service_factories import public_key
