@@ -65,8 +65,12 @@ class Database:
 
     @asynccontextmanager
     async def read(self) -> AsyncIterator[AsyncSession]:
-        """A session that changes nothing."""
+        """A session that changes nothing and sees one moment, however many queries it makes."""
         async with AsyncSession(self.engine, expire_on_commit=False) as session:
+            if self.is_sqlite:
+                await (await session.connection()).exec_driver_sql("BEGIN")
+            else:
+                await session.connection(execution_options={"isolation_level": "REPEATABLE READ"})
             yield session
 
     @asynccontextmanager
