@@ -195,20 +195,10 @@ def _is_flag(value: object) -> bool:
     return isinstance(value, bool)
 
 
-def _is_list(value: object, kind: type) -> bool:
-    return (
-        isinstance(value, list)
-        and len(value) <= MOST_ENTRIES
-        and set(map(type, value)) <= {kind}  # quicker than to look at each
+def _list_of(check: Callable[[object], bool]) -> Callable[[object], bool]:
+    return lambda value: (
+        isinstance(value, list) and len(value) <= MOST_ENTRIES and all(map(check, value))
     )
-
-
-def _is_counts(value: Any) -> bool:
-    return _is_list(value, int) and (not value or (min(value) >= 0 and max(value) < _LARGEST))
-
-
-def _is_texts(value: Any) -> bool:
-    return _is_list(value, str) and all(map(_is_text, value))
 
 
 _CHECKS: dict[str, Callable[[Any], bool]] = {
@@ -217,8 +207,8 @@ _CHECKS: dict[str, Callable[[Any], bool]] = {
     "number": _is_number,
     "text": _is_text,
     "flag": _is_flag,
-    "counts": _is_counts,
-    "texts": _is_texts,
+    "counts": _list_of(_is_count),
+    "texts": _list_of(_is_text),
 }
 _SERVER = {signal.name: _CHECKS[signal.kind] for signal in SERVER}
 _PARTS = {

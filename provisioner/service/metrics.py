@@ -4,7 +4,6 @@ person. GPUs are left to `gpu_metrics`: of a large fleet they are too many for o
 
 import time
 from collections.abc import Awaitable, Callable
-from functools import cache
 
 from aiohttp import web
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
@@ -26,20 +25,18 @@ class Metrics:
 
     def __init__(self) -> None:
         self.registry = CollectorRegistry()
-        requests = Counter(
+        self.requests = Counter(
             "ironlease_http_requests",
             "Requests answered",
             ("method", "route", "status"),
             registry=self.registry,
         )
-        seconds = Histogram(
+        self.seconds = Histogram(
             "ironlease_http_request_seconds",
             "Time to the end of the answer, event streams left out",
             ("method", "route"),
             registry=self.registry,
         )
-        # Both are asked at every request, and `labels` takes its time
-        self.requests, self.seconds = cache(requests.labels), cache(seconds.labels)
         self.servers = Gauge(
             "ironlease_servers",
             "Servers by class and state",
@@ -74,9 +71,9 @@ async def measured(request: web.Request, handler: Handler) -> web.StreamResponse
     # The route's pattern and not the path, which has as many values as there are things.
     route = resource.canonical if resource is not None else "unknown"
     metrics = request.app[METRICS]
-    metrics.requests(request.method, route, str(response.status)).inc()
+    metrics.requests.labels(request.method, route, str(response.status)).inc()
     if response.content_type != "text/event-stream":
-        metrics.seconds(request.method, route).observe(time.perf_counter() - began)
+        metrics.seconds.labels(request.method, route).observe(time.perf_counter() - began)
     return response
 
 

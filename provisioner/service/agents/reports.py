@@ -1,7 +1,5 @@
 """`POST /agents/report`: an agent says how it is and hears what it is granted."""
 
-from functools import cache
-
 from aiohttp import web
 
 from agent.protocol import RAMDISK, TENANT, Report, ReportAnswer
@@ -25,19 +23,13 @@ async def report(request: web.Request) -> web.Response:
     said = await read_message(request, Report)
     _check_sender(link, said)
     await ingest.take(link, said)
+    grant = None
     if link.lease is not None and said.echo:
         grant = grant_of(
             link.lease, link.serial, services.secret_box, now=services.clock(), echo=said.echo
         )
-        answer = ReportAnswer(services.report_interval_s, grant).to_json()
-    else:
-        answer = _without_grant(services.report_interval_s)
-    return web.Response(text=answer, content_type="application/json")
-
-
-@cache
-def _without_grant(interval_s: float) -> str:
-    return ReportAnswer(interval_s, None).to_json()
+    answer = ReportAnswer(interval_s=services.report_interval_s, grant=grant)
+    return web.Response(text=answer.to_json(), content_type="application/json")
 
 
 def _check_sender(link: Link, said: Report) -> None:

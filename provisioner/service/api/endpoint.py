@@ -155,14 +155,9 @@ def _nuls(value: Any, at: str = "") -> Iterator[str]:
 
 async def read_limited(request: web.Request, limit: int) -> bytes:
     """The body, refused as soon as it is known to be longer than `limit` bytes."""
+    body = bytearray()
     if (request.content_length or 0) > limit:
         raise _too_large(limit)
-    if request.content.is_eof():  # as short ones do, all of it came with the head
-        whole = request.content.read_nowait()
-        if len(whole) > limit:
-            raise _too_large(limit)
-        return whole
-    body = bytearray()
     async for chunk in request.content.iter_any():
         body += chunk
         if len(body) > limit:
