@@ -98,10 +98,18 @@ def read(sys: Path, devices: Path) -> list[Values]:
     ]
 
 
+def _known(name: str, **texts: str | None) -> Values:
+    """What the kernel knows of a disk."""
+    return {"name": name, **{signal: text for signal, text in texts.items() if text}}
+
+
 def _nvme(controller: Path, devices: Path) -> Values:
-    told = {name: sysfs.text(controller / name) for name in ("model", "serial", "state")}
-    values: Values = {"name": controller.name}
-    values.update({name: text for name, text in told.items() if text})
+    values = _known(
+        controller.name,
+        model=sysfs.text(controller / "model"),
+        serial=sysfs.text(controller / "serial"),
+        state=sysfs.text(controller / "state"),
+    )
     try:
         log = _smart_log(devices / controller.name)
     except OSError:  # dead, or not ours to ask: its state says which
@@ -136,15 +144,13 @@ def _smart_log(device: Path) -> bytes:
 
 
 def _scsi(disk: Path, devices: Path) -> Values:
-    values: Values = {"name": disk.name}
-    serial = _serial(disk / "device/vpd_pg80")
     state = sysfs.text(disk / "device/state")
-    told = {
-        "model": sysfs.text(disk / "device/model"),
-        "serial": serial,
-        "state": "live" if state == "running" else state,
-    }
-    values.update({name: text for name, text in told.items() if text})
+    values = _known(
+        disk.name,
+        model=sysfs.text(disk / "device/model"),
+        serial=_serial(disk / "device/vpd_pg80"),
+        state="live" if state == "running" else state,
+    )
     try:
         file = os.open(devices / disk.name, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
     except OSError:

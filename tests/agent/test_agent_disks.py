@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from test_agent_hardware import put
+from sysfs_files import put
 
 from agent import disks
 

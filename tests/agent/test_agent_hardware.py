@@ -3,16 +3,9 @@
 from pathlib import Path
 
 import pytest
+from sysfs_files import put
 
 from agent import hardware
-
-
-def put(folder: Path, **files: object) -> Path:
-    folder.mkdir(parents=True, exist_ok=True)
-    for name, content in files.items():
-        target = folder / ("class" if name == "kind" else name)
-        target.write_text(f"{content}\n")
-    return folder
 
 
 @pytest.fixture

@@ -12,7 +12,7 @@ from provisioner.domain.health.measure import measure
 from provisioner.domain.health.rule import Measure, Rule, Scope
 from provisioner.domain.health.rules import BY_NAME, BY_SCOPE
 from provisioner.domain.health.terms import Action, Level, Outcome
-from provisioner.domain.health.xids import RULE, SOURCE, xid
+from provisioner.domain.health.xids import RULE_PREFIX, SOURCE, xid
 
 HOLD = timedelta(minutes=10)
 """A finding stays this long after it was last true, so that a verdict does not flap; and as long as
@@ -215,7 +215,7 @@ def _xids(new: Sample, now: datetime) -> Iterator[Finding]:
 def _holds(old: Finding, new: Sample, now: datetime) -> bool:
     """Whether a finding that is no longer true still counts."""
     rule = BY_NAME.get(old.rule)
-    is_xid = old.rule.startswith(RULE)
+    is_xid = old.rule.startswith(RULE_PREFIX)
     if old.level is Level.OK or not (rule or is_xid):
         return False  # shown for a while, or a rule that went with an update
     same_boot = old.boot_id == new.boot_id

@@ -9,9 +9,9 @@ from enum import StrEnum
 from provisioner.domain.health.terms import Outcome
 
 SOURCE = "NVIDIA XID catalogue"
-RULE = "xid_"
+RULE_PREFIX = "xid_"
 """Begins the names of findings that are XIDs."""
-NVLINK_5 = range(144, 151)
+_NVLINK_5 = range(144, 151)
 _NVLINK_5_WORDS = re.compile(r"\b([A-Z][\w/]*) (Fatal|Nonfatal)\b.*?\bLink (\d+)")
 
 
@@ -51,7 +51,7 @@ class Xid:
 
     @property
     def rule(self) -> str:
-        return f"{RULE}{self.number}{'_nonfatal' if self.nonfatal else ''}"
+        return f"{RULE_PREFIX}{self.number}{'_nonfatal' if self.nonfatal else ''}"
 
     @property
     def outcome(self) -> Outcome:
@@ -67,7 +67,7 @@ def xid(number: int, text: str = "") -> Xid:
     Without the words the entry is the workflow's.
     """
     entry = XIDS.get(number) or Xid(number, "unknown error", Response.UNKNOWN)
-    words = _NVLINK_5_WORDS.search(text) if number in NVLINK_5 else None
+    words = _NVLINK_5_WORDS.search(text) if number in _NVLINK_5 else None
     if words is None:
         return entry
     unit, severity, link = words.groups()

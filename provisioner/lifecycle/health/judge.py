@@ -143,7 +143,7 @@ class Judge:
                 new = await self._verdict(server_id, report, history, before.verdict, now)
             except Exception:
                 # A tenant's report, or a defect of ours: neither may keep the others from being
-                # judged. It is tried again with the next report, or in a minute.
+                # judged. It is tried again with the next report.
                 log.exception("%s cannot be judged by what its agent reports", server_id)
                 self._known[server_id] = replace(
                     before, reported_at=report.head.reported_at, looked_at=now

@@ -112,11 +112,11 @@ async def told(session: AsyncSession, those: Iterable[Head], now: datetime) -> d
             col(AgentIdentity.revoked_at).is_(None),
         )
     )
-    told = {}
-    for identity_id, server_id, seen_at, reported_at, report, gpus, sensors, stored_at in found:
-        head = Head(identity_id, server_id, seen_at, reported_at)
-        told[server_id] = Told(head, report, gpus or 0, sensors or (), stored_at)
-    return told
+    by_server = {}
+    for *words, report, gpus, sensors, stored_at in found:
+        head = Head(*words)
+        by_server[head.server_id] = Told(head, report, gpus or 0, sensors or (), stored_at)
+    return by_server
 
 
 async def stored_verdicts(

@@ -6,6 +6,7 @@ loses at most a second of `seen_at`, and of health what the agent tells again wi
 
 import asyncio
 import logging
+from collections import defaultdict
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import suppress
 from dataclasses import dataclass, replace
@@ -138,23 +139,19 @@ class Ingest:
 
 async def _write(session: AsyncSession, batch: dict[str, _Kept]) -> None:
     """Signs of life of one second are written as if they came together, with its last."""
-    seen: dict[int, list[str]] = {}
-    latest: dict[int, datetime] = {}
+    seen: defaultdict[datetime, dict[str, datetime]] = defaultdict(dict)
     reported: list[dict[str, Any]] = []
     for identity_id, kept in sorted(batch.items()):  # one order in all processes
         if kept.said:
-            reported.append(
-                {"identity": identity_id, "at": kept.seen_at}
-                | {"told_at": kept.told_at, "said": kept.said}
-            )
+            values = {"identity": identity_id, "at": kept.seen_at}
+            reported.append({**values, "told_at": kept.told_at, "said": kept.said})
         else:
-            second = int(kept.seen_at.timestamp())
-            seen.setdefault(second, []).append(identity_id)
-            latest[second] = max(kept.seen_at, latest.get(second, kept.seen_at))
+            seen[kept.seen_at.replace(microsecond=0)][identity_id] = kept.seen_at
     connection = await session.connection()
-    for second, identities in seen.items():
-        for some in _slices(identities):
-            await connection.execute(_SEEN, {"identities": some, "at": latest[second]})
+    for lives in seen.values():
+        for identities in _slices(list(lives)):
+            values = {"identities": identities, "at": max(lives.values())}
+            await connection.execute(_SEEN, values)
     for rows in _slices(reported):
         await connection.execute(_REPORTED, rows)
 
