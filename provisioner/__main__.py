@@ -3,7 +3,6 @@
 import argparse
 import asyncio
 import contextlib
-import gc
 import logging
 import resource
 import signal
@@ -26,6 +25,7 @@ from provisioner.drivers.ssh.keys import key_file
 from provisioner.drivers.ssh.paramiko_ssh import ParamikoSsh
 from provisioner.drivers.webhook_post import WebhookPost
 from provisioner.fleet.accounts import bootstrap_admin
+from provisioner.garbage import collect_by_the_clock
 from provisioner.lifecycle.health.judge import Judge
 from provisioner.lifecycle.health.sensors import SensorPoll
 from provisioner.lifecycle.job import Context, Drivers, Limits, MachineNetwork, Netboot
@@ -145,7 +145,6 @@ async def run(settings: Settings) -> None:
                 )
             )
             serving = await serve(app, settings.listen_host, settings.listen_port)
-            settle_garbage_collector()
             try:
                 reconciler = Reconciler(
                     database,
@@ -175,6 +174,7 @@ async def run(settings: Settings) -> None:
                 sender = WebhookSender(database, box, post=post, rules=rules)
                 sensors = SensorPoll(database, drivers.bmc, box, clock=utc_now, site=settings.site)
                 async with asyncio.TaskGroup() as tasks:
+                    tasks.create_task(collect_by_the_clock())
                     tasks.create_task(reconciler.run())
                     tasks.create_task(Judge(database, clock=utc_now, site=settings.site).run())
                     tasks.create_task(sensors.run())
@@ -200,14 +200,6 @@ def allow_connections() -> None:
     """As many open files as the starter permits: each tenant's agent keeps two connections."""
     _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
-
-
-def settle_garbage_collector() -> None:
-    """What is loaded by now stays, and most of what comes stays as long as a server does. Looking
-    through all of it for garbage holds every request up, by 1.5 s on a site of 10,000 servers:
-    seldom; and through what is new in small pieces, of some milliseconds."""
-    gc.freeze()
-    gc.set_threshold(1_000, 5, 5_000)
 
 
 def main() -> None:

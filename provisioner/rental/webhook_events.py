@@ -6,7 +6,7 @@ Sending is left to `webhook_sender.py`.
 from datetime import datetime, timedelta
 from typing import Any
 
-from sqlalchemy import ColumnElement, String, cast, literal
+from sqlalchemy import ColumnElement, String, bindparam, cast, literal
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.orm import Mapped
 from sqlmodel import col, exists, select
@@ -68,6 +68,43 @@ async def tell(
     session.add(message_of(account_id, subject, event, data, occasion=occasion, now=now))
 
 
+def _told(subject: Mapped[str], event: ColumnElement[str]) -> ColumnElement[bool]:
+    return exists().where(
+        col(WebhookMessage.account_id) == col(Reservation.account_id),
+        col(WebhookMessage.subject) == subject,
+        col(WebhookMessage.event) == event,
+    )
+
+
+_UNWARNED = (
+    select(Lease, Webhook)
+    .join(Reservation, col(Reservation.id) == col(Lease.reservation_id))
+    .join(Webhook, col(Webhook.account_id) == col(Reservation.account_id))
+    .where(
+        col(Lease.ended_at).is_(None),
+        col(Lease.ends_at) > bindparam("earliest"),
+        col(Lease.ends_at) <= bindparam("latest"),
+        ~_told(
+            col(Lease.id),
+            bindparam("warning", type_=String) + cast(Lease.sequence, String),
+        ),
+    )
+)
+_UNTOLD_INCIDENTS = (
+    select(Incident, Lease)
+    .join(Lease, col(Lease.id) == col(Incident.lease_id))
+    .join(Reservation, col(Reservation.id) == col(Lease.reservation_id))
+    .join(Webhook, col(Webhook.account_id) == col(Reservation.account_id))
+    .where(
+        Incident.kind == IncidentKind.HEALTH.value,
+        col(Incident.opened_at) >= col(Webhook.created_at),
+        col(Incident.opened_at) > bindparam("opened_after"),
+        ~_told(col(Incident.id), literal(told_as(Event.INCIDENT))),
+    )
+)
+"""Both are asked every second: they are put together once."""
+
+
 async def look(database: Database, now: datetime) -> None:
     """Tell of ends that come near, and of incidents that were opened."""
     async with database.read() as session:
@@ -110,17 +147,10 @@ async def _to_warn(
 
     A warning whose time had passed when the end was set, or the webhook, is none.
     """
-    event = literal(told_as(Event.ENDS_SOON, _occasion(before, ""))) + cast(Lease.sequence, String)
+    warning = told_as(Event.ENDS_SOON, _occasion(before, ""))
     found = await session.exec(
-        select(Lease, Webhook)
-        .join(Reservation, col(Reservation.id) == col(Lease.reservation_id))
-        .join(Webhook, col(Webhook.account_id) == col(Reservation.account_id))
-        .where(
-            col(Lease.ended_at).is_(None),
-            col(Lease.ends_at) > now + after,
-            col(Lease.ends_at) <= now + before,
-            ~_told(col(Lease.id), event),
-        )
+        _UNWARNED,
+        params={"warning": warning, "earliest": now + after, "latest": now + before},
     )
     return [
         lease
@@ -130,27 +160,7 @@ async def _to_warn(
 
 
 async def _untold_incidents(session: AsyncSession, now: datetime) -> list[tuple[Incident, Lease]]:
-    found = await session.exec(
-        select(Incident, Lease)
-        .join(Lease, col(Lease.id) == col(Incident.lease_id))
-        .join(Reservation, col(Reservation.id) == col(Lease.reservation_id))
-        .join(Webhook, col(Webhook.account_id) == col(Reservation.account_id))
-        .where(
-            Incident.kind == IncidentKind.HEALTH.value,
-            col(Incident.opened_at) >= col(Webhook.created_at),
-            col(Incident.opened_at) > now - TRIED_FOR,
-            ~_told(col(Incident.id), literal(told_as(Event.INCIDENT))),
-        )
-    )
-    return list(found)
-
-
-def _told(subject: Mapped[str], event: ColumnElement[str]) -> ColumnElement[bool]:
-    return exists().where(
-        col(WebhookMessage.account_id) == col(Reservation.account_id),
-        col(WebhookMessage.subject) == subject,
-        col(WebhookMessage.event) == event,
-    )
+    return list(await session.exec(_UNTOLD_INCIDENTS, params={"opened_after": now - TRIED_FOR}))
 
 
 async def _tell(database: Database, lease: Lease, event: Event, now: datetime, **how: Any) -> None:

@@ -6,7 +6,7 @@ from datetime import datetime
 from typing import Any
 
 from pydantic_core import from_json
-from sqlalchemy import Text, cast
+from sqlalchemy import Text, bindparam, cast
 from sqlmodel import col, select
 from sqlmodel.ext.asyncio.session import AsyncSession
 
@@ -63,6 +63,29 @@ _HEAD: tuple[Any, ...] = (
 )
 
 
+_TOLD = (
+    select(  # type: ignore[call-overload]
+        *_HEAD,
+        cast(col(AgentIdentity.report), Text),
+        col(Server.expect)["gpus"].as_integer(),
+        BmcReading.sensors,
+        ServerHealth.judged_at,
+    )
+    .join(Server, col(Server.id) == col(AgentIdentity.server_id))
+    .outerjoin(ServerHealth, col(ServerHealth.server_id) == col(Server.id))
+    .outerjoin(
+        BmcReading,
+        (col(BmcReading.server_id) == col(Server.id))
+        & (col(BmcReading.read_at) > bindparam("fresh")),
+    )
+    .where(
+        col(AgentIdentity.id).in_(bindparam("identities", expanding=True)),
+        col(AgentIdentity.revoked_at).is_(None),
+    )
+)
+"""Put together once: it is asked ten times a second."""
+
+
 async def heads(
     session: AsyncSession, site: str, reported_since: datetime | None = None
 ) -> dict[str, Head]:
@@ -93,25 +116,8 @@ async def heads(
 
 async def told(session: AsyncSession, those: Iterable[Head], now: datetime) -> dict[str, Told]:
     """By server. A report that came since, of the same agent, is as good."""
-    found = await session.exec(
-        select(  # type: ignore[call-overload]
-            *_HEAD,
-            cast(col(AgentIdentity.report), Text),
-            col(Server.expect)["gpus"].as_integer(),
-            BmcReading.sensors,
-            ServerHealth.judged_at,
-        )
-        .join(Server, col(Server.id) == col(AgentIdentity.server_id))
-        .outerjoin(ServerHealth, col(ServerHealth.server_id) == col(Server.id))
-        .outerjoin(
-            BmcReading,
-            (col(BmcReading.server_id) == col(Server.id)) & (col(BmcReading.read_at) > now - FRESH),
-        )
-        .where(
-            col(AgentIdentity.id).in_([head.identity_id for head in those]),
-            col(AgentIdentity.revoked_at).is_(None),
-        )
-    )
+    identities = [head.identity_id for head in those]
+    found = await session.exec(_TOLD, params={"identities": identities, "fresh": now - FRESH})
     by_server = {}
     for *words, report, gpus, sensors, stored_at in found:
         head = Head(*words)
