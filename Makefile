@@ -12,7 +12,7 @@ test: system .venv/ready
 ifdef ARGS
 	$(BIN)/python -m pytest $(ARGS)
 else
-	$(BIN)/python -m pytest --numprocesses 2 -m "not lab"
+	$(BIN)/python -m pytest --numprocesses 2 --dist worksteal -m "not lab"
 	$(BIN)/python -m pytest -m lab
 endif
 

@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import parse_qsl, urlsplit
 
-from lab.rack.qemu import on_one_cpu
+from lab.rack.qemu import ACCELERATION, on_one_cpu
 
 MAC = "52:54:00:77:00:01"
 SERIAL = "ILSRV01"
@@ -143,7 +143,7 @@ def machine(
     process = subprocess.Popen(
         [
             *on_one_cpu(1),
-            *("qemu-system-x86_64", "-machine", "q35", "-accel", "tcg,thread=multi", "-cpu", "max"),
+            *("qemu-system-x86_64", "-machine", "q35", *ACCELERATION["tcg"]),
             *("-m", "550", "-display", "none", "-no-reboot", "-serial", f"file:{console}"),
             *("-smbios", f"type=1,serial={SERIAL}"),
             *("-netdev", f"user,id=net,hostfwd=tcp:127.0.0.1:{ssh_port}-:22"),

@@ -38,7 +38,6 @@ class WatchedPlays(SimulatedPlays):
 
 
 async def lease(world: World) -> None:
-    await world.settle()
     reservation = await world.reserve(hours=100)
     await world.settle()
     assert await world.state() is State.LEASED
@@ -47,7 +46,6 @@ async def lease(world: World) -> None:
 
 async def lose_bmc(world: World) -> None:
     """The tenant changes our password, and the lease ends."""
-    await world.settle()
     reservation = await world.reserve(hours=100)
     await world.settle()
     world.machine().bmc_password = "the tenant's"
@@ -88,7 +86,6 @@ async def test_where_rotation_is_switched_off_the_password_stays(world: World) -
 
 
 async def test_a_second_bmc_user_of_our_name_is_disabled(world: World) -> None:
-    await world.settle()
     reservation = await world.reserve()
     await world.settle()
     world.machine().bmc_users = ["admin", "planted", "admin"]

@@ -43,7 +43,6 @@ async def extended(
 
 @pytest.fixture
 async def leased(world: World) -> tuple[World, Reservation]:
-    await world.settle()
     reservation = await world.reserve(hours=1)
     await world.settle()
     assert await world.state() is State.LEASED
@@ -174,7 +173,6 @@ async def test_a_length_that_no_reservation_may_have_is_refused(
 
 async def test_a_server_that_left_the_pool_is_missing_for_extensions(two_servers: World) -> None:
     world = two_servers
-    await world.settle()
     first = await world.reserve(hours=1)
     second = await world.reserve(hours=5)
     await world.settle()
@@ -191,7 +189,6 @@ async def test_a_server_that_left_the_pool_is_missing_for_extensions(two_servers
 async def test_a_reservation_that_moved_can_be_extended_and_released(two_servers: World) -> None:
     """Its first server is still being taken back: the lease there does not count."""
     world = two_servers
-    await world.settle()
     reservation = await world.reserve(hours=5)
     (first,) = await world.leases(reservation)
     bound = next(

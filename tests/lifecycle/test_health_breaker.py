@@ -1,6 +1,6 @@
 """The circuit breaker: many servers turn faulty at once, and no more of them are quarantined."""
 
-from pathlib import Path
+from collections.abc import Awaitable, Callable
 
 import pytest
 from sick_world import DEAD_DISK, LOST_ROW, WELL, SickWorld
@@ -10,18 +10,14 @@ from world import World
 from provisioner.domain.lifecycle import State
 from provisioner.domain.refusals import Refusal
 from provisioner.fleet.incidents import close_incident
-from provisioner.store.database import Database
 from provisioner.store.tables import AuditEvent
 
 SERVERS = 4
 
 
 @pytest.fixture
-async def four(database: Database, tmp_path: Path) -> SickWorld:
-    world = World(database, tmp_path, servers=SERVERS)
-    await world.enrol()
-    await world.settle()
-    return SickWorld(world)
+async def four(new_pool: Callable[[int], Awaitable[World]]) -> SickWorld:
+    return SickWorld(await new_pool(SERVERS))
 
 
 async def _close(sick: SickWorld, incident_id: str) -> None:

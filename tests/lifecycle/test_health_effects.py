@@ -24,13 +24,11 @@ from provisioner.store.tables import ReservationStatus
 
 @pytest.fixture
 async def sick(world: World) -> SickWorld:
-    await world.settle()
     return SickWorld(world)
 
 
 @pytest.fixture
 async def two(two_servers: World) -> SickWorld:
-    await two_servers.settle()
     return SickWorld(two_servers)
 
 

@@ -8,7 +8,6 @@ from provisioner.domain.lifecycle import State
 async def test_an_image_that_stays_corrupt_never_costs_a_server(two_servers: World) -> None:
     """It is at fault on every server: to move on would quarantine one after the other."""
     world = two_servers
-    await world.settle()
     for number in (0, 1):
         world.machine(number).faults.append("corrupt_image")
     reservation = await world.reserve()
@@ -26,7 +25,6 @@ async def test_an_image_that_stays_corrupt_never_costs_a_server(two_servers: Wor
 async def test_why_imaging_failed_is_still_told_when_the_server_was_taken_back(
     world: World,
 ) -> None:
-    await world.settle()
     world.machine().faults.append("no_tenant_boot")
     await world.reserve()
     await world.passes(40, seconds=20)
@@ -41,7 +39,6 @@ async def test_why_imaging_failed_is_still_told_when_the_server_was_taken_back(
 async def test_a_disk_that_hangs_while_imaging_comes_back_with_a_power_cycle(
     world: World,
 ) -> None:
-    await world.settle()
     world.machine().faults.append("hung_disk")
     await world.reserve()
     await world.settle()
@@ -53,7 +50,6 @@ async def test_a_disk_that_hangs_while_imaging_comes_back_with_a_power_cycle(
 async def test_a_disk_that_goes_on_failing_costs_one_power_cycle_and_the_server(
     world: World,
 ) -> None:
-    await world.settle()
     world.machine().faults.append("failing_disk")
     await world.reserve()
     await world.settle()

@@ -15,19 +15,18 @@ from provisioner.store.tables import ReservationStatus
 
 
 async def test_an_enrolled_server_becomes_available_wiped_and_waits_in_its_ramdisk(
-    world: World,
+    enrolled: World,
 ) -> None:
-    await world.settle()
-    assert await world.state() is State.AVAILABLE
-    assert (await world.snapshot()).erased
-    assert world.machine().running == RAMDISK
-    assert set(world.machine().disks.values()) == {""}
+    await enrolled.settle()
+    assert await enrolled.state() is State.AVAILABLE
+    assert (await enrolled.snapshot()).erased
+    assert enrolled.machine().running == RAMDISK
+    assert set(enrolled.machine().disks.values()) == {""}
 
 
 async def test_one_ramdisk_boot_serves_inspection_wipe_validation_and_imaging(
     world: World,
 ) -> None:
-    await world.settle()
     await world.reserve()
     await world.settle()
     assert await world.state() is State.LEASED
@@ -36,7 +35,6 @@ async def test_one_ramdisk_boot_serves_inspection_wipe_validation_and_imaging(
 
 
 async def test_a_lease_is_ready_only_when_the_customers_key_would_log_in(world: World) -> None:
-    await world.settle()
     reservation = await world.reserve()
     await world.settle()
     (lease,) = await world.leases(reservation)
@@ -47,7 +45,6 @@ async def test_a_lease_is_ready_only_when_the_customers_key_would_log_in(world: 
 
 
 async def test_at_expiry_the_server_is_taken_back_wiped_and_offered_again(world: World) -> None:
-    await world.settle()
     reservation = await world.reserve(hours=1)
     await world.settle()
     world.rack.write_secret(world.machine())
@@ -74,7 +71,6 @@ async def test_the_next_tenant_finds_nothing_of_the_one_before(world: World) -> 
 
 
 async def test_a_released_server_is_taken_back_at_once(world: World) -> None:
-    await world.settle()
     reservation = await world.reserve(hours=100)
     await world.settle()
     await world.release(reservation)
@@ -88,7 +84,6 @@ async def test_a_released_server_is_taken_back_at_once(world: World) -> None:
 async def test_a_reservation_released_while_its_server_is_prepared_is_reclaimed(
     world: World,
 ) -> None:
-    await world.settle()
     reservation = await world.reserve()
     await world.release(reservation)
     await world.settle()
@@ -97,7 +92,6 @@ async def test_a_reservation_released_while_its_server_is_prepared_is_reclaimed(
 
 
 async def test_no_reservation_beyond_capacity(world: World) -> None:
-    await world.settle()
     await world.reserve()
     with pytest.raises(Refusal, match="no server of class"):
         await world.reserve()
@@ -105,7 +99,6 @@ async def test_no_reservation_beyond_capacity(world: World) -> None:
 
 async def test_the_same_idempotency_key_reserves_once(two_servers: World) -> None:
     world = two_servers
-    await world.settle()
     first = await world.reserve(key="k1")
     again = await world.reserve(key="k1")
     assert first.id == again.id
@@ -114,14 +107,14 @@ async def test_the_same_idempotency_key_reserves_once(two_servers: World) -> Non
         await world.reserve(hours=5, key="k1")
 
 
-async def test_a_disk_that_keeps_its_data_quarantines_the_server(world: World) -> None:
-    world.machine().faults.append("stubborn_disk")
-    await world.settle()
-    server = await world.server()
+async def test_a_disk_that_keeps_its_data_quarantines_the_server(enrolled: World) -> None:
+    enrolled.machine().faults.append("stubborn_disk")
+    await enrolled.settle()
+    server = await enrolled.server()
     assert server.state is State.QUARANTINED
     assert "still holds data" in server.reason
     assert "replace the disk" in server.next_action
-    assert [incident.kind for incident in await world.incidents()] == ["fault"]
+    assert [incident.kind for incident in await enrolled.incidents()] == ["fault"]
 
 
 async def test_a_disk_that_cannot_reach_the_classs_level_quarantines_the_server(
@@ -137,83 +130,82 @@ async def test_a_disk_that_cannot_reach_the_classs_level_quarantines_the_server(
 
 
 async def test_hardware_that_differs_from_its_inventory_is_quarantined_with_the_difference(
-    world: World,
+    enrolled: World,
 ) -> None:
-    world.machine().faults.append("missing:SIM00001-B")
-    await world.settle()
-    server = await world.server()
+    enrolled.machine().faults.append("missing:SIM00001-B")
+    await enrolled.settle()
+    server = await enrolled.server()
     assert server.state is State.QUARANTINED
     assert "disk SIM00001-B is missing" in server.reason
 
 
-async def test_a_repaired_server_is_inspected_and_wiped_again(world: World) -> None:
-    world.machine().faults.append("missing:SIM00001-B")
-    await world.settle()
-    world.machine().faults.clear()
-    await world.ask(Intent.REPAIRED)
-    await world.settle()
-    assert await world.state() is State.AVAILABLE
-    assert world.machine().counts["wipe"] == 1
-    assert await world.incidents() == []
+async def test_a_repaired_server_is_inspected_and_wiped_again(enrolled: World) -> None:
+    enrolled.machine().faults.append("missing:SIM00001-B")
+    await enrolled.settle()
+    enrolled.machine().faults.clear()
+    await enrolled.ask(Intent.REPAIRED)
+    await enrolled.settle()
+    assert await enrolled.state() is State.AVAILABLE
+    assert enrolled.machine().counts["wipe"] == 1
+    assert await enrolled.incidents() == []
 
 
-async def test_a_short_bmc_outage_heals_by_itself(world: World) -> None:
-    world.machine().faults.append("no_bmc")
-    await world.settle(turns=4)
-    assert await world.state() is State.INSPECTING
-    world.machine().faults.clear()
-    await world.settle()
-    assert await world.state() is State.AVAILABLE
+async def test_a_short_bmc_outage_heals_by_itself(enrolled: World) -> None:
+    enrolled.machine().faults.append("no_bmc")
+    await enrolled.settle(turns=4)
+    assert await enrolled.state() is State.INSPECTING
+    enrolled.machine().faults.clear()
+    await enrolled.settle()
+    assert await enrolled.state() is State.AVAILABLE
 
 
-async def test_a_long_bmc_outage_opens_an_incident_and_still_heals(world: World) -> None:
-    world.machine().faults.append("no_bmc")
-    await world.passes(10, seconds=30)
-    server = await world.server()
+async def test_a_long_bmc_outage_opens_an_incident_and_still_heals(enrolled: World) -> None:
+    enrolled.machine().faults.append("no_bmc")
+    await enrolled.passes(10, seconds=30)
+    server = await enrolled.server()
     assert server.state is State.INSPECTING
     assert "does not answer" in server.reason
-    (incident,) = await world.incidents()
+    (incident,) = await enrolled.incidents()
     assert "does not answer" in incident.reason
-    world.machine().faults.clear()
-    await world.turn(minutes=2)
-    await world.settle()
-    assert await world.state() is State.AVAILABLE
-    assert await world.incidents() == []
+    enrolled.machine().faults.clear()
+    await enrolled.turn(minutes=2)
+    await enrolled.settle()
+    assert await enrolled.state() is State.AVAILABLE
+    assert await enrolled.incidents() == []
 
 
-async def test_a_wrong_bmc_password_parks_the_server_until_it_is_corrected(world: World) -> None:
-    world.machine().faults.append("bad_password")
-    await world.settle(turns=5)
-    server = await world.server()
+async def test_a_wrong_bmc_password_parks_the_server_until_it_is_corrected(enrolled: World) -> None:
+    enrolled.machine().faults.append("bad_password")
+    await enrolled.settle(turns=5)
+    server = await enrolled.server()
     assert server.state is State.INSPECTING
     assert "refuses the login" in server.reason
     assert "set-bmc" in server.next_action
-    snapshot = await world.snapshot()
+    snapshot = await enrolled.snapshot()
     assert snapshot.operation is not None
     assert snapshot.operation.status is OperationStatus.PARKED
-    world.machine().faults.clear()
-    await world.nudge()
-    await world.settle()
-    assert await world.state() is State.AVAILABLE
+    enrolled.machine().faults.clear()
+    await enrolled.nudge()
+    await enrolled.settle()
+    assert await enrolled.state() is State.AVAILABLE
 
 
 async def test_a_server_that_never_boots_the_ramdisk_is_tried_three_times_and_left_off(
-    world: World,
+    enrolled: World,
 ) -> None:
-    world.machine().faults.append("no_dhcp")
-    await world.passes(40, minutes=1)
-    server = await world.server()
+    enrolled.machine().faults.append("no_dhcp")
+    await enrolled.passes(40, minutes=1)
+    server = await enrolled.server()
     assert server.state is State.QUARANTINED
     assert "no DHCP request" in server.reason
     assert server.boot_mac in server.next_action
-    assert world.machine().counts["power_ons"] == BOOTS
-    assert world.machine().running == OFF
+    assert enrolled.machine().counts["power_ons"] == BOOTS
+    assert enrolled.machine().running == OFF
 
 
 async def test_a_server_that_boots_its_last_tenants_system_again_is_powered_off_at_once(
     world: World,
 ) -> None:
-    await world.settle()
     reservation = await world.reserve()
     await world.settle()
     world.machine().faults.append("boots_disk")
@@ -228,7 +220,6 @@ async def test_a_server_that_boots_its_last_tenants_system_again_is_powered_off_
 async def test_at_the_end_of_a_lease_the_port_is_shut_even_if_the_bmc_is_lost(
     world: World,
 ) -> None:
-    await world.settle()
     reservation = await world.reserve()
     await world.settle()
     world.machine().faults.append("no_bmc")
@@ -249,7 +240,6 @@ async def test_at_the_end_of_a_lease_the_port_is_shut_even_if_the_bmc_is_lost(
 async def test_a_server_is_reached_by_others_than_the_provisioner_during_its_lease_alone(
     world: World,
 ) -> None:
-    await world.settle()
     assert (world.machine().port_open, world.machine().boot_allowed) == (False, True)
     reservation = await world.reserve()
     await world.settle()
@@ -262,7 +252,6 @@ async def test_a_server_is_reached_by_others_than_the_provisioner_during_its_lea
 
 
 async def test_a_bmc_user_planted_by_the_tenant_is_disabled(world: World) -> None:
-    await world.settle()
     reservation = await world.reserve()
     await world.settle()
     world.machine().bmc_users.append("planted")
@@ -273,7 +262,6 @@ async def test_a_bmc_user_planted_by_the_tenant_is_disabled(world: World) -> Non
 
 
 async def test_a_bmc_user_that_cannot_be_disabled_quarantines_the_server(world: World) -> None:
-    await world.settle()
     reservation = await world.reserve()
     await world.settle()
     world.machine().bmc_users.append("planted")
@@ -289,7 +277,6 @@ async def test_a_bmc_user_that_cannot_be_disabled_quarantines_the_server(world: 
 async def test_a_switch_that_fails_is_told_and_does_not_delay_the_power_off(
     world: World,
 ) -> None:
-    await world.settle()
     reservation = await world.reserve()
     await world.settle()
     world.machine().faults += ["no_switch", "no_bmc"]
@@ -311,7 +298,6 @@ async def test_a_reservation_that_waited_past_its_end_takes_no_capacity(
     two_servers: World,
 ) -> None:
     world = two_servers
-    await world.settle()
     waiting = await world.reserve(hours=1)
     (lease,) = await world.leases()
     bad = next(n for n, s in enumerate(await world.servers()) if s.id == lease.server_id)
@@ -327,7 +313,6 @@ async def test_a_reservation_that_waited_past_its_end_takes_no_capacity(
 
 
 async def test_a_corrupt_image_parks_imaging_and_names_the_remedy(world: World) -> None:
-    await world.settle()
     world.machine().faults.append("corrupt_image")
     reservation = await world.reserve()
     await world.settle(turns=5)
@@ -347,7 +332,6 @@ async def test_a_server_that_fails_to_start_the_tenant_is_swapped_for_another(
     two_servers: World,
 ) -> None:
     world = two_servers
-    await world.settle()
     reservation = await world.reserve()
     (lease,) = await world.leases(reservation)
     bad = next(n for n, s in enumerate(await world.servers()) if s.id == lease.server_id)
@@ -363,7 +347,6 @@ async def test_a_server_that_fails_to_start_the_tenant_is_swapped_for_another(
 
 
 async def test_a_silent_ramdisk_is_booted_again_before_it_is_offered(world: World) -> None:
-    await world.settle()
     world.machine().running = OFF
     for _ in range(5):
         await world.turn(minutes=2)
@@ -376,7 +359,6 @@ async def test_a_quarantine_asked_of_an_available_server_moves_its_unprepared_le
     two_servers: World,
 ) -> None:
     world = two_servers
-    await world.settle()
     reservation = await world.reserve()
     (lease,) = await world.leases(reservation)
     asked = next(n for n, s in enumerate(await world.servers()) if s.id == lease.server_id)
@@ -386,14 +368,13 @@ async def test_a_quarantine_asked_of_an_available_server_moves_its_unprepared_le
     assert await world.state(1 - asked) is State.LEASED
 
 
-async def test_a_server_past_its_states_time_is_told(world: World) -> None:
-    world.machine().faults.append("no_bmc")
-    await world.passes(5, minutes=10)
-    assert "stuck" in {incident.kind for incident in await world.incidents()}
+async def test_a_server_past_its_states_time_is_told(enrolled: World) -> None:
+    enrolled.machine().faults.append("no_bmc")
+    await enrolled.passes(5, minutes=10)
+    assert "stuck" in {incident.kind for incident in await enrolled.incidents()}
 
 
 async def test_a_server_is_retired_only_erased(world: World) -> None:
-    await world.settle()
     await world.ask(Intent.RETIRE)
     await world.settle()
     assert await world.state() is State.RETIRED

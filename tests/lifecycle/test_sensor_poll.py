@@ -69,7 +69,6 @@ class Ward(SickWorld):
 
 @pytest.fixture
 async def ward(world: World) -> Ward:
-    await world.settle()
     return Ward(world)
 
 

@@ -120,7 +120,6 @@ async def site(world: World) -> Site:
 
 @pytest.fixture
 async def leased(site: Site) -> tuple[Site, Reservation]:
-    await site.world.settle()
     reservation = await site.world.reserve(hours=2)
     await site.world.settle()
     await site.sender.settle()
