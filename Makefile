@@ -7,13 +7,14 @@ BIN := .venv/bin
 demo: system .venv/ready
 	$(BIN)/python -m lab demo $(if $(ONCE),--once) $(if $(JSON),--json $(JSON))
 
-# The virtual rack's machines want the processors for themselves; all else runs on both.
+# Two at a time, but for what keeps all processors busy with machines.
 test: system .venv/ready
 ifdef ARGS
 	$(BIN)/python -m pytest $(ARGS)
 else
 	$(BIN)/python -m pytest --numprocesses 2 --dist worksteal -m "not lab"
-	$(BIN)/python -m pytest -m lab
+	$(BIN)/python -m pytest --numprocesses 2 --dist loadscope -m "lab and not alone"
+	$(BIN)/python -m pytest -m alone
 endif
 
 # The agent on the GPUs of this machine, without the virtual rack.

@@ -11,9 +11,17 @@ from typing import Any
 from uuid import uuid4
 
 import pytest
+from hypothesis import HealthCheck, settings
+from processors import ByProcessor
 
 from provisioner.store.database import Database
 from provisioner.store.migrate import migrate
+
+# How long an example takes is the machine's matter.
+settings.register_profile(
+    "untimed", settings.default, deadline=None, suppress_health_check=[HealthCheck.too_slow]
+)
+settings.load_profile("untimed")
 
 
 def pytest_collection_finish() -> None:
@@ -21,6 +29,10 @@ def pytest_collection_finish() -> None:
     gc.collect()
     gc.freeze()
     gc.set_threshold(100_000, 50, 100)
+
+
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> ByProcessor | None:
+    return ByProcessor(config, log) if config.getoption("dist") == "loadscope" else None
 
 
 def _server_programs() -> Path:

@@ -32,7 +32,7 @@ from provisioner.rental.terms import set_end
 from provisioner.store.database import Database, call_attention
 from provisioner.store.tables import Lease
 
-pytestmark = [pytest.mark.lab, pytest.mark.root, pytest.mark.timeout(900)]
+pytestmark = [pytest.mark.lab, pytest.mark.alone, pytest.mark.root, pytest.mark.timeout(900)]
 
 BMC_TAKEN, MISLED, LIAR, HUNG = SERVERS = [f"r1-u{number:02d}" for number in range(1, 5)]
 WITHOUT_SWITCH = (MISLED, LIAR)

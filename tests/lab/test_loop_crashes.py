@@ -22,7 +22,7 @@ from lab.demo import Customer, write_secret
 from lab.site import Site
 from provisioner.domain.lifecycle import Step, Verb
 
-pytestmark = [pytest.mark.lab, pytest.mark.root, pytest.mark.timeout(1200)]
+pytestmark = [pytest.mark.lab, pytest.mark.alone, pytest.mark.root, pytest.mark.timeout(1200)]
 
 PLAYS = {
     Step.COLLECT_FACTS: "Read what the server is made of",

@@ -24,7 +24,7 @@ from lab.nvml import build as build_nvml
 from lab.rack.plan import BMC_PASSWORD, BMC_USER
 from lab.site import Site
 
-pytestmark = [pytest.mark.lab, pytest.mark.root, pytest.mark.timeout(900)]
+pytestmark = [pytest.mark.lab, pytest.mark.alone, pytest.mark.root, pytest.mark.timeout(900)]
 
 FIRST, SECOND = "r1-u01", "r1-u02"
 BAD_DISK = "IL02-B"

@@ -84,7 +84,7 @@ async def _check(sick: SickWorld) -> None:
             assert "health" in kinds
 
 
-@settings(max_examples=6, deadline=None)
+@settings(max_examples=6)
 @given(st.lists(steps, min_size=4, max_size=10))
 async def test_health_takes_no_server_from_its_tenant_and_leaves_no_faulty_one_in_the_pool(
     story: list[tuple[Any, ...]],

@@ -46,7 +46,7 @@ def test_the_vectors_of_the_rfc_hold(vector: tuple[str, str, str]) -> None:
     assert not verify(key, message + b"x", signature)
 
 
-@settings(max_examples=50, deadline=None)
+@settings(max_examples=50)
 @given(st.binary(min_size=32, max_size=32), st.binary(max_size=300), st.integers(0, 511))
 def test_what_cryptography_signs_is_verified_and_one_flipped_bit_is_not(
     seed: bytes, message: bytes, bit: int

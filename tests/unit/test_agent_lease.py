@@ -98,7 +98,7 @@ def test_an_answer_that_was_long_awaited_takes_no_time(
     assert lease.remaining_s == pytest.approx(30)
 
 
-@settings(max_examples=50, deadline=None)
+@settings(max_examples=50)
 @given(
     st.lists(
         st.tuples(
