@@ -37,7 +37,7 @@ from provisioner.service.services import Services
 from provisioner.service.serving import serve
 from provisioner.settings import Settings
 from provisioner.store.columns import utc_now
-from provisioner.store.database import Database
+from provisioner.store.database import Database, DatabaseUnavailable
 from provisioner.store.migrate import migrate
 from provisioner.store.secrets import SecretBox
 
@@ -219,11 +219,14 @@ def main() -> None:
     logging.getLogger("alembic").setLevel(logging.WARNING)
     settings = Settings()
     settings.data_dir.mkdir(parents=True, exist_ok=True, mode=0o700)
-    if command == "admin-token":
-        print(asyncio.run(new_admin_token(settings)))  # noqa: T201
-    else:
-        allow_connections()
-        asyncio.run(until_signalled(settings))
+    try:
+        if command == "admin-token":
+            print(asyncio.run(new_admin_token(settings)))  # noqa: T201
+        else:
+            allow_connections()
+            asyncio.run(until_signalled(settings))
+    except DatabaseUnavailable as error:
+        raise SystemExit(f"ironlease: {error}; is `database_url` right, and is it there?") from None
 
 
 if __name__ == "__main__":

@@ -43,26 +43,55 @@ def _server_programs() -> Path:
     return found[-1].parent
 
 
+class PostgresqlServer:
+    """A server of a test's own, on a Unix socket; `url` is without the database's name."""
+
+    def __init__(self) -> None:
+        self._programs = _server_programs()
+        self._folder = Path(mkdtemp(prefix="ilpg"))
+        # PostgreSQL refuses to run as root.
+        self._as_owner = ["runuser", "-u", "postgres", "--"] if os.geteuid() == 0 else []
+        if self._as_owner:
+            shutil.chown(self._folder, "postgres")
+        self.url = f"postgresql://ironlease@/{{name}}?host={self._folder}"
+        self._run("initdb", "-U", "ironlease", "-A", "trust", "--no-sync")
+
+    def start(self) -> None:
+        options = f"-c listen_addresses='' -c unix_socket_directories={self._folder} -c fsync=off"
+        self._run("pg_ctl", "-o", options, "-l", self._folder / "log", "-w", "start")
+
+    def stop(self) -> None:
+        self._run("pg_ctl", "-m", "immediate", "stop")
+
+    def remove(self) -> None:
+        shutil.rmtree(self._folder)
+
+    def _run(self, program: str, *words: str | Path) -> None:
+        command = [self._programs / program, "-D", self._folder / "data", *words]
+        subprocess.run(
+            [*self._as_owner, *map(str, command)],
+            check=True,
+            capture_output=True,
+            cwd=self._folder,
+        )
+
+
 @pytest.fixture(scope="session")
 def postgresql() -> Iterator[str]:
-    """The URL of a PostgreSQL server on a Unix socket, without the database's name."""
-    programs = _server_programs()
-    folder = Path(mkdtemp(prefix="ilpg"))
-    # PostgreSQL refuses to run as root.
-    as_owner = ["runuser", "-u", "postgres", "--"] if os.geteuid() == 0 else []
-    if as_owner:
-        shutil.chown(folder, "postgres")
-    data = folder / "data"
+    """The URL of a PostgreSQL server, without the database's name."""
+    server = PostgresqlServer()
+    server.start()
+    yield server.url
+    server.stop()
+    server.remove()
 
-    def run(*command: str | Path) -> None:
-        subprocess.run([*as_owner, *map(str, command)], check=True, capture_output=True, cwd=folder)
 
-    run(programs / "initdb", "-D", data, "-U", "ironlease", "-A", "trust", "--no-sync")
-    options = f"-c listen_addresses='' -c unix_socket_directories={folder} -c fsync=off"
-    run(programs / "pg_ctl", "-D", data, "-o", options, "-l", folder / "log", "-w", "start")
-    yield f"postgresql://ironlease@/{{name}}?host={folder}"
-    run(programs / "pg_ctl", "-D", data, "-m", "immediate", "stop")
-    shutil.rmtree(folder)
+@pytest.fixture
+def stopped_postgresql() -> Iterator[PostgresqlServer]:
+    """A server that the test starts and stops as it likes, and leaves stopped."""
+    server = PostgresqlServer()
+    yield server
+    server.remove()
 
 
 @pytest.fixture(scope="session")

@@ -25,7 +25,7 @@ from provisioner.lifecycle.snapshot import SILENCE, Snapshot, load
 from provisioner.lifecycle.transition import FOR_HEALTH, carry_out
 from provisioner.rental.reservations import lock_class
 from provisioner.store.claims import Claim, ClaimLost, claim_due, hold, release, renew
-from provisioner.store.database import Database
+from provisioner.store.database import Database, DatabaseUnavailable
 
 log = logging.getLogger(__name__)
 
@@ -65,7 +65,9 @@ class Reconciler:
         try:
             while True:
                 self._database.attention.clear()
-                started = await self.start_due()
+                started = 0
+                with contextlib.suppress(DatabaseUnavailable):
+                    started = await self.start_due()
                 if started == 0 or len(self._passes) >= self._concurrency:
                     with contextlib.suppress(TimeoutError):
                         await asyncio.wait_for(
@@ -95,7 +97,8 @@ class Reconciler:
     def _pass_ended(self, task: asyncio.Task[None]) -> None:
         self._passes.discard(task)
         self._database.attention.set()
-        if not task.cancelled() and (error := task.exception()) is not None:
+        error = None if task.cancelled() else task.exception()
+        if error is not None and not isinstance(error, DatabaseUnavailable):
             # A defect of ours, not of the server: its claim expires and the step is tried again.
             log.error("a pass ended with an unexpected error", exc_info=error)
 
@@ -120,7 +123,7 @@ class Reconciler:
         try:
             await asyncio.wait((working, renewing), return_when=asyncio.FIRST_COMPLETED)
             if not working.done():
-                await renewing  # only ever ends by an exception: ClaimLost, or the database's
+                await renewing  # only ever ends by an exception: ClaimLost, or a defect's
             return await working
         finally:
             for task in (working, renewing):
@@ -128,9 +131,20 @@ class Reconciler:
             await asyncio.gather(working, renewing, return_exceptions=True)
 
     async def _keep_renewing(self, claim: Claim) -> None:
+        """While the database is away the work goes on, until others may have taken it over."""
+        ttl_s = self._claim_ttl.total_seconds()
+        loop = asyncio.get_running_loop()
+        renewed_at = loop.time()
         while True:
-            await asyncio.sleep(self._claim_ttl.total_seconds() / 3)
-            await renew(self._database, claim, now=self._context.clock(), ttl=self._claim_ttl)
+            await asyncio.sleep(ttl_s / 3)
+            asked_at = loop.time()
+            try:
+                await renew(self._database, claim, now=self._context.clock(), ttl=self._claim_ttl)
+            except DatabaseUnavailable:
+                if loop.time() - renewed_at >= ttl_s:
+                    raise ClaimLost(claim.server_id) from None
+            else:
+                renewed_at = asked_at
 
     async def _advance(self, claim: Claim) -> datetime | None:
         """Transitions and steps until one has to wait; returns when to look again."""

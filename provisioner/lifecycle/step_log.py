@@ -2,18 +2,20 @@
 
 import asyncio
 from collections.abc import Callable
+from contextlib import suppress
 from datetime import datetime
 from types import TracebackType
 
 from provisioner.domain.lifecycle import Step
-from provisioner.store.database import Database
+from provisioner.store.database import Database, DatabaseUnavailable
 from provisioner.store.tables import StepLog
 
 _BATCH_S = 0.2
 
 
 class StepLogWriter:
-    """Collects lines from the loop's thread and flushes them while the step goes on."""
+    """Collects lines from the loop's thread and flushes them while the step goes on; what cannot be
+    written waits."""
 
     def __init__(
         self, database: Database, operation_id: str, step: Step, clock: Callable[[], datetime]
@@ -51,11 +53,19 @@ class StepLogWriter:
         while True:
             await self._arrived.wait()
             await asyncio.sleep(_BATCH_S)
-            await asyncio.shield(self._flush())
+            with suppress(DatabaseUnavailable):
+                await asyncio.shield(self._flush())
 
     async def _flush(self) -> None:
         self._arrived.clear()
         lines, self._lines = self._lines, []
-        if lines:
+        if not lines:
+            return
+        try:
             async with self._database.write() as session:
-                session.add_all(lines)
+                for line in lines:
+                    await session.merge(line)  # it may be there: only the answer did not come
+        except DatabaseUnavailable:
+            self._lines = lines + self._lines
+            self._arrived.set()
+            raise

@@ -8,6 +8,7 @@ import asyncio
 import json
 import logging
 from collections.abc import Callable
+from contextlib import suppress
 from datetime import datetime, timedelta
 
 from sqlalchemy import delete, update
@@ -20,7 +21,7 @@ from provisioner.drivers.webhook_post import LIMIT_S, NotDelivered, WebhookPost
 from provisioner.rental.webhook_events import look
 from provisioner.rental.webhooks import fit_addresses
 from provisioner.store.columns import utc_now
-from provisioner.store.database import Database
+from provisioner.store.database import Database, DatabaseUnavailable
 from provisioner.store.secrets import SecretBox
 from provisioner.store.tables import Webhook, WebhookMessage
 
@@ -55,9 +56,10 @@ class WebhookSender:
         """Look and send until cancelled; what is being sent then is sent again by others."""
         try:
             while True:
-                await look(self._database, self._clock())
-                await self._start_due()
-                await self._forget()
+                with suppress(DatabaseUnavailable):
+                    await look(self._database, self._clock())
+                    await self._start_due()
+                    await self._forget()
                 await asyncio.sleep(POLL_S)
         finally:
             for task in self._sending:
@@ -81,7 +83,8 @@ class WebhookSender:
 
     def _sent(self, task: asyncio.Task[None]) -> None:
         self._sending.discard(task)
-        if not task.cancelled() and (error := task.exception()) is not None:
+        error = None if task.cancelled() else task.exception()
+        if error is not None and not isinstance(error, DatabaseUnavailable):
             # A defect of ours: the message is due again when its claim has passed.
             log.error("a webhook message was not sent", exc_info=error)
 

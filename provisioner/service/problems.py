@@ -13,6 +13,7 @@ from agent.protocol import ProtocolError
 from provisioner.domain.failures import Failure
 from provisioner.domain.refusals import Fault, Refusal, RefusalKind
 from provisioner.fleet.enrolment import validation_faults
+from provisioner.store.database import DatabaseUnavailable
 
 _LOG = logging.getLogger(__name__)
 
@@ -121,7 +122,7 @@ def invalid_request(error: ValidationError) -> HttpError:
     )
 
 
-def answer_to(error: Exception) -> Answer:
+def answer_to(error: Exception) -> Answer:  # noqa: PLR0911  # one for each kind
     """The answer to whatever a handler raised; what nobody foresaw is logged, not shown."""
     match error:
         case HttpError():
@@ -137,6 +138,15 @@ def answer_to(error: Exception) -> Answer:
         case Failure():
             code = re.sub(r"(?<!^)(?=[A-Z])", "_", type(error).__name__).lower()
             return answer(502, code, error.reason, next_action=error.next_action)
+        case DatabaseUnavailable():
+            return answer(
+                503,
+                "no_database",
+                "the database does not answer",
+                next_action="try again soon; if it persists, look at the provisioner's log and at "
+                "the database",
+                headers={"Retry-After": "5"},
+            )
         case ProtocolError():
             return answer(400, "bad_message", str(error))
         case web.HTTPException():

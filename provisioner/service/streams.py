@@ -6,6 +6,8 @@ from dataclasses import dataclass
 
 from aiohttp import web
 
+from provisioner.store.database import DatabaseUnavailable
+
 _QUIET_S = 15.0
 """A comment is sent after so long without an event, so that a lost client is noticed."""
 
@@ -46,5 +48,7 @@ async def send_events(
             sent_at = loop.time()
     except ConnectionResetError:
         return response  # the client went: nobody is left to tell
+    except DatabaseUnavailable:
+        pass  # the client asks again where it stands
     await response.write_eof()
     return response

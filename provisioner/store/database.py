@@ -5,14 +5,16 @@ SQLite (BEGIN IMMEDIATE), so that it cannot fail half way because somebody else 
 """
 
 import asyncio
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+import logging
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager, contextmanager
 from pathlib import Path
 from typing import Any
 
 from pydantic_core import from_json
 from sqlalchemy import event, update
 from sqlalchemy.engine import make_url
+from sqlalchemy.exc import DBAPIError
 from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
 from sqlmodel import col
 from sqlmodel.ext.asyncio.session import AsyncSession
@@ -20,7 +22,20 @@ from sqlmodel.ext.asyncio.session import AsyncSession
 from provisioner.store.columns import AT_ONCE
 from provisioner.store.tables import Server
 
+log = logging.getLogger(__name__)
+
+_OUTAGES = (
+    *("08", "53", "57P"),
+    *(f"SQLITE_{name}" for name in ("BUSY", "CANTOPEN", "FULL", "IOERR", "READONLY")),
+)
+"""How the codes of such errors begin; any other is a defect of ours. PostgreSQL's (appendix A of
+its manual): the connection is lost, it is out of resources, an operator stops or starts it."""
 _ASYNC_DRIVERS = {"sqlite": "sqlite+aiosqlite", "postgresql": "postgresql+asyncpg"}
+
+
+class DatabaseUnavailable(Exception):
+    """The database is not reached, or does not work: what was asked of it did not happen, or it is
+    not known whether it did. The database's log line says so once; whoever has time asks again."""
 
 
 class Database:
@@ -33,6 +48,7 @@ class Database:
         self.engine = self._engine()
         self.attention = asyncio.Event()
         """Set when a server needs a look: reconcilers of this process wait for it."""
+        self._available = True
 
     def _engine(self) -> AsyncEngine:
         if not self.is_sqlite:
@@ -63,30 +79,59 @@ class Database:
 
         return engine
 
+    @contextmanager
+    def available(self, *also: type[Exception]) -> Iterator[None]:
+        """Around whatever asks the database; `also` is what else shows that it is not there. Raises
+        DatabaseUnavailable."""
+        kinds: tuple[type[Exception], ...] = (DBAPIError, *also)
+        try:
+            yield
+        except kinds as error:
+            if isinstance(error, DBAPIError) and not _is_outage(error):
+                raise
+            reason = str(getattr(error, "orig", error))
+            if self._available:
+                log.error("the database %s does not work: %s", self.url, reason)
+                self._available = False
+            raise DatabaseUnavailable(f"the database {self.url} does not work: {reason}") from error
+        if not self._available:
+            log.info("the database works again")
+            self._available = True
+
     @asynccontextmanager
     async def read(self) -> AsyncIterator[AsyncSession]:
         """A session that changes nothing and sees one moment, however many queries it makes."""
-        async with AsyncSession(self.engine, expire_on_commit=False) as session:
-            if self.is_sqlite:
-                await (await session.connection()).exec_driver_sql("BEGIN")
-            else:
-                await session.connection(execution_options={"isolation_level": "REPEATABLE READ"})
-            yield session
+        with self.available():
+            async with AsyncSession(self.engine, expire_on_commit=False) as session:
+                await self._begin(session, "BEGIN", isolation_level="REPEATABLE READ")
+                yield session
 
     @asynccontextmanager
     async def write(self) -> AsyncIterator[AsyncSession]:
         """A session that commits at its end, or rolls back on any exception."""
-        async with AsyncSession(self.engine, expire_on_commit=False) as session:
+        with self.available():
+            async with AsyncSession(self.engine, expire_on_commit=False) as session:
+                await self._begin(session, "BEGIN IMMEDIATE")
+                session.info["attention"] = False
+                yield session
+                await session.commit()
+                if session.info["attention"]:
+                    self.attention.set()
+
+    async def _begin(self, session: AsyncSession, on_sqlite: str, **on_postgresql: str) -> None:
+        with self.available(OSError):  # of connecting: no class of the driver's
             if self.is_sqlite:
-                await (await session.connection()).exec_driver_sql("BEGIN IMMEDIATE")
-            session.info["attention"] = False
-            yield session
-            await session.commit()
-            if session.info["attention"]:
-                self.attention.set()
+                await (await session.connection()).exec_driver_sql(on_sqlite)
+            else:
+                await session.connection(execution_options=on_postgresql)
 
     async def close(self) -> None:
         await self.engine.dispose()
+
+
+def _is_outage(error: DBAPIError) -> bool:
+    codes = (getattr(error.orig, name, None) for name in ("sqlstate", "sqlite_errorname"))
+    return error.connection_invalidated or any(str(code).startswith(_OUTAGES) for code in codes)
 
 
 async def call_attention(session: AsyncSession, server_id: str) -> None:

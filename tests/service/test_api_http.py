@@ -158,13 +158,15 @@ async def test_health_and_metrics_are_answered(anybody, make):
     assert 'route="/healthz",status="200"' in text
 
 
-async def test_health_fails_without_the_database(services, tmp_path):
+async def test_without_the_database_all_is_asked_to_come_again(services, tmp_path):
     unreachable = Database(f"sqlite:///{tmp_path}/gone/x.db")
     (tmp_path / "gone").rmdir()
     app = make_app(replace(services, database=unreachable))
     async with TestClient(TestServer(app)) as client:
-        answer = await client.get("/healthz")
-        assert (answer.status, await problem_of(answer)) == (503, "no_database")
+        for path in ("/healthz", "/v1/me"):
+            answer = await client.get(path, headers={"Authorization": "Bearer x"})
+            assert (answer.status, await problem_of(answer)) == (503, "no_database")
+            assert answer.headers["Retry-After"] == "5"
 
 
 @pytest.mark.parametrize("kind", ["ed25519", "ecdsa", "rsa"])

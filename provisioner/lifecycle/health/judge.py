@@ -8,6 +8,7 @@ that it follows.
 import asyncio
 import logging
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from functools import partial
@@ -37,7 +38,7 @@ from provisioner.lifecycle.health.reading import (
     told,
 )
 from provisioner.lifecycle.health.samples import drawn, keep, slot
-from provisioner.store.database import Database, call_attention
+from provisioner.store.database import Database, DatabaseUnavailable, call_attention
 
 log = logging.getLogger(__name__)
 
@@ -93,7 +94,8 @@ class Judge:
     async def run(self) -> None:
         """Look until cancelled."""
         while True:
-            await self.look()
+            with suppress(DatabaseUnavailable):
+                await self.look()
             await asyncio.sleep(PAUSE_S)
 
     async def look(self) -> None:

@@ -8,6 +8,7 @@ import asyncio
 import logging
 import random
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from dataclasses import asdict
 from datetime import datetime, timedelta
 from typing import Any
@@ -21,7 +22,7 @@ from provisioner.domain.health.sensors import FRESH, kept
 from provisioner.domain.lifecycle import State
 from provisioner.drivers.bmc import Bmc, BmcLoginRefused, BmcTarget, Power
 from provisioner.fleet.servers import bmc_target
-from provisioner.store.database import Database
+from provisioner.store.database import Database, DatabaseUnavailable
 from provisioner.store.secrets import SecretBox
 from provisioner.store.tables import BmcReading, Lease, Server
 
@@ -72,7 +73,8 @@ class SensorPoll:
         """Read until cancelled."""
         try:
             while True:
-                await self._start_due()
+                with suppress(DatabaseUnavailable):
+                    await self._start_due()
                 await asyncio.sleep(POLL_S)
         finally:
             for task in self._reading:
@@ -94,7 +96,8 @@ class SensorPoll:
 
     def _ended(self, task: asyncio.Task[None]) -> None:
         self._reading.discard(task)
-        if not task.cancelled() and (error := task.exception()) is not None:
+        error = None if task.cancelled() else task.exception()
+        if error is not None and not isinstance(error, DatabaseUnavailable):
             # A defect of ours: it is tried again when the server is due.
             log.error("a server's sensors were not read", exc_info=error)
 

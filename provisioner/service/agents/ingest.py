@@ -23,7 +23,7 @@ from agent.protocol import Report
 from provisioner.service.agents.links import Link, Links
 from provisioner.store import audit
 from provisioner.store.columns import JsonText
-from provisioner.store.database import Database, call_attention
+from provisioner.store.database import Database, DatabaseUnavailable, call_attention
 from provisioner.store.tables import Lease
 
 _EVERY_S = 1.0
@@ -129,6 +129,8 @@ class Ingest:
             last = stopping.is_set()
             try:
                 await self.turn()
+            except DatabaseUnavailable:
+                pass  # the database has said so; what waits is written by the next turn
             except Exception:
                 _LOG.exception("agents' reports are not written; trying again in %g s", _EVERY_S)
             if last:
