@@ -25,7 +25,7 @@ settings.load_profile("untimed")
 
 
 def pytest_collection_finish() -> None:
-    """What is loaded by now stays; a third of a test's time would go into looking through it."""
+    """What is loaded by now stays; a quarter of a test's time would go into looking through it."""
     gc.collect()
     gc.freeze()
     gc.set_threshold(100_000, 50, 100)
