@@ -64,6 +64,8 @@ class PostgresqlServer:
         self._run("pg_ctl", "-m", "immediate", "stop")
 
     def remove(self) -> None:
+        if (self._folder / "data" / "postmaster.pid").exists():
+            self.stop()
         shutil.rmtree(self._folder)
 
     def _run(self, program: str, *words: str | Path) -> None:
@@ -82,13 +84,12 @@ def postgresql() -> Iterator[str]:
     server = PostgresqlServer()
     server.start()
     yield server.url
-    server.stop()
     server.remove()
 
 
 @pytest.fixture
 def stopped_postgresql() -> Iterator[PostgresqlServer]:
-    """A server that the test starts and stops as it likes, and leaves stopped."""
+    """A server that the test starts and stops as it likes."""
     server = PostgresqlServer()
     yield server
     server.remove()

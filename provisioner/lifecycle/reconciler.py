@@ -25,7 +25,7 @@ from provisioner.lifecycle.snapshot import SILENCE, Snapshot, load
 from provisioner.lifecycle.transition import FOR_HEALTH, carry_out
 from provisioner.rental.reservations import lock_class
 from provisioner.store.claims import Claim, ClaimLost, claim_due, hold, release, renew
-from provisioner.store.database import Database, DatabaseUnavailable
+from provisioner.store.database import Database, DatabaseUnavailable, defect_of
 
 log = logging.getLogger(__name__)
 
@@ -97,8 +97,7 @@ class Reconciler:
     def _pass_ended(self, task: asyncio.Task[None]) -> None:
         self._passes.discard(task)
         self._database.attention.set()
-        error = None if task.cancelled() else task.exception()
-        if error is not None and not isinstance(error, DatabaseUnavailable):
+        if (error := defect_of(task)) is not None:
             # A defect of ours, not of the server: its claim expires and the step is tried again.
             log.error("a pass ended with an unexpected error", exc_info=error)
 

@@ -21,7 +21,7 @@ from provisioner.drivers.webhook_post import LIMIT_S, NotDelivered, WebhookPost
 from provisioner.rental.webhook_events import look
 from provisioner.rental.webhooks import fit_addresses
 from provisioner.store.columns import utc_now
-from provisioner.store.database import Database, DatabaseUnavailable
+from provisioner.store.database import Database, DatabaseUnavailable, defect_of
 from provisioner.store.secrets import SecretBox
 from provisioner.store.tables import Webhook, WebhookMessage
 
@@ -83,8 +83,7 @@ class WebhookSender:
 
     def _sent(self, task: asyncio.Task[None]) -> None:
         self._sending.discard(task)
-        error = None if task.cancelled() else task.exception()
-        if error is not None and not isinstance(error, DatabaseUnavailable):
+        if (error := defect_of(task)) is not None:
             # A defect of ours: the message is due again when its claim has passed.
             log.error("a webhook message was not sent", exc_info=error)
 

@@ -86,7 +86,6 @@ async def test_the_daemons_loops_outlast_a_database_that_is_restarted(
         (False, True),
     ], "it is said once that it is away, and once that it is back"
     await database.close()
-    stopped_postgresql.stop()
 
 
 async def _moved_to(world: World, state: State) -> bool:

@@ -22,7 +22,7 @@ from provisioner.domain.health.sensors import FRESH, kept
 from provisioner.domain.lifecycle import State
 from provisioner.drivers.bmc import Bmc, BmcLoginRefused, BmcTarget, Power
 from provisioner.fleet.servers import bmc_target
-from provisioner.store.database import Database, DatabaseUnavailable
+from provisioner.store.database import Database, DatabaseUnavailable, defect_of
 from provisioner.store.secrets import SecretBox
 from provisioner.store.tables import BmcReading, Lease, Server
 
@@ -96,8 +96,7 @@ class SensorPoll:
 
     def _ended(self, task: asyncio.Task[None]) -> None:
         self._reading.discard(task)
-        error = None if task.cancelled() else task.exception()
-        if error is not None and not isinstance(error, DatabaseUnavailable):
+        if (error := defect_of(task)) is not None:
             # A defect of ours: it is tried again when the server is due.
             log.error("a server's sensors were not read", exc_info=error)
 
