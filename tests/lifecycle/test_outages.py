@@ -9,8 +9,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from sick_world import HUNG_DISKS, SickWorld
 from world import World
 
+from provisioner.domain.health import Level
 from provisioner.domain.lifecycle import State
 from provisioner.domain.webhook_addresses import AddressRules
 from provisioner.drivers.webhook_post import WebhookPost
@@ -130,3 +132,22 @@ async def _work(
 
     monkeypatch.setattr(reconciling, "renew", renew)
     return asyncio.create_task(reconciler._while_renewing(claim, work()))
+
+
+async def test_a_report_that_met_an_outage_is_judged_by_the_next_look(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    sick = SickWorld(world)
+    await sick.tell(HUNG_DISKS)
+    with monkeypatch.context() as patched:
+        patched.setattr(judging, "past_findings", _away)
+        with pytest.raises(DatabaseUnavailable):
+            await world.judge.look()
+    await world.judge.look()
+    verdict = await sick.verdict()
+    assert verdict is not None
+    assert verdict.level is not Level.OK
+
+
+async def _away(*_: Any) -> None:
+    raise DatabaseUnavailable("away")

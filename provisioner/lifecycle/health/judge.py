@@ -143,6 +143,8 @@ class Judge:
                 sample = report.sample(self._listening_since)
                 history = remember(before.history, sample)
                 new = await self._verdict(server_id, report, history, before.verdict, now)
+            except DatabaseUnavailable:
+                raise  # no fault of the report: the next look judges it
             except Exception:
                 # A tenant's report, or a defect of ours: neither may keep the others from being
                 # judged. It is tried again with the next report.
