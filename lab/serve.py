@@ -22,19 +22,19 @@ from cryptography.hazmat.primitives.serialization import (
 from rich.console import Console
 
 from lab.simulated import SimulatedRack, servers_of, simulated_drivers
+from provisioner.accounts.accounts import bootstrap_admin
 from provisioner.domain.webhook_addresses import AddressRules
 from provisioner.drivers.images import ImageLibrary
-from provisioner.drivers.webhook_post import WebhookPost
-from provisioner.fleet.accounts import bootstrap_admin
-from provisioner.lifecycle.health.judge import Judge
-from provisioner.lifecycle.health.sensors import SensorPoll
+from provisioner.drivers.webhooks.post import WebhookPost
+from provisioner.health.judge import Judge
+from provisioner.health.sensors import SensorPoll
 from provisioner.lifecycle.job import Context
 from provisioner.lifecycle.reconciler import Reconciler
+from provisioner.notifications.sender import WebhookSender
 from provisioner.rackctl.inventory_files import read_inventory
-from provisioner.rental.webhook_sender import WebhookSender
 from provisioner.service.app import make_app
-from provisioner.service.services import Services
-from provisioner.service.serving import serve
+from provisioner.service.context import Services
+from provisioner.service.http.serving import serve
 from provisioner.store.columns import utc_now
 from provisioner.store.database import Database
 from provisioner.store.migrate import migrate

@@ -12,6 +12,7 @@ from datetime import timedelta
 from ipaddress import IPv4Interface
 from pathlib import Path
 
+from provisioner.accounts.accounts import bootstrap_admin
 from provisioner.domain.webhook_addresses import AddressRules
 from provisioner.drivers.bmc.ipmi import IpmiBmc
 from provisioner.drivers.images import ImageLibrary
@@ -23,18 +24,17 @@ from provisioner.drivers.network.open_vswitch import OpenVSwitch
 from provisioner.drivers.plays.runner import AnsiblePlays
 from provisioner.drivers.ssh.keys import key_file
 from provisioner.drivers.ssh.paramiko_ssh import ParamikoSsh
-from provisioner.drivers.webhook_post import WebhookPost
-from provisioner.fleet.accounts import bootstrap_admin
+from provisioner.drivers.webhooks.post import WebhookPost
 from provisioner.garbage import collect_by_the_clock
-from provisioner.lifecycle.health.judge import Judge
-from provisioner.lifecycle.health.sensors import SensorPoll
+from provisioner.health.judge import Judge
+from provisioner.health.sensors import SensorPoll
 from provisioner.lifecycle.job import Context, Drivers, Limits, MachineNetwork, Netboot
 from provisioner.lifecycle.reconciler import Reconciler
 from provisioner.lifecycle.steps.ramdisk import address_reservations
-from provisioner.rental.webhook_sender import WebhookSender
+from provisioner.notifications.sender import WebhookSender
 from provisioner.service.app import make_app
-from provisioner.service.services import Services
-from provisioner.service.serving import serve
+from provisioner.service.context import Services
+from provisioner.service.http.serving import serve
 from provisioner.settings import Settings
 from provisioner.store.columns import utc_now
 from provisioner.store.database import Database, DatabaseUnavailable

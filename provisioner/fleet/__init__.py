@@ -1,1 +1,1 @@
-"""Use cases of an operator: enrol servers, ask something of them, keep accounts and images."""
+"""The hardware: inventory, enrolment, servers and what operators ask of them."""

@@ -7,7 +7,7 @@ from typing import Annotated, Any, Literal
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, IPvAnyAddress, SecretStr
 
 from provisioner.domain import names
-from provisioner.domain.erasure import Level
+from provisioner.domain.sanitisation import Level
 
 MICRO = 1_000_000
 

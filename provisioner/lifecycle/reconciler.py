@@ -17,8 +17,8 @@ from typing import Any
 from sqlmodel.ext.asyncio.session import AsyncSession
 
 from provisioner.domain.lifecycle import SLA, State, Transition, due
-from provisioner.lifecycle.health.breaker import holds_back
-from provisioner.lifecycle.incidents import IncidentKind, open_incident
+from provisioner.health.breaker import holds_back
+from provisioner.incidents import IncidentKind, open_incident
 from provisioner.lifecycle.job import Context, Wait
 from provisioner.lifecycle.operation import run_step
 from provisioner.lifecycle.snapshot import SILENCE, Snapshot, load

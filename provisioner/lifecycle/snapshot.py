@@ -8,7 +8,7 @@ from sqlmodel.ext.asyncio.session import AsyncSession
 
 from provisioner.domain.health import Finding, Verdict, unfit
 from provisioner.domain.lifecycle import RUNS, Facts, State
-from provisioner.lifecycle.health.breaker import is_open
+from provisioner.health.breaker import is_open
 from provisioner.rental.reservations import lease_on
 from provisioner.store.tables import (
     AgentIdentity,

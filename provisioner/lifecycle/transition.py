@@ -19,16 +19,16 @@ from provisioner.domain.lifecycle import (
     failed,
     faulty,
 )
-from provisioner.lifecycle.incidents import (
+from provisioner.incidents import (
     IncidentKind,
     close_incidents,
     open_incident,
     open_one,
 )
 from provisioner.lifecycle.snapshot import Snapshot
+from provisioner.rental.leases import MOVED, set_end
 from provisioner.rental.outages import end_outage
 from provisioner.rental.reservations import bind_waiting, lease_on
-from provisioner.rental.terms import MOVED, set_end
 from provisioner.store import audit
 from provisioner.store.tables import (
     BmcReading,

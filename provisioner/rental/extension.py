@@ -12,9 +12,9 @@ from provisioner.domain.calendar import Period
 from provisioner.domain.lifecycle import State
 from provisioner.domain.refusals import Fault, Refusal, RefusalKind
 from provisioner.domain.webhooks import Event
+from provisioner.notifications.outbox import tell
+from provisioner.rental.leases import set_end
 from provisioner.rental.reservations import ACTIVE, LONGEST, is_free, lock_class, open_lease
-from provisioner.rental.terms import set_end
-from provisioner.rental.webhook_events import tell
 from provisioner.store.database import call_attention
 from provisioner.store.tables import Extension, Reservation, Server
 

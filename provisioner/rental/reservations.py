@@ -13,8 +13,8 @@ from sqlmodel.ext.asyncio.session import AsyncSession
 from provisioner.domain.calendar import Period, fits
 from provisioner.domain.lifecycle import IN_POOL, Intent, State
 from provisioner.domain.refusals import Fault, Refusal, RefusalKind
+from provisioner.rental.leases import set_end
 from provisioner.rental.lemons import lemon_scores
-from provisioner.rental.terms import set_end
 from provisioner.store.database import call_attention
 from provisioner.store.tables import (
     Image,

@@ -7,9 +7,9 @@ from sqlmodel import col, select
 from sqlmodel.ext.asyncio.session import AsyncSession
 
 from provisioner.domain.refusals import Refusal, RefusalKind
+from provisioner.rental.leases import MOVED, set_end
 from provisioner.rental.outages import open_health_incident
 from provisioner.rental.reservations import bind_waiting, free_servers, lock_class, open_lease
-from provisioner.rental.terms import MOVED, set_end
 from provisioner.store.database import call_attention
 from provisioner.store.tables import Lease, Reservation, ReservationStatus
 

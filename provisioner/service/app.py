@@ -9,10 +9,10 @@ from provisioner.service.agents.ingest import INGEST, Ingest, running
 from provisioner.service.agents.reports import report
 from provisioner.service.api import endpoints
 from provisioner.service.api.openapi import openapi
-from provisioner.service.gpu_metrics import gpu_metrics
+from provisioner.service.context import SERVICES, Services, services_of
 from provisioner.service.guards import machine_doors, problems, strict_headers
-from provisioner.service.metrics import METRICS, Metrics, measured, metrics
-from provisioner.service.services import SERVICES, Services, services_of
+from provisioner.service.metrics.gpus import gpu_metrics
+from provisioner.service.metrics.site import METRICS, Metrics, measured, metrics
 from provisioner.service.web import login, render
 
 _FORM_LIMIT = 512 * 1024

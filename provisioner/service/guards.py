@@ -5,8 +5,8 @@ from ipaddress import ip_address
 
 from aiohttp import web
 
-from provisioner.service.problems import HttpError, answer_to
-from provisioner.service.services import services_of
+from provisioner.service.context import services_of
+from provisioner.service.http.problems import HttpError, answer_to
 from provisioner.service.web.render import problem_page
 
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]

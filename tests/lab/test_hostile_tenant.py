@@ -28,7 +28,7 @@ from lab.rack.plan import BMC_USER
 from lab.rack.switch import PROVISIONER_PORT
 from lab.site import Site
 from lab.testing import rack
-from provisioner.rental.terms import set_end
+from provisioner.rental.leases import set_end
 from provisioner.store.database import Database, call_attention
 from provisioner.store.tables import Lease
 

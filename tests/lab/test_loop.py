@@ -18,7 +18,7 @@ from loop_site import PATIENCE_S, everything_said, holds, show, site_on_rack
 from lab.demo import Customer, find_secret, write_secret
 from lab.rack.plan import BMC_PASSWORD, BMC_USER
 from lab.site import Site
-from provisioner.rental.terms import set_end
+from provisioner.rental.leases import set_end
 from provisioner.store.database import Database, call_attention
 from provisioner.store.tables import Lease
 

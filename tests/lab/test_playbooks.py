@@ -19,8 +19,8 @@ from aiohttp import web
 
 import lab.images
 from agent.protocol import AgentConfig, Identity, ReportAnswer
-from provisioner.domain.erasure import EraseCapabilities, Level, methods
 from provisioner.domain.failures import FailureKind
+from provisioner.domain.sanitisation import EraseCapabilities, Level, methods
 from provisioner.drivers.images import ImageLibrary, ImageManifest
 from provisioner.drivers.plays import PlayEvent, PlayFailed
 from provisioner.drivers.plays.runner import PLAYBOOKS, AnsiblePlays

@@ -6,10 +6,10 @@ import pytest
 from world import World
 
 from lab.simulated import OFF, RAMDISK, SECRET, TENANT
-from provisioner.domain.erasure import Level
 from provisioner.domain.lifecycle import Intent, OperationStatus, State
 from provisioner.domain.refusals import Refusal
 from provisioner.domain.retries import BOOTS
+from provisioner.domain.sanitisation import Level
 from provisioner.store.database import Database
 from provisioner.store.tables import ReservationStatus
 

@@ -15,13 +15,13 @@ from world import World
 from provisioner.domain.health import Level
 from provisioner.domain.lifecycle import State
 from provisioner.domain.webhook_addresses import AddressRules
-from provisioner.drivers.webhook_post import WebhookPost
+from provisioner.drivers.webhooks.post import WebhookPost
+from provisioner.health import judge as judging
+from provisioner.health import sensors as sensing
 from provisioner.lifecycle import reconciler as reconciling
-from provisioner.lifecycle.health import judge as judging
-from provisioner.lifecycle.health import sensors as sensing
 from provisioner.lifecycle.reconciler import Reconciler
-from provisioner.rental import webhook_sender as sending
-from provisioner.rental.webhook_sender import WebhookSender
+from provisioner.notifications import sender as sending
+from provisioner.notifications.sender import WebhookSender
 from provisioner.store.claims import ClaimLost, claim_due
 from provisioner.store.database import Database, DatabaseUnavailable
 from provisioner.store.migrate import migrate

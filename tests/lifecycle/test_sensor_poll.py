@@ -14,7 +14,7 @@ from lab.simulated import OFF, RAMDISK
 from lab.simulated.drivers import SimulatedBmc
 from provisioner.domain.lifecycle import Intent, State
 from provisioner.drivers.bmc import BmcTarget, Sensor
-from provisioner.lifecycle.health.sensors import AT_ONCE, EVERY, READ_IN, SensorPoll
+from provisioner.health.sensors import AT_ONCE, EVERY, READ_IN, SensorPoll
 from provisioner.store.database import Database
 from provisioner.store.tables import BmcReading, Server
 

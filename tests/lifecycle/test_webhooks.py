@@ -14,10 +14,10 @@ from yarl import URL
 
 from provisioner.domain.webhook_addresses import AddressRules, IPAddress
 from provisioner.domain.webhooks import headers
-from provisioner.drivers.webhook_post import NotDelivered, WebhookPost
+from provisioner.drivers.webhooks.post import NotDelivered, WebhookPost
+from provisioner.notifications.sender import CLAIM, WebhookSender
+from provisioner.notifications.webhooks import remove_webhook, send_test, set_webhook
 from provisioner.rental.extension import extend
-from provisioner.rental.webhook_sender import CLAIM, WebhookSender
-from provisioner.rental.webhooks import remove_webhook, send_test, set_webhook
 from provisioner.store.columns import new_id
 from provisioner.store.database import Database
 from provisioner.store.migrate import migrate

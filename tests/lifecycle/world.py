@@ -8,10 +8,10 @@ from typing import Any
 from sqlmodel import col, select
 
 from lab.simulated import SimulatedRack, SimulatedServer, numbered_servers, simulated_drivers
-from provisioner.domain.erasure import Level
 from provisioner.domain.lifecycle import Intent, State
+from provisioner.domain.sanitisation import Level
 from provisioner.drivers.plays import Plays
-from provisioner.lifecycle.health.judge import Judge
+from provisioner.health.judge import Judge
 from provisioner.lifecycle.job import Context, Limits
 from provisioner.lifecycle.reconciler import Reconciler
 from provisioner.lifecycle.snapshot import Snapshot, load

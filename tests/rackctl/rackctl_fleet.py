@@ -5,8 +5,8 @@ from datetime import datetime, timedelta
 
 from sqlmodel.ext.asyncio.session import AsyncSession
 
-from provisioner.domain.erasure import Level
 from provisioner.domain.lifecycle import OperationStatus, State, Step, Verb
+from provisioner.domain.sanitisation import Level
 from provisioner.drivers.bmc import (
     BmcTarget,
     BmcUnreachable,

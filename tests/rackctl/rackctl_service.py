@@ -15,12 +15,12 @@ import pytest
 from aiohttp import web
 from rackctl_fleet import FakeBmc, seed
 
+from provisioner.accounts.accounts import bootstrap_admin
 from provisioner.domain.webhook_addresses import AddressRules
 from provisioner.drivers.images import ImageLibrary
-from provisioner.fleet.accounts import bootstrap_admin
 from provisioner.rackctl.__main__ import main
 from provisioner.service.app import make_app
-from provisioner.service.services import Services
+from provisioner.service.context import Services
 from provisioner.store.database import Database
 from provisioner.store.migrate import migrate
 from provisioner.store.secrets import SecretBox

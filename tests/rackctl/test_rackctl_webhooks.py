@@ -8,7 +8,7 @@ from contextlib import asynccontextmanager, contextmanager
 from aiohttp import web
 from rackctl_service import Rackctl, Service
 
-from provisioner.rental.webhook_sender import WebhookSender
+from provisioner.notifications.sender import WebhookSender
 
 
 @asynccontextmanager

@@ -14,7 +14,7 @@ from sqlmodel import SQLModel
 
 from provisioner.drivers.images import ImageLibrary
 from provisioner.service.app import make_app
-from provisioner.service.services import Services
+from provisioner.service.context import Services
 from provisioner.store.database import Database
 from provisioner.store.secrets import SecretBox
 from provisioner.store.tables import Role

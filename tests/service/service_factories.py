@@ -11,11 +11,11 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 from sqlmodel import select
 
-from provisioner.domain.erasure import Level
+from provisioner.accounts.passwords import hash_password
 from provisioner.domain.lifecycle import State, Step, Verb
+from provisioner.domain.sanitisation import Level
 from provisioner.drivers.bmc import BmcTarget, BmcUnreachable, Power, PowerAction, Sensor
-from provisioner.fleet.passwords import hash_password
-from provisioner.service.services import Services
+from provisioner.service.context import Services
 from provisioner.store.columns import new_id
 from provisioner.store.secrets import new_token, token_hash
 from provisioner.store.tables import (

@@ -10,7 +10,7 @@ from sqlalchemy.exc import OperationalError
 
 from agent.protocol import Report
 from provisioner.domain.lifecycle import State
-from provisioner.rental.terms import set_end
+from provisioner.rental.leases import set_end
 from provisioner.service.agents.ingest import INGEST, Ingest
 from provisioner.store.database import Database
 from provisioner.store.tables import AgentIdentity, Lease

@@ -123,7 +123,7 @@ async def test_operators_manage_customers_and_administrators_manage_everybody(
 
 
 async def test_the_bootstrap_token_is_an_administrators_and_replaces_the_last(anybody, services):
-    from provisioner.fleet.accounts import bootstrap_admin
+    from provisioner.accounts.accounts import bootstrap_admin
 
     tokens = []
     for _ in range(2):

@@ -6,7 +6,7 @@ from prometheus_client.parser import text_string_to_metric_families
 from promtool import complaints
 
 from provisioner.domain.lifecycle import State
-from provisioner.service import gpu_metrics
+from provisioner.service.metrics import gpus as gpu_metrics
 
 
 async def text(client, path):

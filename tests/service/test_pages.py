@@ -87,7 +87,7 @@ async def test_a_session_ends_by_age_logout_and_a_new_password(ada, make, servic
     assert (await ada.get("/"))[0] == 303
     await ada.log_in("ada@example.com")
     async with services.database.write() as session:
-        from provisioner.fleet.accounts import find_account
+        from provisioner.accounts.accounts import find_account
 
         account = await find_account(session, "ada@example.com")
         kept, account.password_hash = account.password_hash, "other"

@@ -6,8 +6,8 @@ import socket
 import aiohttp
 import pytest
 
-from provisioner.service import serving
 from provisioner.service.app import make_app
+from provisioner.service.http import serving
 
 
 @pytest.fixture

@@ -12,7 +12,7 @@ from service_factories import PASSWORD, Factory
 from sqlmodel import select
 
 from provisioner.domain.webhook_addresses import AddressRules
-from provisioner.rental.webhook_sender import WebhookSender
+from provisioner.notifications.sender import WebhookSender
 from provisioner.service.app import make_app
 from provisioner.store.tables import AuditEvent, Webhook
 

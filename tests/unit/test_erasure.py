@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from provisioner.domain.erasure import LEVELS, EraseCapabilities, Level, Method, methods
+from provisioner.domain.sanitisation import LEVELS, EraseCapabilities, Level, Method, methods
 
 disks = st.builds(
     EraseCapabilities,

@@ -3,7 +3,7 @@
 from provisioner.domain.health.fitness import BY_A_PERSON, next_action, unfit
 from provisioner.domain.health.fleet import breaker_trips, lemon_score
 from provisioner.domain.health.history import Sample, remember, thinned
-from provisioner.domain.health.terms import Action, Level, Outcome
+from provisioner.domain.health.levels import Action, Level, Outcome
 from provisioner.domain.health.verdict import HEALTHY, Finding, Verdict, verdict
 
 __all__ = [

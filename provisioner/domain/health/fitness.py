@@ -2,7 +2,7 @@
 lifecycle's to say.
 """
 
-from provisioner.domain.health.terms import Action, Level
+from provisioner.domain.health.levels import Action, Level
 from provisioner.domain.health.verdict import Finding, Verdict
 
 BY_A_PERSON = (Action.DRAIN_AT_LEASE_END, Action.QUARANTINE, Action.RMA)

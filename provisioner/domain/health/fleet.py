@@ -3,7 +3,7 @@
 from collections.abc import Iterable
 from datetime import datetime, timedelta
 
-from provisioner.domain.health.terms import Level
+from provisioner.domain.health.levels import Level
 
 BREAKER_WINDOW = timedelta(minutes=5)
 BREAKER_SHARE = 0.1

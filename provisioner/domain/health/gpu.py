@@ -1,5 +1,6 @@
 """Rules for a GPU as a whole: does it answer, what does its driver ask for, heat, power, speed."""
 
+from provisioner.domain.health.levels import Action, Outcome
 from provisioner.domain.health.rule import (
     GPUD,
     MINUTE,
@@ -10,7 +11,6 @@ from provisioner.domain.health.rule import (
     Rule,
     Scope,
 )
-from provisioner.domain.health.terms import Action, Outcome
 
 
 def _recovery(

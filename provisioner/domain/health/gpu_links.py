@@ -1,5 +1,6 @@
 """Rules for what a GPU is connected by: NVLink, its fabric, PCI Express."""
 
+from provisioner.domain.health.levels import Action, Outcome
 from provisioner.domain.health.rule import (
     DCGM,
     MINUTE,
@@ -10,7 +11,6 @@ from provisioner.domain.health.rule import (
     Rule,
     Scope,
 )
-from provisioner.domain.health.terms import Action, Outcome
 
 GPU_LINKS: tuple[Rule, ...] = (
     Rule(

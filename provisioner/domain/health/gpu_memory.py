@@ -1,5 +1,6 @@
 """Rules for a GPU's memory: errors, remapped rows, retired pages, the InfoROM that counts."""
 
+from provisioner.domain.health.levels import Action, Outcome
 from provisioner.domain.health.rule import (
     AZURE,
     MEMORY_ERRORS,
@@ -12,7 +13,6 @@ from provisioner.domain.health.rule import (
     Rule,
     Scope,
 )
-from provisioner.domain.health.terms import Action, Outcome
 
 GPU_MEMORY: tuple[Rule, ...] = (
     Rule(

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from datetime import timedelta
 from enum import StrEnum
 
-from provisioner.domain.health.terms import Action, Outcome
+from provisioner.domain.health.levels import Action, Outcome
 
 
 class Scope(StrEnum):

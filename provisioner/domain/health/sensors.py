@@ -6,8 +6,8 @@ from collections.abc import Iterable, Mapping
 from datetime import timedelta
 from typing import Any
 
+from provisioner.domain.health.levels import Outcome
 from provisioner.domain.health.rule import IPMI, Compare, Rule, Scope
-from provisioner.domain.health.terms import Outcome
 
 FRESH = timedelta(minutes=15)
 """An older reading is no evidence, neither of a fault nor of health."""

@@ -1,5 +1,6 @@
 """Rules for what a server has beside its GPUs: the agent, the driver, disks, memory, links."""
 
+from provisioner.domain.health.levels import Action, Outcome
 from provisioner.domain.health.rule import (
     GPUD,
     KERNEL,
@@ -13,7 +14,6 @@ from provisioner.domain.health.rule import (
     Rule,
     Scope,
 )
-from provisioner.domain.health.terms import Action, Outcome
 
 SERVER: tuple[Rule, ...] = (
     Rule(

@@ -8,10 +8,10 @@ from datetime import datetime, timedelta
 from typing import Any
 
 from provisioner.domain.health.history import Part, Sample, Values
+from provisioner.domain.health.levels import Action, Level, Outcome
 from provisioner.domain.health.measure import measure
 from provisioner.domain.health.rule import Measure, Rule, Scope
 from provisioner.domain.health.rules import BY_NAME, BY_SCOPE
-from provisioner.domain.health.terms import Action, Level, Outcome
 from provisioner.domain.health.xids import RULE_PREFIX, SOURCE, xid
 
 HOLD = timedelta(minutes=10)

@@ -6,7 +6,7 @@ import re
 from dataclasses import dataclass, replace
 from enum import StrEnum
 
-from provisioner.domain.health.terms import Outcome
+from provisioner.domain.health.levels import Outcome
 
 SOURCE = "NVIDIA XID catalogue"
 RULE_PREFIX = "xid_"

@@ -13,7 +13,7 @@ from provisioner.domain.lifecycle import OperationStatus
 from provisioner.domain.retries import PATIENCE
 from provisioner.drivers.bmc import BmcLoginRefused, BmcUser
 from provisioner.drivers.network import Switch
-from provisioner.lifecycle.incidents import IncidentKind, close_incidents, open_incident
+from provisioner.incidents import IncidentKind, close_incidents, open_incident
 from provisioner.lifecycle.job import Change, Done, Job, Outcome, Wait
 from provisioner.lifecycle.steps.ramdisk import open_boot_window, ramdisk_answers
 from provisioner.store.secrets import new_bmc_password

@@ -18,8 +18,8 @@ from provisioner.drivers.ssh import HostKeyMismatch, SshLoginRefused, SshUnreach
 from provisioner.drivers.ssh.keys import new_host_key
 from provisioner.lifecycle.job import Change, Done, GoTo, Job, Outcome, Wait
 from provisioner.lifecycle.steps.ramdisk import close_boots
+from provisioner.notifications.outbox import tell
 from provisioner.rental.grants import grant_of, public_key
-from provisioner.rental.webhook_events import tell
 from provisioner.store.secrets import new_token, token_hash
 from provisioner.store.tables import AgentIdentity, Lease, Operation, Server
 

@@ -7,11 +7,11 @@ from sqlmodel.ext.asyncio.session import AsyncSession
 
 from provisioner.domain.webhooks import Event
 from provisioner.drivers.network import SwitchUnreachable
-from provisioner.lifecycle.incidents import IncidentKind, open_incident
+from provisioner.incidents import IncidentKind, open_incident
 from provisioner.lifecycle.job import Change, Done, Job, Outcome
+from provisioner.notifications.outbox import tell
+from provisioner.rental.leases import MOVED
 from provisioner.rental.reservations import lease_on
-from provisioner.rental.terms import MOVED
-from provisioner.rental.webhook_events import tell
 from provisioner.store.tables import (
     AgentIdentity,
     Lease,

@@ -4,8 +4,8 @@ from typing import Any
 
 from sqlmodel.ext.asyncio.session import AsyncSession
 
-from provisioner.domain.erasure import LEVELS, EraseCapabilities, Level, Method, methods
 from provisioner.domain.failures import Failure, FailureKind
+from provisioner.domain.sanitisation import LEVELS, EraseCapabilities, Level, Method, methods
 from provisioner.lifecycle.job import Done, Job, Outcome
 from provisioner.store.tables import Disk, EraseCertificate, Operation, Server
 

@@ -3,9 +3,9 @@
 from aiohttp import web
 from sqlmodel import col, select
 
-from provisioner.service.identity import bearer
-from provisioner.service.problems import HttpError, unauthenticated
-from provisioner.service.services import services_of
+from provisioner.service.context import services_of
+from provisioner.service.http.bearer import bearer
+from provisioner.service.http.problems import HttpError, unauthenticated
 from provisioner.store.secrets import token_hash
 from provisioner.store.tables import AgentIdentity
 

@@ -7,10 +7,10 @@ from provisioner.rental.grants import grant_of
 from provisioner.service.agents.identity import unknown_identity
 from provisioner.service.agents.ingest import INGEST
 from provisioner.service.agents.links import Link
-from provisioner.service.identity import bearer
-from provisioner.service.messages import read_message
-from provisioner.service.problems import HttpError
-from provisioner.service.services import services_of
+from provisioner.service.context import services_of
+from provisioner.service.http.bearer import bearer
+from provisioner.service.http.messages import read_message
+from provisioner.service.http.problems import HttpError
 from provisioner.store.secrets import token_hash
 
 

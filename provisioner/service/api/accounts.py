@@ -5,11 +5,10 @@ from typing import Annotated
 
 from pydantic import AfterValidator, Field
 
+from provisioner.accounts import accounts, passwords, ssh_keys
 from provisioner.domain.ssh_keys import LONGEST as LONGEST_KEY
-from provisioner.fleet import accounts, passwords
 from provisioner.fleet.inventory import Line
-from provisioner.rental import ssh_keys
-from provisioner.service.api.endpoint import Body, Call
+from provisioner.service.http.endpoint import Body, Call
 from provisioner.service.views.accounts import (
     AccountView,
     SshKeyView,

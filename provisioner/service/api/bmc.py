@@ -6,7 +6,7 @@ from provisioner.domain.lifecycle import State
 from provisioner.domain.refusals import Refusal, RefusalKind
 from provisioner.drivers.bmc import BmcTarget, Power, PowerAction
 from provisioner.fleet.servers import bmc_target, server_named
-from provisioner.service.api.endpoint import Body, Call
+from provisioner.service.http.endpoint import Body, Call
 from provisioner.service.views.base import Page, View
 from provisioner.store import audit
 from provisioner.store.tables import Role

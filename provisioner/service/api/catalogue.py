@@ -4,10 +4,10 @@ from pathlib import Path
 
 from pydantic import Field
 
+from provisioner.catalogue.images import import_image
 from provisioner.drivers.images import BootFacts
-from provisioner.fleet.images import import_image
 from provisioner.fleet.inventory import Line
-from provisioner.service.api.endpoint import Body, Call
+from provisioner.service.http.endpoint import Body, Call
 from provisioner.service.views.base import Page
 from provisioner.service.views.catalogue import (
     ClassView,

@@ -13,7 +13,7 @@ from provisioner.service.api import (
     servers,
     webhooks,
 )
-from provisioner.service.api.endpoint import Endpoint
+from provisioner.service.http.endpoint import Endpoint
 from provisioner.store.tables import Role
 
 _CUSTOMER, _OPERATOR = Role.CUSTOMER, Role.OPERATOR

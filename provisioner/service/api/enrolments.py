@@ -6,7 +6,7 @@ from pydantic import BaseModel, ConfigDict, Field, WithJsonSchema
 
 from provisioner.fleet.enrolment import enrol
 from provisioner.fleet.inventory import InventoryDocument
-from provisioner.service.api.endpoint import Body, Call
+from provisioner.service.http.endpoint import Body, Call
 from provisioner.service.views.base import View
 
 Document = Annotated[

@@ -4,10 +4,10 @@ from pydantic import Field
 from sqlmodel import col, select
 from sqlmodel.ext.asyncio.session import AsyncSession
 
-from provisioner.domain.health.terms import Level
+from provisioner.domain.health.levels import Level
 from provisioner.fleet.servers import server_named
-from provisioner.service import booking
-from provisioner.service.api.endpoint import Call
+from provisioner.rental import booking
+from provisioner.service.http.endpoint import Call
 from provisioner.service.views.base import Page, PageQuery, page
 from provisioner.service.views.health import (
     GpuView,

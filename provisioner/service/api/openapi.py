@@ -11,9 +11,9 @@ from pydantic import BaseModel
 from pydantic.json_schema import models_json_schema
 
 from provisioner.fleet.inventory import InventoryDocument
-from provisioner.service.api.endpoint import Endpoint
 from provisioner.service.api.endpoints import ENDPOINTS
-from provisioner.service.problems import CONTENT_TYPE, Problem
+from provisioner.service.http.endpoint import Endpoint
+from provisioner.service.http.problems import CONTENT_TYPE, Problem
 
 _REF = "#/components/schemas/{model}"
 _Mode = Literal["validation", "serialization"]

@@ -11,9 +11,9 @@ from sqlmodel.ext.asyncio.session import AsyncSession
 from provisioner.domain.refusals import Refusal, RefusalKind
 from provisioner.fleet import incidents as fleet_incidents
 from provisioner.fleet.servers import server_named
-from provisioner.service.api.endpoint import Call
-from provisioner.service.services import Services
-from provisioner.service.streams import Event, send_events
+from provisioner.service.context import Services
+from provisioner.service.http.endpoint import Call
+from provisioner.service.http.streams import Event, send_events
 from provisioner.service.views.base import Page, PageQuery, page
 from provisioner.service.views.operations import (
     AuditView,

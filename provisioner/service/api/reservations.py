@@ -9,12 +9,12 @@ from pydantic import AwareDatetime, Field, model_validator
 from sqlmodel import col, select
 
 from provisioner.fleet.inventory import Line
-from provisioner.service import booking
-from provisioner.service.api.endpoint import Body, Call
-from provisioner.service.identity import Caller
-from provisioner.service.problems import HttpError
-from provisioner.service.services import Services
-from provisioner.service.streams import Event, send_events
+from provisioner.rental import booking
+from provisioner.service.context import Services
+from provisioner.service.http.bearer import Caller
+from provisioner.service.http.endpoint import Body, Call
+from provisioner.service.http.problems import HttpError
+from provisioner.service.http.streams import Event, send_events
 from provisioner.service.views.base import Page, PageQuery, page
 from provisioner.service.views.certificates import (
     LeaseCertificateView,

@@ -11,7 +11,7 @@ from sqlmodel.ext.asyncio.session import AsyncSession
 from provisioner.domain.lifecycle import Intent, State
 from provisioner.fleet import servers
 from provisioner.fleet.inventory import Line
-from provisioner.service.api.endpoint import Body, Call
+from provisioner.service.http.endpoint import Body, Call
 from provisioner.service.views.base import Page, PageQuery, page
 from provisioner.service.views.certificates import (
     CertificateView,

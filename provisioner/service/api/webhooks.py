@@ -4,10 +4,10 @@ from pydantic import Field
 from sqlmodel.ext.asyncio.session import AsyncSession
 
 from provisioner.domain.webhook_addresses import LONGEST
-from provisioner.rental import webhooks
-from provisioner.service.api.endpoint import Body, Call
-from provisioner.service.identity import Caller
-from provisioner.service.services import Services
+from provisioner.notifications import webhooks
+from provisioner.service.context import Services
+from provisioner.service.http.bearer import Caller
+from provisioner.service.http.endpoint import Body, Call
 from provisioner.service.views.webhooks import (
     NewWebhookView,
     WebhookMessageView,

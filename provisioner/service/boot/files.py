@@ -7,8 +7,8 @@ from pathlib import Path
 from aiohttp import web
 
 from provisioner.drivers.images import ImageCorrupt, ImageMissing
-from provisioner.service.problems import HttpError
-from provisioner.service.services import services_of
+from provisioner.service.context import services_of
+from provisioner.service.http.problems import HttpError
 
 _BOOT_FILES = ("vmlinuz", "ramdisk.img")
 

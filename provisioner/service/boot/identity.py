@@ -10,9 +10,9 @@ from sqlmodel.ext.asyncio.session import AsyncSession
 
 from agent.protocol import RAMDISK, AgentConfig, Identity, IdentityRequest, Ready
 from provisioner.service.agents.identity import agent_identity
-from provisioner.service.messages import read_message
-from provisioner.service.problems import HttpError
-from provisioner.service.services import Services, services_of
+from provisioner.service.context import Services, services_of
+from provisioner.service.http.messages import read_message
+from provisioner.service.http.problems import HttpError
 from provisioner.store import audit
 from provisioner.store.database import call_attention
 from provisioner.store.secrets import token_hash

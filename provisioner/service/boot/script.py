@@ -13,7 +13,7 @@ from sqlmodel.ext.asyncio.session import AsyncSession
 from provisioner.domain import names
 from provisioner.domain.lifecycle import State, Step
 from provisioner.drivers.netboot.ipxe import disk_script, hold_script, ramdisk_script
-from provisioner.service.services import Services, services_of
+from provisioner.service.context import Services, services_of
 from provisioner.store.database import call_attention
 from provisioner.store.tables import Boot, Lease, Operation, Server
 

@@ -7,7 +7,7 @@ from typing import Any, Literal
 from sqlmodel import col, func, select
 from sqlmodel.ext.asyncio.session import AsyncSession
 
-from provisioner.domain.erasure import Level
+from provisioner.domain.sanitisation import Level
 from provisioner.service.views.base import PageQuery, View
 from provisioner.store.tables import EraseCertificate, Lease, Server
 

@@ -10,9 +10,9 @@ from sqlmodel.ext.asyncio.session import AsyncSession
 
 from provisioner.domain.health import Finding, Sample, Verdict
 from provisioner.domain.health.gauges import gauges
+from provisioner.domain.health.levels import Action, Level
 from provisioner.domain.health.rule import Scope
 from provisioner.domain.health.rules import BY_NAME
-from provisioner.domain.health.terms import Action, Level
 from provisioner.service.views.base import View
 from provisioner.store.tables import AgentIdentity, BmcReading, Server, ServerHealth
 

@@ -12,7 +12,7 @@ from sqlmodel import col, select
 from sqlmodel.ext.asyncio.session import AsyncSession
 
 from provisioner.domain.health.gauges import GAUGES
-from provisioner.domain.health.terms import Level
+from provisioner.domain.health.levels import Level
 from provisioner.domain.incidents import IncidentKind
 from provisioner.service.views.base import View, seconds_between
 from provisioner.store.tables import (

@@ -5,7 +5,7 @@ import secrets
 from aiohttp import web
 
 from provisioner.domain.refusals import Refusal
-from provisioner.service import booking
+from provisioner.rental import booking
 from provisioner.service.views.reservations import reservation_view
 from provisioner.service.web.render import page
 from provisioner.service.web.reserve import UNITS, duration_of

@@ -4,8 +4,8 @@ from collections import defaultdict
 
 from aiohttp import web
 
+from provisioner.accounts import ssh_keys
 from provisioner.domain.refusals import Refusal
-from provisioner.rental import ssh_keys
 from provisioner.service.views.accounts import ssh_key_view
 from provisioner.service.web.render import page
 from provisioner.service.web.session import Form, Visitor, checked_form, for_role

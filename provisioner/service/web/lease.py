@@ -5,7 +5,7 @@ from datetime import datetime, timedelta
 from aiohttp import web
 from sqlmodel import col, select
 
-from provisioner.service import booking
+from provisioner.rental import booking
 from provisioner.service.api.reservations import stream
 from provisioner.service.views.certificates import reservation_certificates
 from provisioner.service.views.lease_health import LeaseHealthView, lease_health_view

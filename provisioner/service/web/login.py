@@ -2,9 +2,9 @@
 
 from aiohttp import web
 
-from provisioner.fleet import passwords
-from provisioner.fleet.accounts import find_account
-from provisioner.service.services import services_of
+from provisioner.accounts import passwords
+from provisioner.accounts.accounts import find_account
+from provisioner.service.context import services_of
 from provisioner.service.web import session as sessions
 from provisioner.service.web.render import open_page
 from provisioner.service.web.throttle import Throttle

@@ -7,8 +7,8 @@ import aiohttp_jinja2
 from aiohttp import web
 from jinja2 import PackageLoader, StrictUndefined
 
-from provisioner.service.problems import Problem
-from provisioner.service.services import services_of
+from provisioner.service.context import services_of
+from provisioner.service.http.problems import Problem
 from provisioner.service.web.session import Session, Visitor, set_cookie
 
 _UNITS = (("d", 86400), ("h", 3600), ("min", 60), ("s", 1))

@@ -6,9 +6,9 @@ from datetime import timedelta
 
 from aiohttp import web
 
+from provisioner.accounts import ssh_keys
 from provisioner.domain.refusals import Fault, Refusal, RefusalKind
-from provisioner.rental import ssh_keys
-from provisioner.service import booking
+from provisioner.rental import booking
 from provisioner.service.views.accounts import ssh_key_view
 from provisioner.service.views.catalogue import class_views, image_views
 from provisioner.service.web.keys import key_name

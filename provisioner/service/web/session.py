@@ -16,9 +16,9 @@ from urllib.parse import quote
 from aiohttp import web
 from multidict import MultiMapping
 
-from provisioner.service.identity import Caller
-from provisioner.service.problems import HttpError
-from provisioner.service.services import Services, services_of
+from provisioner.service.context import Services, services_of
+from provisioner.service.http.bearer import Caller
+from provisioner.service.http.problems import HttpError
 from provisioner.store.secrets import SecretUnreadable
 from provisioner.store.tables import Account, Role
 

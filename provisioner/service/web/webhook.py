@@ -3,7 +3,7 @@
 from aiohttp import web
 
 from provisioner.domain.refusals import Refusal
-from provisioner.rental import webhooks
+from provisioner.notifications import webhooks
 from provisioner.service.api.webhooks import set_webhook, webhook_view
 from provisioner.service.views.webhooks import NewWebhookView
 from provisioner.service.web.render import page

@@ -6,8 +6,8 @@ from typing import Any
 from sqlalchemy import JSON, BigInteger, Column, Index, UniqueConstraint
 from sqlmodel import Field, SQLModel
 
-from provisioner.domain.erasure import Level
 from provisioner.domain.lifecycle import Intent, State
+from provisioner.domain.sanitisation import Level
 from provisioner.store.columns import AT_ONCE, enum_text, new_id, utc_column, utc_now
 
 

@@ -6,7 +6,7 @@ from typing import Any
 from sqlalchemy import JSON, Column, UniqueConstraint
 from sqlmodel import Field, SQLModel
 
-from provisioner.domain.health.terms import Action, Level
+from provisioner.domain.health.levels import Action, Level
 from provisioner.store.columns import enum_text, new_id, unique_while, utc_column
 
 

@@ -11,7 +11,7 @@ from provisioner.domain import webhooks
 from provisioner.domain.refusals import Fault, Refusal, RefusalKind
 from provisioner.domain.webhook_addresses import AddressRules, IPAddress
 from provisioner.domain.webhooks import Event
-from provisioner.drivers.webhook_post import NotDelivered, WebhookPost
+from provisioner.drivers.webhooks.post import NotDelivered, WebhookPost
 from provisioner.store import audit
 from provisioner.store.columns import new_id
 from provisioner.store.database import Database

@@ -9,7 +9,7 @@ from sqlmodel import select
 from sqlmodel.ext.asyncio.session import AsyncSession
 
 from provisioner.domain.health import Level, Verdict
-from provisioner.lifecycle.incidents import IncidentKind, close_incidents, open_incident
+from provisioner.incidents import IncidentKind, close_incidents, open_incident
 from provisioner.rental.outages import begin_outage, end_outage
 from provisioner.store.tables import AgentIdentity, HealthFinding, Lease, Server, ServerHealth
 

@@ -14,7 +14,7 @@ from sqlmodel.ext.asyncio.session import AsyncSession
 
 from provisioner.domain.incidents import IncidentKind
 from provisioner.domain.webhooks import TRIED_FOR, WARNING_SPANS, Event
-from provisioner.rental.webhooks import message_of, told_as
+from provisioner.notifications.webhooks import message_of, told_as
 from provisioner.store.database import Database
 from provisioner.store.tables import (
     Incident,

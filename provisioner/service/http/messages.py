@@ -6,7 +6,7 @@ from aiohttp import web
 from pydantic_core import from_json
 
 from agent.protocol import Message, ProtocolError
-from provisioner.service.api.endpoint import read_limited
+from provisioner.service.http.endpoint import read_limited
 
 _LIMIT = 64 * 1024
 _M = TypeVar("_M", bound=Message)

@@ -4,9 +4,9 @@ from dataclasses import dataclass
 
 from aiohttp import web
 
-from provisioner.fleet.accounts import account_of_token
-from provisioner.service.problems import HttpError, unauthenticated
-from provisioner.service.services import services_of
+from provisioner.accounts.accounts import account_of_token
+from provisioner.service.context import services_of
+from provisioner.service.http.problems import HttpError, unauthenticated
 from provisioner.store.tables import Account, Role
 
 _RANK = {Role.CUSTOMER: 0, Role.OPERATOR: 1, Role.ADMIN: 2}

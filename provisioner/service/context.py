@@ -11,7 +11,7 @@ from aiohttp import web
 from provisioner.domain.webhook_addresses import AddressRules
 from provisioner.drivers.bmc import Bmc
 from provisioner.drivers.images import ImageLibrary
-from provisioner.drivers.webhook_post import WebhookPost
+from provisioner.drivers.webhooks.post import WebhookPost
 from provisioner.store.columns import utc_now
 from provisioner.store.database import Database
 from provisioner.store.secrets import SecretBox

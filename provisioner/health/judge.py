@@ -27,9 +27,9 @@ from provisioner.domain.health import (
     unfit,
     verdict,
 )
-from provisioner.lifecycle.health.breaker import holds_back
-from provisioner.lifecycle.health.effects import Judgement, record
-from provisioner.lifecycle.health.reading import (
+from provisioner.health.breaker import holds_back
+from provisioner.health.effects import Judgement, record
+from provisioner.health.reading import (
     Head,
     Told,
     heads,
@@ -37,7 +37,7 @@ from provisioner.lifecycle.health.reading import (
     stored_verdicts,
     told,
 )
-from provisioner.lifecycle.health.samples import drawn, keep, slot
+from provisioner.health.samples import drawn, keep, slot
 from provisioner.store.database import Database, DatabaseUnavailable, call_attention
 
 log = logging.getLogger(__name__)

@@ -12,9 +12,9 @@ from sqlalchemy import func
 from sqlmodel import col, select
 from sqlmodel.ext.asyncio.session import AsyncSession
 
-from provisioner.domain.health.terms import Level
+from provisioner.domain.health.levels import Level
 from provisioner.domain.lifecycle import State
-from provisioner.service.services import services_of
+from provisioner.service.context import services_of
 from provisioner.store.tables import Incident, Server, ServerHealth
 
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]

@@ -15,9 +15,9 @@ from aiohttp import web
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 from provisioner.domain.refusals import Fault
-from provisioner.service.identity import Caller, caller_by_token
-from provisioner.service.problems import HttpError, invalid_request
-from provisioner.service.services import Services, services_of
+from provisioner.service.context import Services, services_of
+from provisioner.service.http.bearer import Caller, caller_by_token
+from provisioner.service.http.problems import HttpError, invalid_request
 from provisioner.store.tables import Role
 
 M = TypeVar("M", bound=BaseModel)

@@ -17,9 +17,9 @@ from sqlmodel import col, select
 from provisioner.domain import webhooks
 from provisioner.domain.webhook_addresses import AddressRules
 from provisioner.domain.webhooks import Event
-from provisioner.drivers.webhook_post import LIMIT_S, NotDelivered, WebhookPost
-from provisioner.rental.webhook_events import look
-from provisioner.rental.webhooks import fit_addresses
+from provisioner.drivers.webhooks.post import LIMIT_S, NotDelivered, WebhookPost
+from provisioner.notifications.outbox import look
+from provisioner.notifications.webhooks import fit_addresses
 from provisioner.store.columns import utc_now
 from provisioner.store.database import Database, DatabaseUnavailable, defect_of
 from provisioner.store.secrets import SecretBox

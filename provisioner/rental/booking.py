@@ -6,13 +6,13 @@ from datetime import datetime, timedelta
 
 from sqlmodel.ext.asyncio.session import AsyncSession
 
+from provisioner.accounts.accounts import find_account
+from provisioner.accounts.ssh_keys import public_keys
 from provisioner.domain import names
 from provisioner.domain.refusals import Fault, Refusal, RefusalKind
-from provisioner.fleet.accounts import find_account
 from provisioner.rental import extension, reservations
 from provisioner.rental import swap as swaps
-from provisioner.rental.ssh_keys import public_keys
-from provisioner.service.identity import Caller
+from provisioner.service.http.bearer import Caller
 from provisioner.store import audit
 from provisioner.store.tables import Account, Reservation
 

@@ -11,10 +11,10 @@ from pydantic import BaseModel, ConfigDict, Field
 from sqlmodel import col, select
 
 from agent.metrics import exposition
-from provisioner.service.api.endpoint import read_query
-from provisioner.service.identity import caller_by_token
-from provisioner.service.problems import HttpError
-from provisioner.service.services import services_of
+from provisioner.service.context import services_of
+from provisioner.service.http.bearer import caller_by_token
+from provisioner.service.http.endpoint import read_query
+from provisioner.service.http.problems import HttpError
 from provisioner.service.views.health import newest_reports
 from provisioner.store.tables import Role, Server
 

@@ -1,0 +1,1 @@
+"""What can be rented: images, server classes and their prices."""

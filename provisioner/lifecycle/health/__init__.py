@@ -1,1 +1,0 @@
-"""Health in the lifecycle: servers are judged, and verdicts have effects."""

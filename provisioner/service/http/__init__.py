@@ -1,0 +1,1 @@
+"""HTTP itself: problems, endpoints, streams, bearer tokens. Generic: it knows no table."""

@@ -1,0 +1,1 @@
+"""What Prometheus scrapes: the site, and GPUs."""
