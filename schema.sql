@@ -44,7 +44,7 @@ CREATE TABLE server_class (
     title VARCHAR NOT NULL,
     price_micro_per_hour BIGINT NOT NULL,
     currency VARCHAR NOT NULL,
-    erase_floor VARCHAR(40) NOT NULL,
+    sanitisation_floor VARCHAR(40) NOT NULL,
     revision INTEGER NOT NULL,
     PRIMARY KEY (name)
 );
@@ -71,7 +71,7 @@ CREATE TABLE reservation (
     image_id VARCHAR NOT NULL,
     starts_at TIMESTAMP WITH TIME ZONE NOT NULL,
     ends_at TIMESTAMP WITH TIME ZONE NOT NULL,
-    status VARCHAR(40) NOT NULL,
+    state VARCHAR(40) NOT NULL,
     hostname VARCHAR NOT NULL,
     authorized_keys JSON NOT NULL,
     user_data VARCHAR NOT NULL,
@@ -89,7 +89,7 @@ CREATE INDEX ix_reservation_account_id ON reservation (account_id);
 
 CREATE INDEX ix_reservation_class_name ON reservation (class_name);
 
-CREATE INDEX ix_reservation_status ON reservation (status);
+CREATE INDEX ix_reservation_state ON reservation (state);
 
 CREATE TABLE server (
     id VARCHAR NOT NULL,
@@ -235,7 +235,7 @@ CREATE TABLE health_finding (
     part VARCHAR NOT NULL,
     level VARCHAR(40) NOT NULL,
     action VARCHAR(40) NOT NULL,
-    says VARCHAR NOT NULL,
+    summary VARCHAR NOT NULL,
     source VARCHAR NOT NULL,
     since TIMESTAMP WITH TIME ZONE NOT NULL,
     seen TIMESTAMP WITH TIME ZONE NOT NULL,
@@ -289,7 +289,7 @@ CREATE TABLE server_health (
     server_id VARCHAR NOT NULL,
     level VARCHAR(40) NOT NULL,
     action VARCHAR(40) NOT NULL,
-    says VARCHAR NOT NULL,
+    summary VARCHAR NOT NULL,
     level_since TIMESTAMP WITH TIME ZONE NOT NULL,
     judged_at TIMESTAMP WITH TIME ZONE NOT NULL,
     verdict JSON NOT NULL,
@@ -304,7 +304,7 @@ CREATE TABLE operation (
     server_id VARCHAR NOT NULL,
     lease_id VARCHAR,
     verb VARCHAR(40) NOT NULL,
-    status VARCHAR(40) NOT NULL,
+    state VARCHAR(40) NOT NULL,
     step VARCHAR(40) NOT NULL,
     step_started_at TIMESTAMP WITH TIME ZONE NOT NULL,
     attempt INTEGER NOT NULL,
@@ -358,7 +358,7 @@ CREATE TABLE boot (
 
 CREATE INDEX ix_boot_server_id ON boot (server_id);
 
-CREATE TABLE erase_certificate (
+CREATE TABLE erasure_certificate (
     id VARCHAR NOT NULL,
     server_id VARCHAR NOT NULL,
     operation_id VARCHAR NOT NULL,
@@ -373,9 +373,9 @@ CREATE TABLE erase_certificate (
     FOREIGN KEY(operation_id) REFERENCES operation (id)
 );
 
-CREATE INDEX ix_erase_certificate_disk ON erase_certificate (server_id, disk_serial);
+CREATE INDEX ix_erasure_certificate_disk ON erasure_certificate (server_id, disk_serial);
 
-CREATE INDEX ix_erase_certificate_operation_id ON erase_certificate (operation_id);
+CREATE INDEX ix_erasure_certificate_operation_id ON erasure_certificate (operation_id);
 
 CREATE TABLE incident (
     id VARCHAR NOT NULL,

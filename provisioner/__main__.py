@@ -164,7 +164,7 @@ async def run(settings: Settings) -> None:
                         limits=Limits(
                             boot=timedelta(seconds=settings.boot_limit_s),
                             tenant_boot=timedelta(seconds=settings.tenant_boot_limit_s),
-                            wipe=timedelta(seconds=settings.wipe_limit_s),
+                            sanitise=timedelta(seconds=settings.sanitise_limit_s),
                         ),
                     ),
                     claim_ttl=timedelta(seconds=settings.claim_ttl_s),

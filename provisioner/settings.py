@@ -83,7 +83,7 @@ class Settings(BaseSettings):
     """From power-on to a ready ramdisk: real servers take minutes to POST."""
     tenant_boot_limit_s: float = 600
     """From kexec to the tenant's SSH server; once more after a reset by firmware."""
-    wipe_limit_s: float = 6 * 3600
+    sanitise_limit_s: float = 6 * 3600
     """For erasing all disks of a server, which goes on at once."""
     claim_ttl_s: float = 30
     """How long a reconciler that died keeps others from its servers."""

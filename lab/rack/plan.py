@@ -131,7 +131,7 @@ class RackPlan:
                     "title": "Virtual server, 2 x NVMe",
                     "price_per_hour": "1.20",
                     "currency": "EUR",
-                    "erase_floor": "clear",
+                    "sanitisation_floor": "clear",
                 }
             ],
             "servers": [self._inventory_of(server) for server in self.servers],

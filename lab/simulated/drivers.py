@@ -214,14 +214,14 @@ class SimulatedPlays:
             }
         }
 
-    def _wipe(self, server: SimulatedServer, variables: Mapping[str, Any]) -> dict[str, Any]:
+    def _sanitise(self, server: SimulatedServer, variables: Mapping[str, Any]) -> dict[str, Any]:
         now = datetime.now(UTC).isoformat()
-        erasures = []
+        results = []
         for order in variables["disks"]:
             stubborn = "stubborn_disk" in server.faults
             if not stubborn:
                 server.disks[order["serial"]] = ""
-            erasures.append(
+            results.append(
                 {
                     "serial": order["serial"],
                     "method": order["methods"][0],
@@ -232,7 +232,7 @@ class SimulatedPlays:
                 }
             )
         server.installed = {}
-        return {"erasures": erasures}
+        return {"results": results}
 
     def _validate(self, server: SimulatedServer, variables: Mapping[str, Any]) -> dict[str, Any]:
         return {"validation": {"summary": "simulated hardware is as inspected"}}
@@ -257,7 +257,7 @@ class SimulatedPlays:
         server.kexec_loaded = True
         return {"kexec_loaded": True}
 
-    def _win_back_bmc(
+    def _recover_bmc_access(
         self, server: SimulatedServer, variables: Mapping[str, Any]
     ) -> dict[str, Any]:
         server.bmc_users[0] = variables["username"]

@@ -64,7 +64,7 @@ class SimulatedRack:
                     "title": "Simulated server, 2 x NVMe",
                     "price_per_hour": "1.20",
                     "currency": "EUR",
-                    "erase_floor": "clear",
+                    "sanitisation_floor": "clear",
                 }
             ],
             "servers": [

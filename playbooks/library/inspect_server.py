@@ -39,7 +39,7 @@ def nics() -> list[dict[str, Any]]:
 
 
 def capabilities(disk: Disk) -> dict[str, bool]:
-    """Fields of the provisioner's EraseCapabilities, as the disk itself reports them."""
+    """Fields of the provisioner's SanitiseCapabilities, as the disk itself reports them."""
     can = dict.fromkeys(
         ("sanitize_crypto", "sanitize_block", "format_user_data", "format_crypto"), False
     )

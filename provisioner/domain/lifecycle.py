@@ -41,7 +41,7 @@ class Step(StrEnum):
     POWER_ON = "power_on"
     AWAIT_RAMDISK = "await_ramdisk"
     COLLECT_FACTS = "collect_facts"
-    WIPE = "wipe"
+    SANITISE_DISKS = "sanitise_disks"
     CHECK_HARDWARE = "check_hardware"
     WRITE_IMAGE = "write_image"
     PERSONALISE = "personalise"
@@ -67,7 +67,7 @@ RAMDISK = (
 
 STEPS: dict[Verb, tuple[Step, ...]] = {
     Verb.INSPECT: (*RAMDISK, Step.COLLECT_FACTS),
-    Verb.SANITISE: (*RAMDISK, Step.WIPE),
+    Verb.SANITISE: (*RAMDISK, Step.SANITISE_DISKS),
     Verb.VALIDATE: (*RAMDISK, Step.CHECK_HARDWARE),
     Verb.IMAGE: (
         *RAMDISK,
@@ -144,7 +144,7 @@ REACHED: dict[Intent, frozenset[State]] = {
 """An intent is spent when one of these states is entered; until then it waits."""
 
 
-class OperationStatus(StrEnum):
+class OperationState(StrEnum):
     RUNNING = "running"
     PARKED = "parked"
     """Waiting for an operator, or retried slowly; an incident says why."""
@@ -156,9 +156,9 @@ class OperationStatus(StrEnum):
 class Facts:
     """All that the table may look at, as it is now."""
 
-    operation: OperationStatus | None = None
+    operation: OperationState | None = None
     """Of the operation that the server's state runs; None before it was started."""
-    erased: bool = False
+    sanitised: bool = False
     """Every inventoried disk has a certificate newer than its last use, and there is a disk."""
     lease_open: bool = False
     """A lease is bound to the server and not closed."""
@@ -183,32 +183,32 @@ def always(facts: Facts) -> bool:
 
 def done(facts: Facts) -> bool:
     """its operation is done"""
-    return facts.operation is OperationStatus.DONE
+    return facts.operation is OperationState.DONE
 
 
-def done_and_erased(facts: Facts) -> bool:
+def done_and_sanitised(facts: Facts) -> bool:
     """its operation is done and every disk has a certificate newer than its last use"""
-    return done(facts) and facts.erased
+    return done(facts) and facts.sanitised
 
 
-def done_unerased(facts: Facts) -> bool:
+def done_unsanitised(facts: Facts) -> bool:
     """its operation is done and a disk has no certificate newer than its last use"""
-    return done(facts) and not facts.erased
+    return done(facts) and not facts.sanitised
 
 
 def failed(facts: Facts) -> bool:
     """its operation failed"""
-    return facts.operation is OperationStatus.FAILED
+    return facts.operation is OperationState.FAILED
 
 
-def unerased(facts: Facts) -> bool:
+def unsanitised(facts: Facts) -> bool:
     """a disk has no certificate newer than its last use"""
-    return not facts.erased
+    return not facts.sanitised
 
 
 def to_prepare(facts: Facts) -> bool:
     """a lease is bound to it, and every disk has a certificate newer than its last use"""
-    return facts.lease_open and not facts.lease_over and facts.erased
+    return facts.lease_open and not facts.lease_over and facts.sanitised
 
 
 def over(facts: Facts) -> bool:
@@ -251,7 +251,7 @@ def asked(intent: Intent) -> Condition:
 
 def retirable(facts: Facts) -> bool:
     """an operator asks: retire, no lease is bound, and every disk is erased"""
-    return facts.intent is Intent.RETIRE and facts.erased and not facts.lease_open
+    return facts.intent is Intent.RETIRE and facts.sanitised and not facts.lease_open
 
 
 def repaired_unreclaimed(facts: Facts) -> bool:
@@ -298,17 +298,17 @@ TRANSITIONS: tuple[Transition, ...] = (
     Transition(State.SANITISING, failed, State.QUARANTINED),
     Transition(State.SANITISING, quarantine, State.QUARANTINED),
     Transition(State.SANITISING, faulty, State.QUARANTINED),
-    Transition(State.SANITISING, done_unerased, State.QUARANTINED),
-    Transition(State.SANITISING, done_and_erased, State.VALIDATING),
+    Transition(State.SANITISING, done_unsanitised, State.QUARANTINED),
+    Transition(State.SANITISING, done_and_sanitised, State.VALIDATING),
     Transition(State.VALIDATING, failed, State.QUARANTINED),
     Transition(State.VALIDATING, quarantine, State.QUARANTINED),
     Transition(State.VALIDATING, faulty, State.QUARANTINED),
-    Transition(State.VALIDATING, done_unerased, State.SANITISING),
+    Transition(State.VALIDATING, done_unsanitised, State.SANITISING),
     Transition(State.VALIDATING, done, State.AVAILABLE),
     Transition(State.AVAILABLE, quarantine, State.QUARANTINED),
     Transition(State.AVAILABLE, over_unprepared, State.RECLAIMING),
     Transition(State.AVAILABLE, faulty, State.QUARANTINED),
-    Transition(State.AVAILABLE, unerased, State.SANITISING),
+    Transition(State.AVAILABLE, unsanitised, State.SANITISING),
     Transition(State.AVAILABLE, to_prepare, State.IMAGING),
     Transition(State.AVAILABLE, maintainable, State.MAINTENANCE),
     Transition(State.AVAILABLE, retirable, State.RETIRED),
@@ -344,7 +344,7 @@ def intents_for(state: State) -> frozenset[Intent]:
     """What an operator may ask in a state; an intent that no row there answers is refused."""
 
     def answered(intent: Intent) -> bool:
-        idle, asking = Facts(erased=True), Facts(erased=True, intent=intent)
+        idle, asking = Facts(sanitised=True), Facts(sanitised=True, intent=intent)
         return due(state, asking) != due(state, idle)
 
     return frozenset(intent for intent in Intent if answered(intent))

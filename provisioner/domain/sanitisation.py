@@ -1,7 +1,8 @@
 """Which method erases a disk: strongest that the disk supports, never below the class's floor.
 
 Terms are NIST SP 800-88 r2's (purge, clear), techniques IEEE 2883's. The choice is made here on
-the capabilities that inspection found; the wipe playbook carries it out and may not change it.
+the capabilities that inspection found; the playbook `sanitise` carries it out and may not change
+it.
 """
 
 from collections.abc import Sequence
@@ -9,18 +10,18 @@ from dataclasses import dataclass
 from enum import StrEnum
 
 
-class Level(StrEnum):
+class SanitisationLevel(StrEnum):
     """Sanitisation level of NIST SP 800-88 r2; purge is the stronger."""
 
     CLEAR = "clear"
     PURGE = "purge"
 
-    def satisfies(self, floor: "Level") -> bool:
-        return self is Level.PURGE or floor is Level.CLEAR
+    def satisfies(self, floor: "SanitisationLevel") -> bool:
+        return self is SanitisationLevel.PURGE or floor is SanitisationLevel.CLEAR
 
 
-class Method(StrEnum):
-    """Erase methods by name, as the wipe playbook takes them."""
+class SanitisationMethod(StrEnum):
+    """Erase methods by name, as the playbook `sanitise` takes them."""
 
     NVME_SANITIZE_CRYPTO = "nvme_sanitize_crypto"
     NVME_SANITIZE_BLOCK = "nvme_sanitize_block"
@@ -30,19 +31,19 @@ class Method(StrEnum):
     OVERWRITE = "overwrite"
 
 
-LEVELS: dict[Method, Level] = {
+LEVELS: dict[SanitisationMethod, SanitisationLevel] = {
     # Strongest first: this order is the preference.
-    Method.NVME_SANITIZE_CRYPTO: Level.PURGE,
-    Method.NVME_SANITIZE_BLOCK: Level.PURGE,
-    Method.NVME_FORMAT_CRYPTO: Level.PURGE,
-    Method.NVME_FORMAT_USER_DATA: Level.CLEAR,
-    Method.DISCARD_AND_OVERWRITE: Level.CLEAR,
-    Method.OVERWRITE: Level.CLEAR,
+    SanitisationMethod.NVME_SANITIZE_CRYPTO: SanitisationLevel.PURGE,
+    SanitisationMethod.NVME_SANITIZE_BLOCK: SanitisationLevel.PURGE,
+    SanitisationMethod.NVME_FORMAT_CRYPTO: SanitisationLevel.PURGE,
+    SanitisationMethod.NVME_FORMAT_USER_DATA: SanitisationLevel.CLEAR,
+    SanitisationMethod.DISCARD_AND_OVERWRITE: SanitisationLevel.CLEAR,
+    SanitisationMethod.OVERWRITE: SanitisationLevel.CLEAR,
 }
 
 
 @dataclass(frozen=True, slots=True)
-class EraseCapabilities:
+class SanitiseCapabilities:
     """What the disk itself reports (NVMe Identify Controller: SANICAP, OACS bit 1, FNA bit 2)."""
 
     sanitize_crypto: bool = False
@@ -52,18 +53,18 @@ class EraseCapabilities:
     discard: bool = False
 
 
-def methods(disk: EraseCapabilities, floor: Level) -> Sequence[Method]:
+def methods(disk: SanitiseCapabilities, floor: SanitisationLevel) -> Sequence[SanitisationMethod]:
     """The methods to try on a disk, in order; empty when none reaches the floor.
 
     A later one is tried only when the one before is *refused by the disk*; each attempt is
     recorded, and every one satisfies the floor, so there is no silent fallback.
     """
     supported = {
-        Method.NVME_SANITIZE_CRYPTO: disk.sanitize_crypto,
-        Method.NVME_SANITIZE_BLOCK: disk.sanitize_block,
-        Method.NVME_FORMAT_CRYPTO: disk.format_crypto,
-        Method.NVME_FORMAT_USER_DATA: disk.format_user_data,
-        Method.DISCARD_AND_OVERWRITE: disk.discard,
-        Method.OVERWRITE: True,
+        SanitisationMethod.NVME_SANITIZE_CRYPTO: disk.sanitize_crypto,
+        SanitisationMethod.NVME_SANITIZE_BLOCK: disk.sanitize_block,
+        SanitisationMethod.NVME_FORMAT_CRYPTO: disk.format_crypto,
+        SanitisationMethod.NVME_FORMAT_USER_DATA: disk.format_user_data,
+        SanitisationMethod.DISCARD_AND_OVERWRITE: disk.discard,
+        SanitisationMethod.OVERWRITE: True,
     }
     return [m for m, level in LEVELS.items() if supported[m] and level.satisfies(floor)]

@@ -12,7 +12,7 @@ from enum import StrEnum
 from itertools import pairwise
 
 
-class Event(StrEnum):
+class WebhookEvent(StrEnum):
     READY = "lease.ready"
     """The customer can log in."""
     ENDS_SOON = "lease.ends_soon"

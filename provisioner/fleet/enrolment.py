@@ -295,7 +295,7 @@ def _put_class(
         "title": entry.title,
         "price_micro_per_hour": entry.price_micro,
         "currency": entry.currency,
-        "erase_floor": entry.erase_floor,
+        "sanitisation_floor": entry.sanitisation_floor,
     }
     if known is None:
         session.add(ServerClass(name=entry.name, **wanted))

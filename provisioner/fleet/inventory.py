@@ -7,7 +7,7 @@ from typing import Annotated, Any, Literal
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, IPvAnyAddress, SecretStr
 
 from provisioner.domain import names
-from provisioner.domain.sanitisation import Level
+from provisioner.domain.sanitisation import SanitisationLevel
 
 MICRO = 1_000_000
 
@@ -70,7 +70,7 @@ class ClassEntry(_Strict):
     title: Line
     price_per_hour: Annotated[str, AfterValidator(_price)]
     currency: str = Field(pattern=r"^[A-Z]{3}$")
-    erase_floor: Level = Level.CLEAR
+    sanitisation_floor: SanitisationLevel = SanitisationLevel.CLEAR
 
     @property
     def price_micro(self) -> int:

@@ -7,7 +7,7 @@ from sqlalchemy.exc import IntegrityError
 from sqlmodel import col, select
 from sqlmodel.ext.asyncio.session import AsyncSession
 
-from provisioner.domain.lifecycle import Intent, OperationStatus, intents_for
+from provisioner.domain.lifecycle import Intent, OperationState, intents_for
 from provisioner.domain.refusals import Fault, Refusal, RefusalKind
 from provisioner.drivers.bmc import BmcTarget
 from provisioner.store import audit
@@ -65,9 +65,9 @@ async def retry(session: AsyncSession, name: str, *, actor: str, now: datetime) 
         .where(
             col(Operation.server_id) == server.id,
             col(Operation.ended_at).is_(None),
-            col(Operation.status) == OperationStatus.PARKED,
+            col(Operation.state) == OperationState.PARKED,
         )
-        .values(status=OperationStatus.RUNNING, attempt=0)
+        .values(state=OperationState.RUNNING, attempt=0)
     )
     if resumed.rowcount == 0:
         raise Refusal(

@@ -10,14 +10,14 @@ from sqlalchemy.exc import IntegrityError
 from sqlmodel import col, select
 from sqlmodel.ext.asyncio.session import AsyncSession
 
-from provisioner.domain.health import BY_A_PERSON, Level, breaker_trips
+from provisioner.domain.health import BY_A_PERSON, HealthLevel, breaker_trips
 from provisioner.domain.health.fleet import BREAKER_WINDOW
 from provisioner.domain.incidents import IncidentKind
 from provisioner.domain.lifecycle import State
 from provisioner.store.tables import Incident, Lease, Reservation, Server, ServerHealth
 
 UNFIT = or_(
-    col(ServerHealth.level) == Level.FAULTY,
+    col(ServerHealth.level) == HealthLevel.FAULTY,
     col(ServerHealth.action).in_(BY_A_PERSON),
 )
 """Verdicts that take a server out of capacity."""

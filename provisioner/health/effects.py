@@ -8,7 +8,7 @@ from datetime import datetime
 from sqlmodel import select
 from sqlmodel.ext.asyncio.session import AsyncSession
 
-from provisioner.domain.health import Level, Verdict
+from provisioner.domain.health import HealthLevel, Verdict
 from provisioner.incidents import IncidentKind, close_incidents, open_incident
 from provisioner.rental.outages import begin_outage, end_outage
 from provisioner.store.tables import AgentIdentity, HealthFinding, Lease, Server, ServerHealth
@@ -45,7 +45,7 @@ async def record(session: AsyncSession, new: Judgement, now: datetime) -> bool:
             server_id=server.id,
             level=verdict.level,
             action=verdict.action,
-            says=verdict.says,
+            summary=verdict.summary,
             level_since=row.level_since if row and row.level is verdict.level else now,
             judged_at=now,
             verdict=verdict.to_dict(),
@@ -59,7 +59,7 @@ async def record(session: AsyncSession, new: Judgement, now: datetime) -> bool:
 
 async def _remember_findings(session: AsyncSession, server_id: str, verdict: Verdict) -> None:
     for finding in verdict.findings:
-        if finding.level.rank < Level.DEGRADED.rank:
+        if finding.level.rank < HealthLevel.DEGRADED.rank:
             continue
         found = await session.exec(
             select(HealthFinding).where(
@@ -73,7 +73,7 @@ async def _remember_findings(session: AsyncSession, server_id: str, verdict: Ver
         if row is None:
             session.add(HealthFinding(server_id=server_id, **asdict(finding)))
             continue
-        row.level, row.action, row.says = finding.level, finding.action, finding.says
+        row.level, row.action, row.summary = finding.level, finding.action, finding.summary
         row.seen = finding.seen
 
 
@@ -85,14 +85,14 @@ async def _tell_tenant(
     lease = await session.get_one(Lease, lease_id)
     if lease.ready_at is None or lease.ends_at <= now:
         return
-    if verdict.level is Level.FAULTY:
+    if verdict.level is HealthLevel.FAULTY:
         worst = verdict.findings[0]
-        await begin_outage(session, lease, worst.since, worst.says, now)
+        await begin_outage(session, lease, worst.since, worst.summary, now)
         await open_incident(
             session,
             server,
             IncidentKind.HEALTH,
-            worst.says,
+            worst.summary,
             "its customer may take another server: "
             f"rackctl reservation swap {lease.reservation_id}; it is seen to when the lease ends",
             now=now,
@@ -107,7 +107,7 @@ async def _tell_tenant(
             session,
             server,
             IncidentKind.SILENT,
-            silent.says,
+            silent.summary,
             "its tenant may have stopped the agent; if not, look at the serial console",
             now=now,
         )

@@ -18,8 +18,8 @@ from sqlmodel.ext.asyncio.session import AsyncSession
 
 from provisioner.domain.health import (
     HEALTHY,
-    Action,
-    Level,
+    HealthAction,
+    HealthLevel,
     Sample,
     Verdict,
     remember,
@@ -201,7 +201,7 @@ class Judge:
             verdict, history, now=now, gpus_expected=report.gpus_expected, previous=previous
         )
         new = ask()
-        if new.level.rank < Level.DEGRADED.rank:
+        if new.level.rank < HealthLevel.DEGRADED.rank:
             return new
         async with self._database.read() as session:
             return ask(past=await past_findings(session, server_id, now))
@@ -209,13 +209,13 @@ class Judge:
 
 def _is_news(before: _Known, new: Verdict, now: datetime) -> bool:
     """Whether to store it. A faulty server always: its lease may have become ready meanwhile."""
-    if before.stored_at is None or new.level is Level.FAULTY:
+    if before.stored_at is None or new.level is HealthLevel.FAULTY:
         return True
     if _outline(before.verdict) != _outline(new):
         return True
     return bool(new.findings) and now - before.stored_at >= CONFIRMED
 
 
-def _outline(of: Verdict) -> set[tuple[str, str, str, Level, Action]]:
+def _outline(of: Verdict) -> set[tuple[str, str, str, HealthLevel, HealthAction]]:
     """Without times, and without numbers in sentences, which change with each report."""
     return {(f.rule, f.part, f.boot_id, f.level, f.action) for f in of.findings}

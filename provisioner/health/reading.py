@@ -148,7 +148,7 @@ async def past_findings(session: AsyncSession, server_id: str, now: datetime) ->
             part=row.part,
             level=row.level,
             action=row.action,
-            says=row.says,
+            summary=row.summary,
             source=row.source,
             boot_id=row.boot_id,
             since=row.since,

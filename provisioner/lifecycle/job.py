@@ -78,7 +78,7 @@ class Limits:
     tenant_boot: timedelta = timedelta(minutes=10)
     """From kexec to an SSH server with the issued host key."""
     play: timedelta = timedelta(minutes=30)
-    wipe: timedelta = timedelta(hours=6)
+    sanitise: timedelta = timedelta(hours=6)
     look_s: float = 0.25
     """Pause between two looks at something that is about to change."""
 

@@ -7,7 +7,7 @@ from sqlmodel import col, select
 from sqlmodel.ext.asyncio.session import AsyncSession
 
 from provisioner.domain.failures import Failure, FailureKind
-from provisioner.domain.lifecycle import RAMDISK, OperationStatus, Step, next_step
+from provisioner.domain.lifecycle import RAMDISK, OperationState, Step, next_step
 from provisioner.domain.retries import PATIENCE, TRIES, backoff
 from provisioner.incidents import IncidentKind, close_incidents, open_incident
 from provisioner.lifecycle.job import Change, Context, Done, GoTo, Job, Outcome, Wait
@@ -90,14 +90,14 @@ class _Recorder:
             if also is not None:
                 await also(session, server, operation)
             await self._close_record(session, outcome, detail, now)
-            operation.status = OperationStatus.RUNNING
+            operation.state = OperationState.RUNNING
             if self._step not in RAMDISK:
                 # Failures that led back to the ramdisk count on, or the way back had no end.
                 operation.attempt = 0
             server.reason = server.next_action = ""
             await close_incidents(session, server, IncidentKind.STEP, now=now)
             if to is None:
-                operation.status = OperationStatus.DONE
+                operation.state = OperationState.DONE
                 operation.ended_at = now
             else:
                 operation.step = to
@@ -128,12 +128,12 @@ class _Recorder:
             # What an operator has to change is no server's fault, however often it is met.
             given_up = exhausted and in_ramdisk and failure.kind is FailureKind.TRANSIENT
             if failure.kind is FailureKind.SERVER_FAULT or given_up:
-                operation.status = OperationStatus.FAILED
+                operation.state = OperationState.FAILED
                 operation.ended_at = now
                 return
             pause = backoff(operation.attempt)
             if exhausted or failure.kind is FailureKind.CONFIGURATION:
-                operation.status = OperationStatus.PARKED
+                operation.state = OperationState.PARKED
                 pause = PATIENCE
                 await open_incident(
                     session,

@@ -14,7 +14,7 @@ from provisioner.store.tables import (
     AgentIdentity,
     Boot,
     Disk,
-    EraseCertificate,
+    ErasureCertificate,
     Image,
     Lease,
     Operation,
@@ -34,7 +34,7 @@ class Snapshot:
     server_class: ServerClass
     disks: tuple[Disk, ...]
     """Present ones."""
-    certificates: dict[str, EraseCertificate]
+    certificates: dict[str, ErasureCertificate]
     """By disk serial: those newer than the server's last use."""
     operation: Operation | None
     """The one that the server's state runs."""
@@ -49,7 +49,7 @@ class Snapshot:
     """What its health holds against the next lease; None while the circuit breaker is open."""
 
     @property
-    def erased(self) -> bool:
+    def sanitised(self) -> bool:
         return bool(self.disks) and all(disk.serial in self.certificates for disk in self.disks)
 
     def agent_seen_at(self) -> datetime | None:
@@ -61,8 +61,8 @@ class Snapshot:
         lease = self.lease
         heard = max(filter(None, (self.agent_seen_at(), watching_since, self.server.state_since)))
         return Facts(
-            operation=self.operation.status if self.operation else None,
-            erased=self.erased,
+            operation=self.operation.state if self.operation else None,
+            sanitised=self.sanitised,
             lease_open=lease is not None,
             lease_over=lease is not None and lease.ends_at <= now,
             ramdisk_silent=self.server.state is State.AVAILABLE and now - heard > SILENCE,
@@ -84,12 +84,12 @@ async def load(session: AsyncSession, server_id: str) -> Snapshot:
         .order_by(col(Disk.serial))
     )
     certificates = await session.exec(
-        select(EraseCertificate)
+        select(ErasureCertificate)
         .where(
-            EraseCertificate.server_id == server_id,
-            col(EraseCertificate.started_at) >= server.last_used_at,
+            ErasureCertificate.server_id == server_id,
+            col(ErasureCertificate.started_at) >= server.last_used_at,
         )
-        .order_by(col(EraseCertificate.finished_at))
+        .order_by(col(ErasureCertificate.finished_at))
     )
     lease = await lease_on(session, server_id)
     reservation = await session.get(Reservation, lease.reservation_id) if lease else None

@@ -12,7 +12,7 @@ from provisioner.domain.lifecycle import (
     RUNS,
     STEPS,
     Intent,
-    OperationStatus,
+    OperationState,
     State,
     Transition,
     closed_and_faulty,
@@ -35,7 +35,7 @@ from provisioner.store.tables import (
     Lease,
     Operation,
     Reservation,
-    ReservationStatus,
+    ReservationState,
     Server,
     ServerHealth,
 )
@@ -123,7 +123,7 @@ async def _end_operation(session: AsyncSession, snapshot: Snapshot, now: datetim
         return
     operation = await session.get_one(Operation, snapshot.operation.id)
     if operation.ended_at is None:
-        operation.status = OperationStatus.FAILED
+        operation.state = OperationState.FAILED
         operation.ended_at = now
 
 
@@ -135,7 +135,7 @@ async def _enter_quarantine(
     now: datetime,
 ) -> None:
     if transition.when in FOR_HEALTH and snapshot.fault is not None:
-        server.reason = snapshot.fault.says
+        server.reason = snapshot.fault.summary
         server.next_action = next_action(snapshot.fault, server.name)
     fault = await open_one(session, server, IncidentKind.FAULT)
     if fault is not None and not server.reason:
@@ -173,7 +173,7 @@ async def _move_lease(session: AsyncSession, server: Server, now: datetime) -> N
     if lease is None or lease.ready_at is not None or lease.ends_at <= now:
         return
     reservation = await session.get_one(Reservation, lease.reservation_id)
-    reservation.status = ReservationStatus.WAITING
+    reservation.state = ReservationState.WAITING
     set_end(lease, now, now)
     lease.end_reason = MOVED
     if server.state is State.AVAILABLE:
@@ -186,7 +186,7 @@ async def _begin_tenancy(
 ) -> None:
     """From here on the certificates are spent: the disks count as used again."""
     lease = snapshot.lease
-    if lease is None or not snapshot.erased:
+    if lease is None or not snapshot.sanitised:
         raise AssertionError(f"{server.name} must not be imaged: {snapshot.facts(now, now)}")
     row = await session.get_one(Lease, lease.id)
     row.certificates = [certificate.id for certificate in snapshot.certificates.values()]

@@ -13,8 +13,8 @@ from sqlmodel import col, exists, select
 from sqlmodel.ext.asyncio.session import AsyncSession
 
 from provisioner.domain.incidents import IncidentKind
-from provisioner.domain.webhooks import TRIED_FOR, WARNING_SPANS, Event
-from provisioner.notifications.webhooks import message_of, told_as
+from provisioner.domain.webhooks import TRIED_FOR, WARNING_SPANS, WebhookEvent
+from provisioner.notifications.webhooks import message_of, occasion_key
 from provisioner.store.database import Database
 from provisioner.store.tables import (
     Incident,
@@ -29,7 +29,7 @@ from provisioner.store.tables import (
 async def tell(
     session: AsyncSession,
     lease: Lease,
-    event: Event,
+    event: WebhookEvent,
     now: datetime,
     *,
     subject: str = "",
@@ -50,7 +50,7 @@ async def tell(
         select(WebhookMessage.id).where(
             WebhookMessage.account_id == account_id,
             WebhookMessage.subject == subject,
-            WebhookMessage.event == told_as(event, occasion),
+            WebhookMessage.event == occasion_key(event, occasion),
         )
     )
     if told.first() is not None:
@@ -99,7 +99,7 @@ _UNTOLD_INCIDENTS = (
         Incident.kind == IncidentKind.HEALTH.value,
         col(Incident.opened_at) >= col(Webhook.created_at),
         col(Incident.opened_at) > bindparam("opened_after"),
-        ~_told(col(Incident.id), literal(told_as(Event.INCIDENT))),
+        ~_told(col(Incident.id), literal(occasion_key(WebhookEvent.INCIDENT))),
     )
 )
 """Both are asked every second: they are put together once."""
@@ -118,7 +118,7 @@ async def look(database: Database, now: datetime) -> None:
         await _tell(
             database,
             lease,
-            Event.ENDS_SOON,
+            WebhookEvent.ENDS_SOON,
             now,
             occasion=_occasion(before, lease.sequence),
             before_s=int(before.total_seconds()),
@@ -127,7 +127,7 @@ async def look(database: Database, now: datetime) -> None:
         await _tell(
             database,
             lease,
-            Event.INCIDENT,
+            WebhookEvent.INCIDENT,
             now,
             subject=incident.id,
             reason=incident.reason,
@@ -147,7 +147,7 @@ async def _to_warn(
 
     A warning whose time had passed when the end was set, or the webhook, is none.
     """
-    warning = told_as(Event.ENDS_SOON, _occasion(before, ""))
+    warning = occasion_key(WebhookEvent.ENDS_SOON, _occasion(before, ""))
     found = await session.exec(
         _UNWARNED,
         params={"warning": warning, "earliest": now + after, "latest": now + before},
@@ -163,7 +163,9 @@ async def _untold_incidents(session: AsyncSession, now: datetime) -> list[tuple[
     return list(await session.exec(_UNTOLD_INCIDENTS, params={"opened_after": now - TRIED_FOR}))
 
 
-async def _tell(database: Database, lease: Lease, event: Event, now: datetime, **how: Any) -> None:
+async def _tell(
+    database: Database, lease: Lease, event: WebhookEvent, now: datetime, **how: Any
+) -> None:
     try:
         async with database.write() as session:
             await tell(session, lease, event, now, **how)

@@ -16,7 +16,7 @@ from sqlmodel import col, select
 
 from provisioner.domain import webhooks
 from provisioner.domain.webhook_addresses import AddressRules
-from provisioner.domain.webhooks import Event
+from provisioner.domain.webhooks import WebhookEvent
 from provisioner.drivers.webhooks.post import LIMIT_S, NotDelivered, WebhookPost
 from provisioner.notifications.outbox import look
 from provisioner.notifications.webhooks import fit_addresses
@@ -150,7 +150,7 @@ class WebhookSender:
             await self._write(message, due_at=None, delivered_at=now, error="")
             return
         due_at = webhooks.next_try(message.attempts, message.created_at, now)
-        if message.body["type"] == Event.TEST.value:
+        if message.body["type"] == WebhookEvent.TEST.value:
             due_at = None
         await self._write(message, due_at=due_at, error=error)
 

@@ -10,7 +10,7 @@ from yarl import URL
 from provisioner.domain import webhooks
 from provisioner.domain.refusals import Fault, Refusal, RefusalKind
 from provisioner.domain.webhook_addresses import AddressRules, IPAddress
-from provisioner.domain.webhooks import Event
+from provisioner.domain.webhooks import WebhookEvent
 from provisioner.drivers.webhooks.post import NotDelivered, WebhookPost
 from provisioner.store import audit
 from provisioner.store.columns import new_id
@@ -117,7 +117,7 @@ async def send_test(session: AsyncSession, account_id: str, now: datetime) -> We
     recent = await session.exec(
         select(WebhookMessage.id).where(
             WebhookMessage.account_id == account_id,
-            col(WebhookMessage.event).startswith(Event.TEST.value),
+            col(WebhookMessage.event).startswith(WebhookEvent.TEST.value),
             col(WebhookMessage.created_at) > now - _BETWEEN_TESTS,
         )
     )
@@ -128,7 +128,9 @@ async def send_test(session: AsyncSession, account_id: str, now: datetime) -> We
             f"one test in {_BETWEEN_TESTS.seconds} seconds is enough",
             next_action="look at the outcome of the one before",
         )
-    message = message_of(account_id, account_id, Event.TEST, {}, occasion=new_id("tst"), now=now)
+    message = message_of(
+        account_id, account_id, WebhookEvent.TEST, {}, occasion=new_id("tst"), now=now
+    )
     session.add(message)
     return message
 
@@ -136,7 +138,7 @@ async def send_test(session: AsyncSession, account_id: str, now: datetime) -> We
 def message_of(
     account_id: str,
     subject: str,
-    event: Event,
+    event: WebhookEvent,
     data: dict[str, object],
     *,
     occasion: str,
@@ -146,13 +148,13 @@ def message_of(
     return WebhookMessage(
         account_id=account_id,
         subject=subject,
-        event=told_as(event, occasion),
+        event=occasion_key(event, occasion),
         body={"type": event.value, "timestamp": now.isoformat(), "data": data},
         created_at=now,
         due_at=now,
     )
 
 
-def told_as(event: Event, occasion: str = "") -> str:
+def occasion_key(event: WebhookEvent, occasion: str = "") -> str:
     """What is told once of a subject: an event, on one occasion where it has several."""
     return f"{event.value} {occasion}" if occasion else event.value

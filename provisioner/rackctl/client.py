@@ -25,7 +25,7 @@ _LOCAL = ("all://127.0.0.1", "all://localhost", "all://[::1]")
 
 
 @dataclass(frozen=True, slots=True)
-class Event:
+class ServerSentEvent:
     """One server-sent event, its data decoded."""
 
     name: str
@@ -137,7 +137,9 @@ class Api:
             raise self._unreachable(error) from error
         return self._answer(answer)
 
-    def events(self, address: str, *, after: str = "", silence_s: float = 60.0) -> Iterator[Event]:
+    def events(
+        self, address: str, *, after: str = "", silence_s: float = 60.0
+    ) -> Iterator[ServerSentEvent]:
         """Server-sent events until the service ends the stream.
 
         `after` is the identifier of the last one had. A stream silent for `silence_s` counts as
@@ -149,7 +151,7 @@ class Api:
                 "GET",
                 address,
                 params={"after": after} if after else {},
-                headers={"Last-Event-ID": after} if after else {},
+                headers={"Last-ServerSentEvent-ID": after} if after else {},
                 timeout=httpx.Timeout(TIMEOUT_S, read=silence_s),
             ) as source:
                 if source.response.is_error:
@@ -158,7 +160,7 @@ class Api:
                 for event in source.iter_sse():
                     # Without data it is no event (WHATWG HTML 9.2.6), but a reconnection time.
                     if event.data:
-                        yield Event(event.event, event.json())
+                        yield ServerSentEvent(event.event, event.json())
         except httpx.TransportError as error:
             raise self._unreachable(error) from error
         except (SSEError, ValueError) as error:

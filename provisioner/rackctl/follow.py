@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterator
 
 import httpx
 
-from provisioner.rackctl.client import Api, Event, JsonObject, path
+from provisioner.rackctl.client import Api, JsonObject, ServerSentEvent, path
 from provisioner.rackctl.errors import ApiRefusal, Unreachable, WaitTimeout
 
 ENDED = frozenset({"done", "failed"})
@@ -27,7 +27,7 @@ Clock = Callable[[], float]
 
 def operation_events(
     api: Api, operation_id: str, *, pause: Pause = time.sleep, clock: Clock = time.monotonic
-) -> Iterator[Event]:
+) -> Iterator[ServerSentEvent]:
     """`log` events, each line once and in order, and `operation` events until the operation ends.
 
     The last event is always the ended operation. Raises Unreachable when the service stays away.
@@ -41,17 +41,17 @@ def operation_events(
                 last = event.data["id"]
                 yield event
             elif event.name == "operation":
-                if event.data["status"] in ENDED:
+                if event.data["state"] in ENDED:
                     ended = event.data
                     break
                 yield event
         if ended is None:
             # The stream broke, or it began after the end.
             operation = stream.ask(path("operations", operation_id))
-            ended = operation if operation and operation["status"] in ENDED else None
+            ended = operation if operation and operation["state"] in ENDED else None
     for line in api.items(path("operations", operation_id, "log"), {"after": last or None}):
-        yield Event("log", line)
-    yield Event("operation", ended)
+        yield ServerSentEvent("log", line)
+    yield ServerSentEvent("operation", ended)
 
 
 def reservation_states(
@@ -90,7 +90,7 @@ class _Reconnecting:
         self._missed_since: float | None = None
         self._delay_s = 0.0
 
-    def once(self, *, after: str = "", until: float | None = None) -> Iterator[Event]:
+    def once(self, *, after: str = "", until: float | None = None) -> Iterator[ServerSentEvent]:
         """The events of one connection; ends quietly when it breaks."""
         silence_s = _DROPPED_AFTER_S
         if until is not None:

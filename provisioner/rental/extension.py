@@ -11,7 +11,7 @@ from sqlmodel.ext.asyncio.session import AsyncSession
 from provisioner.domain.calendar import Period
 from provisioner.domain.lifecycle import State
 from provisioner.domain.refusals import Fault, Refusal, RefusalKind
-from provisioner.domain.webhooks import Event
+from provisioner.domain.webhooks import WebhookEvent
 from provisioner.notifications.outbox import tell
 from provisioner.rental.leases import set_end
 from provisioner.rental.reservations import ACTIVE, LONGEST, is_free, lock_class, open_lease
@@ -49,7 +49,7 @@ async def extend(
     ):
         return reservation, None
     lease = await open_lease(session, reservation.id)
-    if reservation.status not in ACTIVE or reservation.released_at is not None:
+    if reservation.state not in ACTIVE or reservation.released_at is not None:
         raise _over(reservation)
     # `now` was read before the lock was had: a server that is being taken back says it better.
     server = await session.get(Server, lease.server_id, populate_existing=True) if lease else None
@@ -81,7 +81,7 @@ async def extend(
         await tell(
             session,
             lease,
-            Event.EXTENDED,
+            WebhookEvent.EXTENDED,
             now,
             occasion=str(lease.sequence),
             previous_end=wanted.start.isoformat(),

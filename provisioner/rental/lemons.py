@@ -6,7 +6,7 @@ from datetime import datetime, timedelta
 from sqlmodel import col, select
 from sqlmodel.ext.asyncio.session import AsyncSession
 
-from provisioner.domain.health import Level, lemon_score
+from provisioner.domain.health import HealthLevel, lemon_score
 from provisioner.domain.health.fleet import LEMON_DAYS
 from provisioner.domain.incidents import IncidentKind
 from provisioner.domain.lifecycle import State
@@ -28,9 +28,9 @@ async def lemon_scores(session: AsyncSession, class_name: str, now: datetime) ->
         .join(Incident, col(Incident.server_id) == col(Server.id))
         .where(*free, Incident.kind == IncidentKind.FAULT.value, col(Incident.opened_at) > since)
     )
-    trouble: dict[str, list[tuple[datetime, Level]]] = defaultdict(list)
+    trouble: dict[str, list[tuple[datetime, HealthLevel]]] = defaultdict(list)
     for server_id, at, level in findings:
-        trouble[server_id].append((at, Level(level)))
+        trouble[server_id].append((at, HealthLevel(level)))
     for server_id, at in faults:
-        trouble[server_id].append((at, Level.FAULTY))
+        trouble[server_id].append((at, HealthLevel.FAULTY))
     return {server_id: lemon_score(times, now) for server_id, times in trouble.items()}

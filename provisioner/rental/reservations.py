@@ -20,7 +20,7 @@ from provisioner.store.tables import (
     Image,
     Lease,
     Reservation,
-    ReservationStatus,
+    ReservationState,
     Server,
     ServerClass,
 )
@@ -28,7 +28,7 @@ from provisioner.store.tables import (
 SHORTEST = timedelta(minutes=1)
 LONGEST = timedelta(days=366)
 
-ACTIVE = (ReservationStatus.WAITING, ReservationStatus.BOUND)
+ACTIVE = (ReservationState.WAITING, ReservationState.BOUND)
 
 
 async def lock_class(session: AsyncSession, class_name: str) -> None:
@@ -62,7 +62,7 @@ async def free_servers(session: AsyncSession, class_name: str) -> int:
     waiting = await session.exec(
         select(func.count()).where(
             Reservation.class_name == class_name,
-            Reservation.status == ReservationStatus.WAITING,
+            Reservation.state == ReservationState.WAITING,
         )
     )
     return idle.one() - waiting.one()
@@ -191,7 +191,7 @@ async def is_free(
     promised = await session.exec(
         select(Reservation.starts_at, Reservation.ends_at).where(
             Reservation.class_name == class_name,
-            col(Reservation.status).in_(ACTIVE),
+            col(Reservation.state).in_(ACTIVE),
             col(Reservation.released_at).is_(None),
             Reservation.id != beside,
         )
@@ -209,7 +209,7 @@ async def bind_waiting(session: AsyncSession, class_name: str, now: datetime) ->
         select(Reservation)
         .where(
             Reservation.class_name == class_name,
-            Reservation.status == ReservationStatus.WAITING,
+            Reservation.state == ReservationState.WAITING,
             col(Reservation.starts_at) <= now,
         )
         .order_by(col(Reservation.created_at), col(Reservation.id))
@@ -233,7 +233,7 @@ async def bind_waiting(session: AsyncSession, class_name: str, now: datetime) ->
     leases = []
     for reservation in waiting:
         if reservation.ends_at <= now:
-            reservation.status = ReservationStatus.ENDED
+            reservation.state = ReservationState.ENDED
             continue
         server = next(servers, None)
         if server is None:
@@ -246,7 +246,7 @@ async def bind_waiting(session: AsyncSession, class_name: str, now: datetime) ->
             granted_at=now,
         )
         session.add(lease)
-        reservation.status = ReservationStatus.BOUND
+        reservation.state = ReservationState.BOUND
         await session.flush()
         await call_attention(session, server.id)
         leases.append(lease)
@@ -283,12 +283,12 @@ async def release(session: AsyncSession, reservation_id: str, now: datetime) -> 
         )
     await lock_class(session, reservation.class_name)
     await session.refresh(reservation)
-    if reservation.status not in ACTIVE or reservation.released_at is not None:
+    if reservation.state not in ACTIVE or reservation.released_at is not None:
         return reservation
     reservation.released_at = now
     lease = await open_lease(session, reservation.id)
     if lease is None:
-        reservation.status = ReservationStatus.CANCELLED
+        reservation.state = ReservationState.CANCELLED
     else:
         set_end(lease, min(lease.ends_at, now), now)
         lease.end_reason = "released"

@@ -11,7 +11,7 @@ from provisioner.rental.leases import MOVED, set_end
 from provisioner.rental.outages import open_health_incident
 from provisioner.rental.reservations import bind_waiting, free_servers, lock_class, open_lease
 from provisioner.store.database import call_attention
-from provisioner.store.tables import Lease, Reservation, ReservationStatus
+from provisioner.store.tables import Lease, Reservation, ReservationState
 
 
 async def swap(
@@ -52,7 +52,7 @@ async def swap(
         )
     set_end(lease, now, now)
     lease.end_reason = MOVED
-    reservation.status = ReservationStatus.WAITING
+    reservation.state = ReservationState.WAITING
     await session.flush()
     await call_attention(session, lease.server_id)
     await bind_waiting(session, reservation.class_name, now)

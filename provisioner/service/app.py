@@ -10,7 +10,7 @@ from provisioner.service.agents.reports import report
 from provisioner.service.api import endpoints
 from provisioner.service.api.openapi import openapi
 from provisioner.service.context import SERVICES, Services, services_of
-from provisioner.service.guards import machine_doors, problems, strict_headers
+from provisioner.service.guards import machine_networks_only, problems, strict_headers
 from provisioner.service.metrics.gpus import gpu_metrics
 from provisioner.service.metrics.site import METRICS, Metrics, measured, metrics
 from provisioner.service.web import login, render
@@ -21,7 +21,7 @@ _FORM_LIMIT = 512 * 1024
 
 def make_app(services: Services) -> web.Application:
     app = web.Application(
-        middlewares=[measured, problems, machine_doors], client_max_size=_FORM_LIMIT
+        middlewares=[measured, problems, machine_networks_only], client_max_size=_FORM_LIMIT
     )
     app[SERVICES] = services
     app[METRICS] = Metrics()

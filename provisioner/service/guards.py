@@ -63,7 +63,7 @@ async def strict_headers(request: web.Request, response: web.StreamResponse) -> 
 
 
 @web.middleware
-async def machine_doors(request: web.Request, handler: Handler) -> web.StreamResponse:
+async def machine_networks_only(request: web.Request, handler: Handler) -> web.StreamResponse:
     """What machines ask is answered on their networks alone: a boot token is for no one else."""
     networks = services_of(request).machine_networks
     if networks and request.path.startswith(_MACHINES):

@@ -9,10 +9,10 @@ import pytest
 from gpu_agent import Agent
 
 from lab.nvml import RECOVERY_ACTION, FakeNvml
-from provisioner.domain.health import Action, Level
+from provisioner.domain.health import HealthAction, HealthLevel
 
 Break = Callable[[FakeNvml], None]
-WATCH, DEGRADED, FAULTY = Level.WATCH, Level.DEGRADED, Level.FAULTY
+WATCH, DEGRADED, FAULTY = HealthLevel.WATCH, HealthLevel.DEGRADED, HealthLevel.FAULTY
 
 
 def value(key: str, to: object, gpu: int = 3) -> Break:
@@ -49,150 +49,174 @@ class Fault(NamedTuple):
     make: Break
     within: int
     rule: str
-    level: Level
-    action: Action
+    level: HealthLevel
+    action: HealthAction
 
 
 FAULTS = [
     Fault(*fault)
     for fault in [
-        (lambda fake: fake.lose(3), 10, "gpu_lost", FAULTY, Action.QUARANTINE),
-        (value("count", 7, "system"), 0, "gpus_missing", FAULTY, Action.QUARANTINE),
-        (recommends(1), 0, "recovery_reset", FAULTY, Action.RESET_AT_LEASE_END),
-        (recommends(2), 0, "recovery_reboot", FAULTY, Action.REBOOT),
-        (recommends(3), 0, "recovery_drain", DEGRADED, Action.DRAIN_AT_LEASE_END),
-        (recommends(4), 0, "recovery_drain_and_reset", DEGRADED, Action.RESET_AT_LEASE_END),
+        (lambda fake: fake.lose(3), 10, "gpu_lost", FAULTY, HealthAction.QUARANTINE),
+        (value("count", 7, "system"), 0, "gpus_missing", FAULTY, HealthAction.QUARANTINE),
+        (recommends(1), 0, "recovery_reset", FAULTY, HealthAction.RESET_AT_LEASE_END),
+        (recommends(2), 0, "recovery_reboot", FAULTY, HealthAction.REBOOT),
+        (recommends(3), 0, "recovery_drain", DEGRADED, HealthAction.DRAIN_AT_LEASE_END),
+        (recommends(4), 0, "recovery_drain_and_reset", DEGRADED, HealthAction.RESET_AT_LEASE_END),
         (
             value("ecc.volatile.uncorrected.dram", 1),
             10,
             "dram_uncorrectable",
             DEGRADED,
-            Action.RESET_AT_LEASE_END,
+            HealthAction.RESET_AT_LEASE_END,
         ),
         (
             value("ecc.volatile.uncorrected.sram", 2),
             10,
             "sram_uncorrectable",
             DEGRADED,
-            Action.DRAIN_AT_LEASE_END,
+            HealthAction.DRAIN_AT_LEASE_END,
         ),
-        (value("ecc.aggregate.uncorrected.sram", 2), 60, "sram_errors_before", WATCH, Action.NONE),
+        (
+            value("ecc.aggregate.uncorrected.sram", 2),
+            60,
+            "sram_errors_before",
+            WATCH,
+            HealthAction.NONE,
+        ),
         (
             value("ecc.volatile.corrected.sram", 10_001),
             10,
             "sram_correctable",
             DEGRADED,
-            Action.DRAIN_AT_LEASE_END,
+            HealthAction.DRAIN_AT_LEASE_END,
         ),
-        (value("ecc.volatile.corrected.dram", 500), 10, "dram_correctable", WATCH, Action.NONE),
-        (value("sram.threshold_exceeded", 1), 60, "sram_threshold", FAULTY, Action.RMA),
-        (value("ecc.mode", 0), 60, "ecc_off", WATCH, Action.RESET_AT_LEASE_END),
-        (value("remap.pending", 1), 10, "remap_pending", DEGRADED, Action.RESET_AT_LEASE_END),
-        (value("remap.failure", 1), 10, "remap_failure", FAULTY, Action.RMA),
-        (value("remap.uncorrected", 513), 10, "remap_many", FAULTY, Action.RMA),
-        (value("remap.histogram", "638 0 0 2 0"), 60, "remap_banks_low", WATCH, Action.NONE),
-        (value("remap.histogram", "639 0 0 0 1"), 60, "remap_banks_none", WATCH, Action.NONE),
-        (value("retired.pending", 1), 60, "pages_pending", DEGRADED, Action.RESET_AT_LEASE_END),
+        (
+            value("ecc.volatile.corrected.dram", 500),
+            10,
+            "dram_correctable",
+            WATCH,
+            HealthAction.NONE,
+        ),
+        (value("sram.threshold_exceeded", 1), 60, "sram_threshold", FAULTY, HealthAction.RMA),
+        (value("ecc.mode", 0), 60, "ecc_off", WATCH, HealthAction.RESET_AT_LEASE_END),
+        (value("remap.pending", 1), 10, "remap_pending", DEGRADED, HealthAction.RESET_AT_LEASE_END),
+        (value("remap.failure", 1), 10, "remap_failure", FAULTY, HealthAction.RMA),
+        (value("remap.uncorrected", 513), 10, "remap_many", FAULTY, HealthAction.RMA),
+        (value("remap.histogram", "638 0 0 2 0"), 60, "remap_banks_low", WATCH, HealthAction.NONE),
+        (value("remap.histogram", "639 0 0 0 1"), 60, "remap_banks_none", WATCH, HealthAction.NONE),
+        (
+            value("retired.pending", 1),
+            60,
+            "pages_pending",
+            DEGRADED,
+            HealthAction.RESET_AT_LEASE_END,
+        ),
         (
             values(retired__single_bit=20, retired__double_bit=40),
             60,
             "pages_many",
             FAULTY,
-            Action.RMA,
+            HealthAction.RMA,
         ),
         (
             fails("nvmlDeviceValidateInforom", 14),
             60,
             "inforom",
             DEGRADED,
-            Action.RESET_AT_LEASE_END,
+            HealthAction.RESET_AT_LEASE_END,
         ),
-        (value("temperature.margin", 0), 70, "hot", DEGRADED, Action.DRAIN_AT_LEASE_END),
-        (value("temperature.margin", 4), 310, "warm", WATCH, Action.NONE),
+        (value("temperature.margin", 0), 70, "hot", DEGRADED, HealthAction.DRAIN_AT_LEASE_END),
+        (value("temperature.margin", 4), 310, "warm", WATCH, HealthAction.NONE),
         (
             values(threshold__1=90, temperature=91),
             130,
             "hot_by_limit",
             DEGRADED,
-            Action.DRAIN_AT_LEASE_END,
+            HealthAction.DRAIN_AT_LEASE_END,
         ),
         (
             values(threshold__2=95, field__82=96),
             130,
             "memory_hot",
             DEGRADED,
-            Action.DRAIN_AT_LEASE_END,
+            HealthAction.DRAIN_AT_LEASE_END,
         ),
-        (fails("nvmlDeviceGetPowerUsage", 999), 10, "power_unreadable", FAULTY, Action.REBOOT),
+        (
+            fails("nvmlDeviceGetPowerUsage", 999),
+            10,
+            "power_unreadable",
+            FAULTY,
+            HealthAction.REBOOT,
+        ),
         (
             value("power.enforced", 400_000),
             60,
             "power_limit_lowered",
             WATCH,
-            Action.RESET_AT_LEASE_END,
+            HealthAction.RESET_AT_LEASE_END,
         ),
-        (fails("nvmlDeviceGetClockInfo", 4), 10, "unreadable", WATCH, Action.NONE),
-        (value("nvlink.state.7", 0), 140, "nvlink_down", FAULTY, Action.QUARANTINE),
-        (value("field.163.5", 60_000), 60, "nvlink_crc", DEGRADED, Action.DRAIN_AT_LEASE_END),
-        (value("field.161.5", 1000), 60, "nvlink_replays", WATCH, Action.NONE),
-        (value("field.162.5", 2), 60, "nvlink_recoveries", WATCH, Action.NONE),
+        (fails("nvmlDeviceGetClockInfo", 4), 10, "unreadable", WATCH, HealthAction.NONE),
+        (value("nvlink.state.7", 0), 140, "nvlink_down", FAULTY, HealthAction.QUARANTINE),
+        (value("field.163.5", 60_000), 60, "nvlink_crc", DEGRADED, HealthAction.DRAIN_AT_LEASE_END),
+        (value("field.161.5", 1000), 60, "nvlink_replays", WATCH, HealthAction.NONE),
+        (value("field.162.5", 2), 60, "nvlink_recoveries", WATCH, HealthAction.NONE),
         (
             value("fabric.state", 2),
             320,
             "fabric_not_joined",
             DEGRADED,
-            Action.RESET_AT_LEASE_END,
+            HealthAction.RESET_AT_LEASE_END,
         ),
-        (value("fabric.status", 999), 10, "fabric_error", FAULTY, Action.QUARANTINE),
+        (value("fabric.status", 999), 10, "fabric_error", FAULTY, HealthAction.QUARANTINE),
         (
             value("fabric.health_summary", 2),
             10,
             "fabric_unhealthy",
             DEGRADED,
-            Action.DRAIN_AT_LEASE_END,
+            HealthAction.DRAIN_AT_LEASE_END,
         ),
         (
             value("fabric.health_summary", 3),
             10,
             "fabric_limited",
             DEGRADED,
-            Action.DRAIN_AT_LEASE_END,
+            HealthAction.DRAIN_AT_LEASE_END,
         ),
         (
             value("fabric.health_mask", "0x1"),
             10,
             "fabric_bandwidth",
             DEGRADED,
-            Action.DRAIN_AT_LEASE_END,
+            HealthAction.DRAIN_AT_LEASE_END,
         ),
         (
             value("fabric.health_mask", "0x10"),
             10,
             "fabric_route",
             DEGRADED,
-            Action.DRAIN_AT_LEASE_END,
+            HealthAction.DRAIN_AT_LEASE_END,
         ),
         (
             value("fabric.health_mask", "0x500"),
             10,
             "fabric_misconfigured",
             DEGRADED,
-            Action.DRAIN_AT_LEASE_END,
+            HealthAction.DRAIN_AT_LEASE_END,
         ),
-        (value("pcie.width", 8), 80, "pcie_narrow", DEGRADED, Action.DRAIN_AT_LEASE_END),
+        (value("pcie.width", 8), 80, "pcie_narrow", DEGRADED, HealthAction.DRAIN_AT_LEASE_END),
         (
             values(pcie__generation=3, utilization__gpu=97),
             140,
             "pcie_slow",
             DEGRADED,
-            Action.DRAIN_AT_LEASE_END,
+            HealthAction.DRAIN_AT_LEASE_END,
         ),
-        (value("pcie.replays", 500), 10, "pcie_replays", DEGRADED, Action.DRAIN_AT_LEASE_END),
-        (tells(95), 0, "xid_95", FAULTY, Action.RESET_AT_LEASE_END),
-        (tells(79), 0, "xid_79", FAULTY, Action.REBOOT),
-        (tells(54), 0, "xid_54", FAULTY, Action.QUARANTINE),
-        (tells(74), 0, "xid_74", DEGRADED, Action.DRAIN_AT_LEASE_END),
-        (tells(92), 0, "xid_92", WATCH, Action.NONE),
+        (value("pcie.replays", 500), 10, "pcie_replays", DEGRADED, HealthAction.DRAIN_AT_LEASE_END),
+        (tells(95), 0, "xid_95", FAULTY, HealthAction.RESET_AT_LEASE_END),
+        (tells(79), 0, "xid_79", FAULTY, HealthAction.REBOOT),
+        (tells(54), 0, "xid_54", FAULTY, HealthAction.QUARANTINE),
+        (tells(74), 0, "xid_74", DEGRADED, HealthAction.DRAIN_AT_LEASE_END),
+        (tells(92), 0, "xid_92", WATCH, HealthAction.NONE),
     ]
 ]
 
@@ -200,7 +224,7 @@ FAULTS = [
 @pytest.mark.parametrize("fault", FAULTS, ids=[fault.rule for fault in FAULTS])
 def test_a_fault_is_seen_and_judged(gpus: FakeNvml, fault: Fault) -> None:
     agent = Agent(gpus)
-    assert agent.look(60).level is Level.OK
+    assert agent.look(60).level is HealthLevel.OK
     fault.make(gpus)
     if fault.rule == "gpus_missing":  # seen when the reader starts anew
         agent = Agent(gpus)
@@ -208,7 +232,7 @@ def test_a_fault_is_seen_and_judged(gpus: FakeNvml, fault: Fault) -> None:
     assert (judged.level, judged.action) == (fault.level, fault.action), judged
     [finding] = [finding for finding in judged.findings if finding.rule == fault.rule]
     assert finding.part in (agent.gpu(3).get("uuid"), "server")
-    assert "?" not in finding.says
+    assert "?" not in finding.summary
 
 
 SLOWED = [
@@ -221,18 +245,18 @@ SLOWED = [
 
 @pytest.mark.parametrize(("bit", "rule", "level"), SLOWED)
 def test_being_slowed_down_for_a_minute_is_judged(
-    agent: Agent, bit: int, rule: str, level: Level
+    agent: Agent, bit: int, rule: str, level: HealthLevel
 ) -> None:
     agent.look(1, every=1)
     agent.fake.set(5, "clocks.reasons", f"{bit:#x}")
-    assert agent.look(50, every=1).level is Level.OK
+    assert agent.look(50, every=1).level is HealthLevel.OK
     judged = agent.look(20, every=1)
     assert ([finding.rule for finding in judged.findings], judged.level) == ([rule], level)
 
 
 def test_the_power_cap_and_idling_are_no_faults(agent: Agent) -> None:
     agent.fake.set("all", "clocks.reasons", "0x5")
-    assert agent.look(120, every=1).level is Level.OK
+    assert agent.look(120, every=1).level is HealthLevel.OK
 
 
 @pytest.mark.parametrize("profile", ["h100-sxm-8", "b200-8", "l40s-4"])
@@ -240,7 +264,7 @@ def test_good_servers_are_healthy(gpus: FakeNvml, profile: str) -> None:
     count = int(profile.rpartition("-")[2])
     agent = Agent(FakeNvml(gpus.file, profile), gpus_expected=count)
     judged = agent.look(700)
-    assert (judged.level, judged.findings) == (Level.OK, ())
+    assert (judged.level, judged.findings) == (HealthLevel.OK, ())
     assert agent.gpu(count - 1)["errors"] == []
 
 
@@ -251,9 +275,9 @@ def test_the_jobs_own_errors_are_told_and_not_held_against_the_server(
     agent.read()
     agent.fake.xid(3, number)
     judged = agent.read()
-    assert judged.level is Level.OK
+    assert judged.level is HealthLevel.OK
     [finding] = judged.findings
-    assert finding.says.startswith(f"GPU 3: XID {number}, ")
+    assert finding.summary.startswith(f"GPU 3: XID {number}, ")
 
 
 def test_a_lost_gpu_is_not_asked_again_at_once_and_keeps_its_name(agent: Agent) -> None:
@@ -272,7 +296,7 @@ def test_a_lost_gpu_is_not_asked_again_at_once_and_keeps_its_name(agent: Agent) 
 def test_a_gpu_that_is_lost_before_the_agent_starts_is_told(gpus: FakeNvml) -> None:
     gpus.lose(0)
     judged = Agent(gpus).read()
-    assert (judged.level, judged.says) == (FAULTY, "GPU 0 has fallen off the bus")
+    assert (judged.level, judged.summary) == (FAULTY, "GPU 0 has fallen off the bus")
 
 
 def test_a_driver_without_events_is_in_no_call_while_the_reader_waits(gpus: FakeNvml) -> None:
@@ -296,7 +320,7 @@ def test_a_gpu_that_comes_back_is_read_again(agent: Agent) -> None:
 def test_cards_without_a_bridge_have_no_broken_links(agent: Agent) -> None:
     for link in range(18):
         agent.fake.set("all", f"nvlink.state.{link}", 0)
-    assert agent.look(300).level is Level.OK
+    assert agent.look(300).level is HealthLevel.OK
 
 
 def test_a_signal_that_goes_away_is_absent(agent: Agent) -> None:

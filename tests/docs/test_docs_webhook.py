@@ -7,7 +7,7 @@ from datetime import UTC, datetime, timedelta
 import pytest
 from docs_pages import ROOT
 
-from provisioner.domain.webhooks import Event, headers, new_secret
+from provisioner.domain.webhooks import WebhookEvent, headers, new_secret
 
 PAGE = (ROOT / "docs" / "customer.md").read_text()
 Verify = Callable[[str, Mapping[str, str], bytes], bool]
@@ -32,4 +32,4 @@ def test_the_example_takes_what_we_send_and_nothing_else(verify: Verify) -> None
 
 
 def test_the_page_lists_every_event() -> None:
-    assert set(re.findall(r"^\| `(\w+\.\w+)` \|", PAGE, re.MULTILINE)) == set(Event)
+    assert set(re.findall(r"^\| `(\w+\.\w+)` \|", PAGE, re.MULTILINE)) == set(WebhookEvent)

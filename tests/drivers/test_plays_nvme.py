@@ -15,7 +15,7 @@ import pytest
 from provisioner.drivers.plays.runner import PLAYBOOKS
 
 sys.path.insert(0, str(PLAYBOOKS))
-from library import wipe_disks  # type: ignore[import-not-found]
+from library import sanitise_disks  # type: ignore[import-not-found]
 from module_utils import nvme  # type: ignore[import-not-found]
 from module_utils.channel import ServerFault  # type: ignore[import-not-found]
 
@@ -125,7 +125,7 @@ def raw(tmp_path: Path) -> Any:
 def erase(raw: Any, *methods: str) -> tuple[str | None, list[str]]:
     """Which method erased the disk, and how each that was tried ended."""
     attempts: list[dict[str, Any]] = []
-    method = wipe_disks.erase(raw, list(methods), attempts)
+    method = sanitise_disks.sanitise_by(raw, list(methods), attempts)
     return method, [attempt["outcome"] for attempt in attempts]
 
 
@@ -151,7 +151,7 @@ def test_what_a_disk_can_is_read_from_its_identity(controller: ControllerModel, 
 def test_a_sanitize_is_waited_for_until_the_disk_says_that_it_succeeded(
     controller: ControllerModel, raw: Any, method: str, action: int
 ) -> None:
-    assert erase(raw, method, "overwrite") == (method, ["erased"])
+    assert erase(raw, method, "overwrite") == (method, ["sanitised"])
     assert sent(controller, SANITIZE) == [(0, action)]
     assert controller.sanitize_state == DONE
 
@@ -171,7 +171,7 @@ def test_a_refused_sanitize_is_told_and_the_next_method_tried(
 ) -> None:
     controller.status[SANITIZE] = status
     outcome = erase(raw, "nvme_sanitize_crypto", "nvme_format_crypto")
-    assert outcome == ("nvme_format_crypto", ["refused", "erased"])
+    assert outcome == ("nvme_format_crypto", ["refused", "sanitised"])
 
 
 def test_an_error_that_is_no_refusal_ends_the_wipe(controller: ControllerModel, raw: Any) -> None:
@@ -184,9 +184,9 @@ def test_an_error_that_is_no_refusal_ends_the_wipe(controller: ControllerModel, 
 def test_a_sanitize_of_a_run_before_is_waited_for(controller: ControllerModel, raw: Any) -> None:
     controller.start_sanitize()
     attempts: list[dict[str, Any]] = []
-    wipe_disks.await_running_sanitize(raw.disk, attempts)
+    sanitise_disks.await_running_sanitize(raw.disk, attempts)
     assert [(each["method"], each["outcome"]) for each in attempts] == [
-        ("running_sanitize", "erased")
+        ("running_sanitize", "sanitised")
     ]
     assert controller.sanitize_state == DONE
 
@@ -196,7 +196,7 @@ def test_a_disk_whose_last_sanitize_failed_is_not_used(
 ) -> None:
     controller.sanitize_state = FAILED
     with pytest.raises(ServerFault, match="its last sanitize failed"):
-        wipe_disks.await_running_sanitize(raw.disk, [])
+        sanitise_disks.await_running_sanitize(raw.disk, [])
 
 
 @pytest.mark.parametrize(
@@ -205,7 +205,7 @@ def test_a_disk_whose_last_sanitize_failed_is_not_used(
 def test_a_format_erases_its_namespace_and_keeps_how_it_is_laid_out(
     controller: ControllerModel, raw: Any, method: str, settings: int
 ) -> None:
-    assert erase(raw, method) == (method, ["erased"])
+    assert erase(raw, method) == (method, ["sanitised"])
     ((namespace, cdw10),) = sent(controller, FORMAT)
     assert namespace == 7
     assert cdw10 >> 9 & 0b111 == settings

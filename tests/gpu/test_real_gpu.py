@@ -17,7 +17,7 @@ import pytest
 from agent.protocol import Report
 from agent.watch import Watch
 from lab.nvml import PROFILES, FakeNvml
-from provisioner.domain.health import Level, Sample, remember, verdict
+from provisioner.domain.health import HealthLevel, Sample, remember, verdict
 
 DEVICE = Path("/dev/nvidia0")
 READING_S = 60
@@ -116,7 +116,7 @@ def test_a_report_of_it_is_accepted_and_a_sound_gpu_is_judged_sound(
     now = datetime.now(UTC)
     history = remember((), Sample.of(Report.from_json(sent).to_dict(), now))
     judged = verdict(history, now=now, gpus_expected=len(health["gpus"]))
-    assert judged.level in (Level.OK, Level.WATCH), judged.says
+    assert judged.level in (HealthLevel.OK, HealthLevel.WATCH), judged.summary
 
 
 def test_the_agent_is_no_client_of_the_gpu(watch: RunningWatch, health: dict[str, Any]) -> None:

@@ -54,7 +54,7 @@ def test_ahci_disks_are_overwritten_and_read_back(available: Site) -> None:
     server = available.server(OTHER_HARDWARE)
     assert server["state"] == "available", server["reason"]
     assert {disk["transport"] for disk in server["disks"]} == {"sata"}
-    assert all(disk["erased"] for disk in server["disks"])
+    assert all(disk["sanitised"] for disk in server["disks"])
     certificates = available.get(f"/servers/{OTHER_HARDWARE}/certificates")["items"]
     assert {certificate["method"] for certificate in certificates} == {"discard_and_overwrite"}
 

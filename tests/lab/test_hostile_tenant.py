@@ -301,7 +301,7 @@ def test_the_server_is_taken_back_wiped_and_offered_again(
     left = stays[server].left
     assert left["state"] == "available", left["reason"]
     assert left["lease"] is None
-    assert all(disk["erased"] for disk in left["disks"])
+    assert all(disk["sanitised"] for disk in left["disks"])
 
 
 def test_a_bmc_whose_password_was_changed_is_told_with_the_way_out(

@@ -129,7 +129,7 @@ def test_at_expiry_sessions_end_and_logins_are_refused(played: Played) -> None:
     assert played.session_status == SSH_CONNECTION_LOST
     assert played.session_ended_at >= played.ends_at
     reservation = played.site.get(f"/reservations/{played.reservation}")
-    assert reservation["status"] == "ended"
+    assert reservation["state"] == "ended"
 
 
 def test_the_lease_is_framed_by_certificates_of_every_disk(played: Played) -> None:
@@ -154,7 +154,7 @@ def test_no_trace_is_left_in_what_backs_the_disks(played: Played) -> None:
 
 def test_a_server_whose_tenant_killed_the_agent_is_taken_back_by_its_bmc(played: Played) -> None:
     assert played.taken_back["lease"] is None
-    assert all(disk["erased"] for disk in played.taken_back["disks"])
+    assert all(disk["sanitised"] for disk in played.taken_back["disks"])
 
 
 def test_the_whole_loop_took_one_boot_for_each_return_to_the_pool(played: Played) -> None:

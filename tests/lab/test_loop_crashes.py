@@ -26,7 +26,7 @@ pytestmark = [pytest.mark.lab, pytest.mark.alone, pytest.mark.root, pytest.mark.
 
 PLAYS = {
     Step.COLLECT_FACTS: "Read what the server is made of",
-    Step.WIPE: "Erase every disk and read it back",
+    Step.SANITISE_DISKS: "Erase every disk and read it back",
     Step.CHECK_HARDWARE: "Check the hardware against what was inspected",
     Step.WRITE_IMAGE: "Write the image to the disk",
     Step.PERSONALISE: "Make the system the customer's and load its kernel",
@@ -128,7 +128,10 @@ def live_through(play: Killed, keys: Path) -> None:
 
     site.enrol()
     play.kill_when("the ramdisk to load", lambda: stands(first, Verb.INSPECT, Step.AWAIT_RAMDISK))
-    play.kill_when("a wipe", lambda: works(first, Verb.SANITISE, Step.WIPE, PLAYS[Step.WIPE]))
+    play.kill_when(
+        "a wipe",
+        lambda: works(first, Verb.SANITISE, Step.SANITISE_DISKS, PLAYS[Step.SANITISE_DISKS]),
+    )
     for name in play.names:
         site.wait_for_state(name, "available", timeout_s=PATIENCE_S)
 
@@ -160,7 +163,7 @@ def live_through(play: Killed, keys: Path) -> None:
     )
     play.kill_when(
         "the wipe after a tenant",
-        lambda: works(first, Verb.SANITISE, Step.WIPE, PLAYS[Step.WIPE]),
+        lambda: works(first, Verb.SANITISE, Step.SANITISE_DISKS, PLAYS[Step.SANITISE_DISKS]),
     )
     for name in play.names:
         site.wait_for_state(name, "available", timeout_s=PATIENCE_S)
@@ -173,12 +176,12 @@ def test_no_play_of_a_killed_provisioner_runs_on(killed: Killed) -> None:
 def test_every_kill_hit_the_step_that_it_was_meant_for(killed: Killed) -> None:
     assert [there[killed.names[0]] for there in killed.where] == [
         ("inspect", "await_ramdisk"),
-        ("sanitise", "wipe"),
+        ("sanitise", "sanitise_disks"),
         ("image", "write_image"),
         ("image", "personalise"),
         ("image", "await_tenant"),
         ("reclaim", "await_ramdisk"),
-        ("sanitise", "wipe"),
+        ("sanitise", "sanitise_disks"),
     ]
 
 
@@ -186,7 +189,7 @@ def test_the_servers_end_available_and_wiped(killed: Killed) -> None:
     for name in killed.names:
         server = killed.site.server(name)
         assert server["state"] == "available"
-        assert all(disk["erased"] for disk in server["disks"])
+        assert all(disk["sanitised"] for disk in server["disks"])
         for disk in killed.site.rack.plan.server(name).disks:
             assert not holds(disk.path, killed.secrets[name])
 

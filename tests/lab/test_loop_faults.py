@@ -133,7 +133,7 @@ def test_set_bmc_heals_a_refused_login(site: Site) -> None:
 
 def test_a_disk_that_fails_writes_is_quarantined_by_its_serial(site: Site) -> None:
     shown_when(site, SECOND, "quarantined", BAD_DISK, "replace the disk")
-    assert not any(disk["erased"] for disk in site.server(SECOND)["disks"])
+    assert not any(disk["sanitised"] for disk in site.server(SECOND)["disks"])
 
 
 def test_a_repaired_server_is_wiped_and_offered(site: Site) -> None:
@@ -290,8 +290,8 @@ def test_a_gpu_lost_under_a_lease_is_told_to_customer_and_operator(
     fake.lose(3)
     put(grace, lease, fake.file, NVML_STATE)
     said = site.wait_for("the lost GPU", lambda: health("faulty"), PATIENCE_S)
-    assert "GPU 3" in said["says"]
-    assert [incident["says"] for incident in said["incidents"]] == [said["says"]]
+    assert "GPU 3" in said["summary"]
+    assert [incident["summary"] for incident in said["incidents"]] == [said["summary"]]
     assert [outage["ended_at"] for outage in said["outages"]] == [None]
     assert "GPU 3" in rackctl(site, "server", "health", SECOND)
     assert SECOND in rackctl(site, "gpu", "list", "--bad")

@@ -20,7 +20,7 @@ from aiohttp import web
 import lab.images
 from agent.protocol import AgentConfig, Identity, ReportAnswer
 from provisioner.domain.failures import FailureKind
-from provisioner.domain.sanitisation import EraseCapabilities, Level, methods
+from provisioner.domain.sanitisation import SanitisationLevel, SanitiseCapabilities, methods
 from provisioner.drivers.images import ImageLibrary, ImageManifest
 from provisioner.drivers.plays import PlayEvent, PlayFailed
 from provisioner.drivers.plays.runner import PLAYBOOKS, AnsiblePlays
@@ -176,9 +176,9 @@ async def test_inspection_reports_the_hardware(bench: Bench) -> None:
     assert sorted(found) == ["IL01-A", "IL01-B"]
     disk = found["IL01-A"]
     assert (disk["transport"], disk["size_bytes"]) == ("nvme", DISK_BYTES)
-    can = EraseCapabilities(**disk["capabilities"])
+    can = SanitiseCapabilities(**disk["capabilities"])
     assert not can.sanitize_crypto
-    assert "nvme_format_user_data" in methods(can, Level.CLEAR)
+    assert "nvme_format_user_data" in methods(can, SanitisationLevel.CLEAR)
 
 
 async def test_validation_passes_what_is_as_inspected_and_names_every_difference(
@@ -209,7 +209,7 @@ async def test_a_disk_too_many_or_too_few_stops_the_wipe_before_it_starts(
 ) -> None:
     write_secrets(bench.site)
     with pytest.raises(PlayFailed) as caught:
-        await bench.run("wipe", orders(*serials))
+        await bench.run("sanitise", orders(*serials))
     assert caught.value.kind is FailureKind.SERVER_FAULT
     assert reason in caught.value.reason
     assert all(holds_secret(disk) for disk in bench.site.disks.values())
@@ -220,7 +220,7 @@ async def test_a_disk_that_says_erased_and_kept_its_data_is_a_server_fault(
 ) -> None:
     """The method is replaced by one that reports success; disks and read-back are the real ones."""
     shutil.copytree(PLAYBOOKS, tmp_path / "playbooks")
-    module = tmp_path / "playbooks/library/wipe_disks.py"
+    module = tmp_path / "playbooks/library/sanitise_disks.py"
     lie = 'METHODS["nvme_format_user_data"] = (lambda raw, report: None, False)\n\n\n'
     module.write_text(module.read_text().replace("class Reporter", f"{lie}class Reporter"))
     bench.plays = AnsiblePlays(
@@ -229,24 +229,24 @@ async def test_a_disk_that_says_erased_and_kept_its_data_is_a_server_fault(
         playbooks=tmp_path / "playbooks",
     )
     with pytest.raises(PlayFailed) as caught:
-        await bench.run("wipe", orders("IL01-A", "IL01-B"))
+        await bench.run("sanitise", orders("IL01-A", "IL01-B"))
     assert caught.value.kind is FailureKind.SERVER_FAULT
     assert "kept its data" in caught.value.reason
-    assert [e["verified"] for e in caught.value.evidence["erasures"]] == [False, False]
+    assert [e["verified"] for e in caught.value.evidence["results"]] == [False, False]
 
 
 async def test_the_wipe_erases_both_disks_and_records_how(bench: Bench) -> None:
     write_secrets(bench.site)
-    erasures = (await bench.run("wipe", orders("IL01-A", "IL01-B")))["erasures"]
-    assert [(e["serial"], e["method"], e["verified"]) for e in erasures] == [
+    results = (await bench.run("sanitise", orders("IL01-A", "IL01-B")))["results"]
+    assert [(e["serial"], e["method"], e["verified"]) for e in results] == [
         ("IL01-A", "nvme_format_user_data", True),
         ("IL01-B", "nvme_format_user_data", True),
     ]
-    for erasure in erasures:
+    for erasure in results:
         outcomes = [(a["method"], a["outcome"]) for a in erasure["attempts"]]
         assert outcomes == [
             ("nvme_sanitize_crypto", "refused"),
-            ("nvme_format_user_data", "erased"),
+            ("nvme_format_user_data", "sanitised"),
         ]
         assert erasure["sample_count"] >= 1000
         assert erasure["marker_count"] >= 64
@@ -262,8 +262,8 @@ async def test_a_disk_of_zeroes_is_overwritten_and_checked_too(bench: Bench) -> 
             {"serial": "IL01-B", "methods": ["discard_and_overwrite"]},
         ]
     }
-    erasures = (await bench.run("wipe", order))["erasures"]
-    assert [e["method"] for e in erasures] == ["nvme_format_user_data", "discard_and_overwrite"]
+    results = (await bench.run("sanitise", order))["results"]
+    assert [e["method"] for e in results] == ["nvme_format_user_data", "discard_and_overwrite"]
     assert not any(holds_secret(disk) for disk in bench.site.disks.values())
 
 

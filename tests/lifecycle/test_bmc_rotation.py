@@ -8,7 +8,7 @@ from world import World
 
 from lab.simulated import FIRMWARE, TENANT, SimulatedRack
 from lab.simulated.drivers import SimulatedPlays
-from provisioner.domain.lifecycle import Intent, OperationStatus, State
+from provisioner.domain.lifecycle import Intent, OperationState, State
 from provisioner.drivers.plays import OnEvent
 from provisioner.drivers.ssh import SshTarget
 from provisioner.fleet.servers import take_bmc_password
@@ -32,7 +32,7 @@ class WatchedPlays(SimulatedPlays):
         *,
         timeout_s: float,
     ) -> dict[str, Any]:
-        if playbook == "win_back_bmc":
+        if playbook == "recover_bmc_access":
             self.passwords.append(variables["password"])
         return await super().run(playbook, target, variables, on_event, timeout_s=timeout_s)
 
@@ -110,7 +110,7 @@ async def test_a_bmc_that_refuses_us_after_a_lease_is_lost_and_not_asked_again(
     assert lease.ended_at is not None
     snapshot = await world.snapshot()
     assert snapshot.operation is not None
-    assert snapshot.operation.status is OperationStatus.PARKED
+    assert snapshot.operation.state is OperationState.PARKED
 
 
 async def test_the_port_of_a_server_whose_bmc_is_lost_is_open_to_its_boot_alone(

@@ -14,7 +14,7 @@ from world import World
 from lab.simulated import RAMDISK, SECRET
 from provisioner.domain.lifecycle import STEPS, State, Step, Verb
 from provisioner.store.database import Database
-from provisioner.store.tables import ReservationStatus
+from provisioner.store.tables import ReservationState
 
 CRASHES = [
     Crash(verb, step, acted)
@@ -23,7 +23,11 @@ CRASHES = [
     for acted in (False, True)
 ]
 
-_NEEDS_REPEATING = {Step.WRITE_IMAGE: "image", Step.WIPE: "wipe", Step.COLLECT_FACTS: "inspect"}
+_NEEDS_REPEATING = {
+    Step.WRITE_IMAGE: "image",
+    Step.SANITISE_DISKS: "sanitise",
+    Step.COLLECT_FACTS: "inspect",
+}
 """Work whose result is lost with the process must be done again, and only that."""
 
 
@@ -65,17 +69,17 @@ async def test_a_killed_provisioner_goes_on_at_its_step(
         machine = world.machine()
         (lease,) = await world.leases()
         assert await world.state() is State.AVAILABLE
-        assert (await world.snapshot()).erased
+        assert (await world.snapshot()).sanitised
         assert machine.running == RAMDISK
         assert SECRET not in "".join(machine.disks.values())
         assert len(machine.tenants) == 1, "the tenant's system was started once"
         assert lease.ready_at is not None
         assert lease.ended_at is not None
-        reservation_ended = await world.reservation_status(lease.reservation_id)
-        assert reservation_ended is ReservationStatus.ENDED
+        reservation_ended = await world.reservation_state(lease.reservation_id)
+        assert reservation_ended is ReservationState.ENDED
         assert await world.incidents() == []
         for step, work in _NEEDS_REPEATING.items():
-            once = 2 if work == "wipe" else 1
+            once = 2 if work == "sanitise" else 1
             repeated = crash.step is step and crash.acted
             assert machine.counts[work] == once + repeated, work
         # One boot at enrolment, one to take it back, one more where the ramdisk was lost.

@@ -16,10 +16,10 @@ from sick_world import (
 from world import World
 
 from lab.simulated import TENANT
-from provisioner.domain.health import Action, Level
+from provisioner.domain.health import HealthAction, HealthLevel
 from provisioner.domain.lifecycle import Intent, State
 from provisioner.domain.refusals import Refusal
-from provisioner.store.tables import ReservationStatus
+from provisioner.store.tables import ReservationState
 
 
 @pytest.fixture
@@ -128,7 +128,7 @@ async def test_what_a_power_cycle_mends_is_mended_by_reclaiming(
     assert await sick.world.state() is State.AVAILABLE
     verdict = await sick.verdict()
     assert verdict is not None
-    assert verdict.level is Level.OK
+    assert verdict.level is HealthLevel.OK
 
 
 async def test_a_degraded_tenants_server_is_drained_when_its_lease_ends(sick: SickWorld) -> None:
@@ -246,7 +246,7 @@ async def test_a_fault_that_comes_back_after_two_repairs_asks_for_a_replacement(
         await sick.world.turn(hours=1)
         await sick.pass_time(12)
     assert verdict is not None
-    assert verdict.action is Action.RMA
+    assert verdict.action is HealthAction.RMA
     assert await sick.world.state() is State.QUARANTINED
 
 
@@ -266,7 +266,7 @@ async def test_a_customer_whose_server_is_faulty_gets_another(two: SickWorld) ->
     assert old.end_reason == "moved"
     assert old.ended_at is not None
     assert new.ends_at == reservation.ends_at
-    assert await two.world.reservation_status(reservation.id) is ReservationStatus.BOUND
+    assert await two.world.reservation_state(reservation.id) is ReservationState.BOUND
 
 
 async def test_a_swap_without_a_free_server_is_refused_and_changes_nothing(
@@ -291,7 +291,7 @@ async def test_a_customer_swaps_once_and_an_operator_always(two: SickWorld) -> N
     await two.swap(reservation, by_operator=True)
     await two.world.release(reservation)
     await two.pass_time(12)
-    assert await two.world.reservation_status(reservation.id) is ReservationStatus.ENDED
+    assert await two.world.reservation_state(reservation.id) is ReservationState.ENDED
 
 
 async def test_a_server_that_was_in_trouble_is_given_out_last(two: SickWorld) -> None:
@@ -317,7 +317,7 @@ async def test_the_health_of_a_server_that_waits_is_kept_as_good(sick: SickWorld
     await sick.pass_time(3)
     verdict = await sick.verdict()
     assert verdict is not None
-    assert verdict.level is Level.OK
+    assert verdict.level is HealthLevel.OK
     assert await sick.world.state() is State.AVAILABLE
 
 

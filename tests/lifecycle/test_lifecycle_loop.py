@@ -6,12 +6,12 @@ import pytest
 from world import World
 
 from lab.simulated import OFF, RAMDISK, SECRET, TENANT
-from provisioner.domain.lifecycle import Intent, OperationStatus, State
+from provisioner.domain.lifecycle import Intent, OperationState, State
 from provisioner.domain.refusals import Refusal
 from provisioner.domain.retries import BOOTS
-from provisioner.domain.sanitisation import Level
+from provisioner.domain.sanitisation import SanitisationLevel
 from provisioner.store.database import Database
-from provisioner.store.tables import ReservationStatus
+from provisioner.store.tables import ReservationState
 
 
 async def test_an_enrolled_server_becomes_available_wiped_and_waits_in_its_ramdisk(
@@ -19,7 +19,7 @@ async def test_an_enrolled_server_becomes_available_wiped_and_waits_in_its_ramdi
 ) -> None:
     await enrolled.settle()
     assert await enrolled.state() is State.AVAILABLE
-    assert (await enrolled.snapshot()).erased
+    assert (await enrolled.snapshot()).sanitised
     assert enrolled.machine().running == RAMDISK
     assert set(enrolled.machine().disks.values()) == {""}
 
@@ -51,7 +51,7 @@ async def test_at_expiry_the_server_is_taken_back_wiped_and_offered_again(world:
     await world.turn(hours=1)
     await world.settle()
     assert await world.state() is State.AVAILABLE
-    assert await world.reservation_status(reservation.id) is ReservationStatus.ENDED
+    assert await world.reservation_state(reservation.id) is ReservationState.ENDED
     (lease,) = await world.leases(reservation)
     assert lease.end_reason == "expired"
     assert lease.ended_at is not None
@@ -88,7 +88,7 @@ async def test_a_reservation_released_while_its_server_is_prepared_is_reclaimed(
     await world.release(reservation)
     await world.settle()
     assert await world.state() is State.AVAILABLE
-    assert await world.reservation_status(reservation.id) is ReservationStatus.ENDED
+    assert await world.reservation_state(reservation.id) is ReservationState.ENDED
 
 
 async def test_no_reservation_beyond_capacity(world: World) -> None:
@@ -121,7 +121,7 @@ async def test_a_disk_that_cannot_reach_the_classs_level_quarantines_the_server(
     database: Database, tmp_path: Path
 ) -> None:
     world = World(database, tmp_path)
-    await world.enrol(floor=Level.PURGE)
+    await world.enrol(floor=SanitisationLevel.PURGE)
     world.machine().purges = False
     await world.settle()
     server = await world.server()
@@ -146,7 +146,7 @@ async def test_a_repaired_server_is_inspected_and_wiped_again(enrolled: World) -
     await enrolled.ask(Intent.REPAIRED)
     await enrolled.settle()
     assert await enrolled.state() is State.AVAILABLE
-    assert enrolled.machine().counts["wipe"] == 1
+    assert enrolled.machine().counts["sanitise"] == 1
     assert await enrolled.incidents() == []
 
 
@@ -183,7 +183,7 @@ async def test_a_wrong_bmc_password_parks_the_server_until_it_is_corrected(enrol
     assert "set-bmc" in server.next_action
     snapshot = await enrolled.snapshot()
     assert snapshot.operation is not None
-    assert snapshot.operation.status is OperationStatus.PARKED
+    assert snapshot.operation.state is OperationState.PARKED
     enrolled.machine().faults.clear()
     await enrolled.nudge()
     await enrolled.settle()
@@ -304,12 +304,12 @@ async def test_a_reservation_that_waited_past_its_end_takes_no_capacity(
     await world.ask(Intent.QUARANTINE, 1 - bad)
     world.machine(bad).faults.append("no_tenant_boot")
     await world.passes(30, seconds=20)
-    assert await world.reservation_status(waiting.id) is ReservationStatus.WAITING
+    assert await world.reservation_state(waiting.id) is ReservationState.WAITING
     await world.turn(hours=1)
     await world.ask(Intent.REPAIRED, 1 - bad)
     await world.settle()
     await world.reserve()
-    assert await world.reservation_status(waiting.id) is ReservationStatus.ENDED
+    assert await world.reservation_state(waiting.id) is ReservationState.ENDED
 
 
 async def test_a_corrupt_image_parks_imaging_and_names_the_remedy(world: World) -> None:
@@ -343,7 +343,7 @@ async def test_a_server_that_fails_to_start_the_tenant_is_swapped_for_another(
     assert first.ready_at is None
     assert first.end_reason == "moved"
     assert second.ready_at is not None
-    assert await world.reservation_status(reservation.id) is ReservationStatus.BOUND
+    assert await world.reservation_state(reservation.id) is ReservationState.BOUND
 
 
 async def test_a_silent_ramdisk_is_booted_again_before_it_is_offered(world: World) -> None:

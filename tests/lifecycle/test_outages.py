@@ -12,7 +12,7 @@ import pytest
 from sick_world import HUNG_DISKS, SickWorld
 from world import World
 
-from provisioner.domain.health import Level
+from provisioner.domain.health import HealthLevel
 from provisioner.domain.lifecycle import State
 from provisioner.domain.webhook_addresses import AddressRules
 from provisioner.drivers.webhooks.post import WebhookPost
@@ -146,7 +146,7 @@ async def test_a_report_that_met_an_outage_is_judged_by_the_next_look(
     await world.judge.look()
     verdict = await sick.verdict()
     assert verdict is not None
-    assert verdict.level is not Level.OK
+    assert verdict.level is not HealthLevel.OK
 
 
 async def _away(*_: Any) -> None:

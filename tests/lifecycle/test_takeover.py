@@ -17,7 +17,7 @@ from provisioner.lifecycle.job import Drivers
 from provisioner.store.claims import claim_due
 from provisioner.store.database import Database
 from provisioner.store.migrate import migrate
-from provisioner.store.tables import EraseCertificate, Operation
+from provisioner.store.tables import ErasureCertificate, Operation
 
 TTL = timedelta(seconds=30)
 
@@ -39,7 +39,7 @@ async def test_two_reconcilers_share_the_servers_and_do_nothing_twice(world: Wor
         await world.turn(seconds=3)
     assert {server.state for server in await world.servers()} == {State.AVAILABLE}
     for machine in world.rack.servers:
-        assert machine.counts["wipe"] == machine.counts["ramdisk_boots"] == 1
+        assert machine.counts["sanitise"] == machine.counts["ramdisk_boots"] == 1
     async with world.database.read() as session:
         operations = (await session.exec(select(Operation))).all()
     assert len(operations) == 3 * len(world.rack.servers)
@@ -74,7 +74,7 @@ class FrozenPlays:
         *,
         timeout_s: float,
     ) -> dict[str, Any]:
-        if playbook == "wipe" and not self.wiping.is_set():
+        if playbook == "sanitise" and not self.wiping.is_set():
             self.wiping.set()
             await self.thaw.wait()
         return await self._plays.run(playbook, target, variables, on_event, timeout_s=timeout_s)
@@ -102,6 +102,6 @@ async def test_the_result_of_a_reconciler_that_lost_its_claim_is_discarded(
     server = await world.server()
     assert (server.state, server.state_since) == (State.AVAILABLE, since)
     async with database.read() as session:
-        certificates = (await session.exec(select(EraseCertificate))).all()
+        certificates = (await session.exec(select(ErasureCertificate))).all()
     assert len(certificates) == len(world.machine().disks)
     await database.close()

@@ -9,7 +9,7 @@ from sqlmodel import col, select
 
 from lab.simulated import SimulatedRack, SimulatedServer, numbered_servers, simulated_drivers
 from provisioner.domain.lifecycle import Intent, State
-from provisioner.domain.sanitisation import Level
+from provisioner.domain.sanitisation import SanitisationLevel
 from provisioner.drivers.plays import Plays
 from provisioner.health.judge import Judge
 from provisioner.lifecycle.job import Context, Limits
@@ -26,7 +26,7 @@ from provisioner.store.tables import (
     Incident,
     Lease,
     Reservation,
-    ReservationStatus,
+    ReservationState,
     Server,
     ServerClass,
 )
@@ -160,7 +160,7 @@ class World:
     def new_judge(self) -> Judge:
         return Judge(self.database, clock=self.clock)
 
-    async def enrol(self, floor: Level = Level.CLEAR) -> None:
+    async def enrol(self, floor: SanitisationLevel = SanitisationLevel.CLEAR) -> None:
         async with self.database.write() as session:
             session.add(
                 ServerClass(
@@ -168,7 +168,7 @@ class World:
                     title="Simulated",
                     price_micro_per_hour=1_200_000,
                     currency="EUR",
-                    erase_floor=floor,
+                    sanitisation_floor=floor,
                 )
             )
             session.add(Account(id="acc_customer", name="Customer", email="c@example.org"))
@@ -274,9 +274,9 @@ class World:
         async with self.database.write() as session:
             await release(session, reservation.id, self.clock())
 
-    async def reservation_status(self, reservation_id: str) -> ReservationStatus:
+    async def reservation_state(self, reservation_id: str) -> ReservationState:
         async with self.database.read() as session:
-            return (await session.get_one(Reservation, reservation_id)).status
+            return (await session.get_one(Reservation, reservation_id)).state
 
     async def leases(self, reservation: Reservation | None = None) -> list[Lease]:
         query = select(Lease).order_by(col(Lease.bound_at), col(Lease.id))

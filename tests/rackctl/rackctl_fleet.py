@@ -5,8 +5,8 @@ from datetime import datetime, timedelta
 
 from sqlmodel.ext.asyncio.session import AsyncSession
 
-from provisioner.domain.lifecycle import OperationStatus, State, Step, Verb
-from provisioner.domain.sanitisation import Level
+from provisioner.domain.lifecycle import OperationState, State, Step, Verb
+from provisioner.domain.sanitisation import SanitisationLevel
 from provisioner.drivers.bmc import (
     BmcTarget,
     BmcUnreachable,
@@ -21,7 +21,7 @@ from provisioner.store.secrets import SecretBox
 from provisioner.store.tables import (
     Account,
     Disk,
-    EraseCertificate,
+    ErasureCertificate,
     Image,
     Incident,
     Operation,
@@ -102,7 +102,13 @@ async def seed(session: AsyncSession, box: SecretBox) -> None:
     await _server(session, box, 1, State.AVAILABLE, long_ago)
     wiping = await _server(session, box, 2, State.SANITISING, long_ago)
     await _operation(
-        session, wiping, Verb.SANITISE, Step.WIPE, OperationStatus.RUNNING, lines=3, now=now
+        session,
+        wiping,
+        Verb.SANITISE,
+        Step.SANITISE_DISKS,
+        OperationState.RUNNING,
+        lines=3,
+        now=now,
     )
     faulty = await _server(session, box, 3, State.QUARANTINED, long_ago)
     faulty.reason, faulty.next_action = (
@@ -110,13 +116,19 @@ async def seed(session: AsyncSession, box: SecretBox) -> None:
         "replace the disk; then: rackctl server repaired r1-u03",
     )
     failed = await _operation(
-        session, faulty, Verb.SANITISE, Step.WIPE, OperationStatus.FAILED, lines=20, now=now
+        session,
+        faulty,
+        Verb.SANITISE,
+        Step.SANITISE_DISKS,
+        OperationState.FAILED,
+        lines=20,
+        now=now,
     )
     _incident(session, faulty, failed, "fault")
     parked = await _server(session, box, 4, State.INSPECTING, long_ago)
     parked.reason, parked.next_action = "BMC refuses the login of 'admin'", "rackctl server set-bmc"
     waits = await _operation(
-        session, parked, Verb.INSPECT, Step.POWER_OFF, OperationStatus.PARKED, lines=0, now=now
+        session, parked, Verb.INSPECT, Step.POWER_OFF, OperationState.PARKED, lines=0, now=now
     )
     _incident(session, parked, waits, "step")
 
@@ -162,18 +174,18 @@ async def _operation(
     server: Server,
     verb: Verb,
     step: Step,
-    status: OperationStatus,
+    state: OperationState,
     *,
     lines: int,
     now: datetime,
 ) -> Operation:
-    over = status in (OperationStatus.DONE, OperationStatus.FAILED)
+    over = state in (OperationState.DONE, OperationState.FAILED)
     operation = Operation(
         server_id=server.id,
         verb=verb,
         step=step,
-        status=status,
-        attempt=2 if status is OperationStatus.PARKED else 0,
+        state=state,
+        attempt=2 if state is OperationState.PARKED else 0,
         ended_at=now if over else None,
     )
     session.add(operation)
@@ -191,12 +203,12 @@ async def _operation(
         await log_line(session, operation.id, number, step)
     if verb is Verb.SANITISE:
         session.add(
-            EraseCertificate(
+            ErasureCertificate(
                 server_id=server.id,
                 operation_id=operation.id,
                 disk_serial=f"{server.serial[:2]}{server.serial[-2:]}-B",
                 method="nvme_format_crypto",
-                level=Level.PURGE,
+                level=SanitisationLevel.PURGE,
                 started_at=now,
                 finished_at=now,
                 evidence={},

@@ -5,17 +5,19 @@ from typing import Any
 
 import pytest
 
-from provisioner.rackctl.client import Api, Event
+from provisioner.rackctl.client import Api, ServerSentEvent
 from provisioner.rackctl.errors import ApiRefusal, RackctlError, Unreachable, WaitTimeout
 from provisioner.rackctl.follow import PATIENCE_S, operation_events, reservation_states
 
-RUNNING = {"id": "op_1", "status": "running", "verb": "inspect", "step": "power_on"}
-DONE = {**RUNNING, "status": "done"}
+RUNNING = {"id": "op_1", "state": "running", "verb": "inspect", "step": "power_on"}
+DONE = {**RUNNING, "state": "done"}
 DROPPED = Unreachable("connection lost")
 
 
-def line(number: int) -> Event:
-    return Event("log", {"id": f"log_{number}", "step": "power_on", "text": f"line {number}"})
+def line(number: int) -> ServerSentEvent:
+    return ServerSentEvent(
+        "log", {"id": f"log_{number}", "step": "power_on", "text": f"line {number}"}
+    )
 
 
 class ScriptedApi(Api):
@@ -23,7 +25,7 @@ class ScriptedApi(Api):
 
     def __init__(
         self,
-        *streams: list[Event | RackctlError],
+        *streams: list[ServerSentEvent | RackctlError],
         operation: Callable[[], dict[str, Any]] = lambda: RUNNING,
         log: list[dict[str, Any]] | None = None,
     ) -> None:
@@ -33,7 +35,9 @@ class ScriptedApi(Api):
         self.resumed_after: list[str] = []
         self.silences: list[float] = []
 
-    def events(self, address: str, *, after: str = "", silence_s: float = 60.0) -> Iterator[Event]:
+    def events(
+        self, address: str, *, after: str = "", silence_s: float = 60.0
+    ) -> Iterator[ServerSentEvent]:
         self.resumed_after.append(after)
         self.silences.append(silence_s)
         for item in self._streams.pop(0) if self._streams else [DROPPED]:
@@ -63,17 +67,24 @@ class FakeTime:
         self.now += seconds
 
 
-def follow(api: Api, time: FakeTime | None = None) -> list[Event]:
+def follow(api: Api, time: FakeTime | None = None) -> list[ServerSentEvent]:
     time = time or FakeTime()
     return list(operation_events(api, "op_1", pause=time.pause, clock=time.clock))
 
 
-def texts(events: list[Event]) -> list[str]:
-    return [event.data.get("text") or event.data["status"] for event in events]
+def texts(events: list[ServerSentEvent]) -> list[str]:
+    return [event.data.get("text") or event.data["state"] for event in events]
 
 
 def test_an_operation_is_followed_to_its_end() -> None:
-    api = ScriptedApi([Event("operation", RUNNING), line(1), line(2), Event("operation", DONE)])
+    api = ScriptedApi(
+        [
+            ServerSentEvent("operation", RUNNING),
+            line(1),
+            line(2),
+            ServerSentEvent("operation", DONE),
+        ]
+    )
 
     assert texts(follow(api)) == ["running", "line 1", "line 2", "done"]
 
@@ -81,7 +92,7 @@ def test_an_operation_is_followed_to_its_end() -> None:
 def test_a_dropped_stream_goes_on_after_the_last_line() -> None:
     api = ScriptedApi(
         [line(1), line(2), DROPPED],
-        [line(3), Event("operation", DONE)],
+        [line(3), ServerSentEvent("operation", DONE)],
     )
 
     assert texts(follow(api)) == ["line 1", "line 2", "line 3", "done"]
@@ -89,7 +100,9 @@ def test_a_dropped_stream_goes_on_after_the_last_line() -> None:
 
 
 def test_a_line_sent_twice_is_shown_once() -> None:
-    api = ScriptedApi([line(1), line(2), DROPPED], [line(2), line(3), Event("operation", DONE)])
+    api = ScriptedApi(
+        [line(1), line(2), DROPPED], [line(2), line(3), ServerSentEvent("operation", DONE)]
+    )
 
     assert texts(follow(api)) == ["line 1", "line 2", "line 3", "done"]
 
@@ -103,7 +116,7 @@ def test_an_operation_that_ended_while_nothing_answered_is_completed_from_its_lo
 
 def test_a_service_that_restarts_is_waited_for_with_growing_pauses() -> None:
     time = FakeTime()
-    restarting: list[Event | RackctlError] = [ApiRefusal("bad gateway", status=502)]
+    restarting: list[ServerSentEvent | RackctlError] = [ApiRefusal("bad gateway", status=502)]
 
     def silent() -> dict[str, Any]:
         raise DROPPED
@@ -122,11 +135,11 @@ def test_a_long_quiet_operation_survives_one_lost_connection() -> None:
     class Quiet(ScriptedApi):
         def events(
             self, address: str, *, after: str = "", silence_s: float = 60.0
-        ) -> Iterator[Event]:
+        ) -> Iterator[ServerSentEvent]:
             time.now += 100 * PATIENCE_S
             yield from super().events(address, after=after)
 
-    api = Quiet([DROPPED], [DROPPED], [Event("operation", DONE)])
+    api = Quiet([DROPPED], [DROPPED], [ServerSentEvent("operation", DONE)])
 
     assert texts(follow(api, time)) == ["done"]
 
@@ -141,7 +154,7 @@ def test_a_refusal_is_not_tried_again() -> None:
 
 def test_waiting_for_a_reservation_ends_in_time() -> None:
     time = FakeTime()
-    waiting = Event("reservation", {"id": "res_1", "lease": None})
+    waiting = ServerSentEvent("reservation", {"id": "res_1", "lease": None})
     api = ScriptedApi(*[[waiting, DROPPED] for _ in range(100)])
 
     with pytest.raises(WaitTimeout) as ended:

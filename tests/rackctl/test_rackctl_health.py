@@ -7,7 +7,7 @@ import pytest
 from rackctl_service import Rackctl, Service
 from sqlmodel import select
 
-from provisioner.domain.health import Action, Finding, Level, Verdict
+from provisioner.domain.health import Finding, HealthAction, HealthLevel, Verdict
 from provisioner.store.columns import utc_now
 from provisioner.store.tables import AgentIdentity, BmcReading, Server, ServerHealth
 
@@ -21,8 +21,8 @@ async def make_ill(service: Service) -> None:
     lost = Finding(
         "gpu_lost",
         "GPU-3",
-        Level.FAULTY,
-        Action.QUARANTINE,
+        HealthLevel.FAULTY,
+        HealthAction.QUARANTINE,
         LOST,
         "NVML API",
         "b1",
@@ -31,8 +31,8 @@ async def make_ill(service: Service) -> None:
     )
     async with service.database.write() as session:
         for name, verdict, gpus in (
-            ("r1-u01", Verdict(Level.OK, Action.NONE, ()), [0]),
-            ("r1-u03", Verdict(Level.FAULTY, Action.QUARANTINE, (lost,)), [0, 3]),
+            ("r1-u01", Verdict(HealthLevel.OK, HealthAction.NONE, ()), [0]),
+            ("r1-u03", Verdict(HealthLevel.FAULTY, HealthAction.QUARANTINE, (lost,)), [0, 3]),
         ):
             server = (await session.exec(select(Server).where(Server.name == name))).one()
             session.add(
@@ -40,7 +40,7 @@ async def make_ill(service: Service) -> None:
                     server_id=server.id,
                     level=verdict.level,
                     action=verdict.action,
-                    says=verdict.says,
+                    summary=verdict.summary,
                     level_since=since,
                     judged_at=now,
                     verdict=verdict.to_dict(),

@@ -10,7 +10,7 @@ from rackctl_fleet import WHY, log_line
 from rackctl_service import Rackctl, Service
 from sqlmodel import select
 
-from provisioner.domain.lifecycle import OperationStatus, Step
+from provisioner.domain.lifecycle import OperationState, Step
 from provisioner.store.columns import utc_now
 from provisioner.store.tables import Operation, Server
 
@@ -21,14 +21,14 @@ async def running_wipe(service: Service) -> str:
         return found.one().id
 
 
-async def end(service: Service, status: OperationStatus) -> None:
+async def end(service: Service, state: OperationState) -> None:
     """Two more lines, then the end."""
     operation_id = await running_wipe(service)
     async with service.database.write() as session:
-        await log_line(session, operation_id, 4, Step.WIPE)
-        await log_line(session, operation_id, 5, Step.WIPE)
+        await log_line(session, operation_id, 4, Step.SANITISE_DISKS)
+        await log_line(session, operation_id, 5, Step.SANITISE_DISKS)
         operation = await session.get_one(Operation, operation_id)
-        operation.status = status
+        operation.state = state
         operation.ended_at = utc_now() + timedelta(seconds=1)
 
 
@@ -73,7 +73,7 @@ def test_an_ended_operation_is_printed_whole_and_a_failed_one_exits_with_1(
     assert ran.code == 1
     assert "line 1 of the wipe" in ran.out
     assert "line 20 of the wipe" in ran.out
-    assert "failed at wipe" in ran.err
+    assert "failed at sanitise_disks" in ran.err
 
 
 def test_a_parked_operation_is_said_to_wait_for_an_operator(
@@ -87,7 +87,7 @@ def test_a_parked_operation_is_said_to_wait_for_an_operator(
                 select(Operation).join(Server).where(Server.name == "r1-u04")
             )
             operation = found.one()
-            operation.status = OperationStatus.FAILED
+            operation.state = OperationState.FAILED
             operation.ended_at = utc_now()
 
     proxy = CuttingProxy(service.port, cuts=1, on_stream=give_up, behind="operation")
@@ -108,7 +108,7 @@ def proxied(
 
     async def on_stream(number: int) -> None:
         if number == 3:
-            await end(service, OperationStatus.DONE)
+            await end(service, OperationState.DONE)
 
     proxy = CuttingProxy(service.port, cuts=2, on_stream=on_stream)
     monkeypatch.setenv("IRONLEASE_URL", service.background.run(proxy.start()))
@@ -137,4 +137,4 @@ def test_following_as_json_is_one_object_per_line(rackctl: Rackctl, proxied: Cut
     ]
 
     assert [e["log"]["text"][5] for e in events if "log" in e] == ["1", "2", "3", "4", "5"]
-    assert events[-1]["operation"]["status"] == "done"
+    assert events[-1]["operation"]["state"] == "done"

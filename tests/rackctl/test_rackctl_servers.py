@@ -15,7 +15,7 @@ def test_the_list_says_state_step_for_how_long_and_why(rackctl: Rackctl) -> None
     assert ran.code == 0
     assert "available" in lines["r1-u01"]
     assert re.search(r" 3m\d+s ", lines["r1-u01"])
-    assert "sanitise/wipe" in lines["r1-u02"]
+    assert "sanitise/sanitise_disks" in lines["r1-u02"]
     assert WHY in lines["r1-u03"]
     assert "inspect/power_off (parked, attempt 3)" in lines["r1-u04"]
 
@@ -75,7 +75,7 @@ def test_a_page_as_json_is_the_apis_object(rackctl: Rackctl) -> None:
     server = json.loads(rackctl("server", "show", "r1-u04", "-o", "json").out)
 
     assert server["name"] == "r1-u04"
-    assert server["operation"]["status"] == "parked"
+    assert server["operation"]["state"] == "parked"
 
 
 def test_an_unknown_server_is_refused_with_what_to_do(rackctl: Rackctl) -> None:
@@ -158,7 +158,7 @@ def test_an_intent_that_the_state_does_not_allow_says_what_is_allowed(rackctl: R
 def test_a_parked_operation_is_tried_again(rackctl: Rackctl) -> None:
     ran = rackctl("server", "retry", "r1-u04", "-o", "json")
 
-    assert json.loads(ran.out)["operation"]["status"] == "running"
+    assert json.loads(ran.out)["operation"]["state"] == "running"
     assert rackctl("server", "retry", "r1-u01").code == 1
 
 

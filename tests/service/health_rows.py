@@ -6,7 +6,7 @@ from typing import Any
 
 from service_factories import Factory
 
-from provisioner.domain.health import Action, Finding, Level, Verdict
+from provisioner.domain.health import Finding, HealthAction, HealthLevel, Verdict
 from provisioner.store.tables import (
     AgentIdentity,
     HealthSample,
@@ -82,14 +82,16 @@ async def heard(
 
 
 def finding(
-    rule: str, part: str, level: Level, action: Action, *, says: str, at: datetime
+    rule: str, part: str, level: HealthLevel, action: HealthAction, *, summary: str, at: datetime
 ) -> Finding:
-    return Finding(rule, part, level, action, says, "NVML API", "b1", at, at)
+    return Finding(rule, part, level, action, summary, "NVML API", "b1", at, at)
 
 
 def lost(at: datetime) -> Finding:
     """GPU 3 fell off the bus."""
-    return finding("gpu_lost", uuid(3), Level.FAULTY, Action.QUARANTINE, says=LOST, at=at)
+    return finding(
+        "gpu_lost", uuid(3), HealthLevel.FAULTY, HealthAction.QUARANTINE, summary=LOST, at=at
+    )
 
 
 async def judged(make: Factory, server: Server, *findings: Finding) -> None:
@@ -97,14 +99,17 @@ async def judged(make: Factory, server: Server, *findings: Finding) -> None:
     now = make.services.clock()
     worst = findings[0] if findings else None
     verdict = Verdict(
-        worst.level if worst else Level.OK, worst.action if worst else Action.NONE, findings, "b1"
+        worst.level if worst else HealthLevel.OK,
+        worst.action if worst else HealthAction.NONE,
+        findings,
+        "b1",
     )
     await make.add(
         ServerHealth(
             server_id=server.id,
             level=verdict.level,
             action=verdict.action,
-            says=verdict.says,
+            summary=verdict.summary,
             level_since=worst.since if worst else now,
             judged_at=now,
             verdict=verdict.to_dict(),
@@ -145,7 +150,7 @@ def _sampled(index: int, number: int, *, works: bool) -> dict[str, Any]:
         "index": index,
         "temperature_c": round((64 if works else 36) + 3 * wave + index),
         "power_w": round((640 if works else 90) + 25 * wave, 1),
-        "utilisation_percent": round(97 + 3 * wave) if works else 0,
+        "utilization_percent": round(97 + 3 * wave) if works else 0,
         "memory_used_mib": 71_000 + round(800 * wave) if works else 4,
         "ecc_corrected": number // 60 if index == 5 else 0,
         "ecc_uncorrected": 1 if index == 3 and number > 270 else 0,

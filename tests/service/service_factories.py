@@ -13,7 +13,7 @@ from sqlmodel import select
 
 from provisioner.accounts.passwords import hash_password
 from provisioner.domain.lifecycle import State, Step, Verb
-from provisioner.domain.sanitisation import Level
+from provisioner.domain.sanitisation import SanitisationLevel
 from provisioner.drivers.bmc import BmcTarget, BmcUnreachable, Power, PowerAction, Sensor
 from provisioner.service.context import Services
 from provisioner.store.columns import new_id
@@ -24,7 +24,7 @@ from provisioner.store.tables import (
     ApiToken,
     Boot,
     Disk,
-    EraseCertificate,
+    ErasureCertificate,
     Image,
     Lease,
     Operation,
@@ -269,7 +269,7 @@ class Factory:
             image_id=image.id,
             starts_at=now,
             ends_at=now + lasts,
-            status="bound",
+            state="bound",
             hostname="box",
             authorized_keys=[public_key()],
         )
@@ -298,14 +298,14 @@ class Factory:
 
     async def certificate(
         self, server: Server, operation: Operation, serial: str, at: datetime
-    ) -> EraseCertificate:
-        row = EraseCertificate(
+    ) -> ErasureCertificate:
+        row = ErasureCertificate(
             id=new_id("cert"),
             server_id=server.id,
             operation_id=operation.id,
             disk_serial=serial,
             method="nvme_format_user_data",
-            level=Level.CLEAR,
+            level=SanitisationLevel.CLEAR,
             started_at=at,
             finished_at=at + timedelta(seconds=5),
             evidence={"verified": True},
@@ -334,7 +334,7 @@ def document(*numbers: int, **changes: Any) -> dict[str, Any]:
                 "title": "Virtual server, 2 x NVMe",
                 "price_per_hour": "1.20",
                 "currency": "EUR",
-                "erase_floor": "clear",
+                "sanitisation_floor": "clear",
             }
         ],
         "servers": [

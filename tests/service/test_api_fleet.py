@@ -7,7 +7,7 @@ import pytest
 from service_factories import document
 from sqlmodel import func, select
 
-from provisioner.domain.lifecycle import Intent, OperationStatus, State, Step, Verb, intents_for
+from provisioner.domain.lifecycle import Intent, OperationState, State, Step, Verb, intents_for
 from provisioner.drivers.bmc import Power, PowerAction
 from provisioner.store.tables import AuditEvent, Incident, Server, ServerClass
 
@@ -184,10 +184,10 @@ async def test_a_quarantine_keeps_its_reason(operator, make, services):
 async def test_a_parked_operation_is_tried_again(operator, make):
     await make.server_class()
     server = await make.server(1, State.INSPECTING)
-    operation = await make.operation(server, status=OperationStatus.PARKED, attempt=5)
+    operation = await make.operation(server, state=OperationState.PARKED, attempt=5)
     assert (await operator.post("/v1/servers/r1-u01/retry")).status == 200
     row = await make.get(operation)
-    assert (row.status, row.attempt) == (OperationStatus.RUNNING, 0)
+    assert (row.state, row.attempt) == (OperationState.RUNNING, 0)
     assert (await make.get(server)).attention == 1
     answer = await operator.post("/v1/servers/r1-u01/retry")
     assert (await answer.json())["code"] == "nothing_parked"
@@ -235,7 +235,7 @@ async def test_a_silent_bmc_is_a_problem_with_a_next_action(operator, make, bmc)
 
 async def test_a_server_shows_all_that_belongs_to_it(operator, make, services, clock):
     (server,) = await make.stock()
-    operation = await make.operation(server, Verb.SANITISE, Step.WIPE)
+    operation = await make.operation(server, Verb.SANITISE, Step.SANITISE_DISKS)
     clock.turn(minutes=1)
     await make.certificate(server, operation, "IL01-A", clock())
     account, _ = await make.account("Ada")
@@ -244,9 +244,9 @@ async def test_a_server_shows_all_that_belongs_to_it(operator, make, services, c
     shown = await (await operator.get("/v1/servers/r1-u01")).json()
     assert shown["class"] == "lab-2nvme"
     assert shown["seconds_in_state"] == 60
-    assert shown["operation"]["step"] == "wipe"
+    assert shown["operation"]["step"] == "sanitise_disks"
     assert shown["lease"]["id"] == lease.id
-    assert [(d["serial"], d["erased"]) for d in shown["disks"]] == [
+    assert [(d["serial"], d["sanitised"]) for d in shown["disks"]] == [
         ("IL01-A", True),
         ("IL01-B", False),
     ]
@@ -260,7 +260,7 @@ async def test_a_server_shows_all_that_belongs_to_it(operator, make, services, c
 async def test_a_log_is_followed_to_the_operations_end_from_any_line(operator, make, services):
     await make.server_class()
     server = await make.server(1, State.SANITISING)
-    operation = await make.operation(server, Verb.SANITISE, Step.WIPE)
+    operation = await make.operation(server, Verb.SANITISE, Step.SANITISE_DISKS)
     first, second = await make.log(operation, "markers written", "wiping")
     stream = await operator.get(
         f"/v1/operations/{operation.id}/events", headers={"Last-Event-ID": first.id}
@@ -276,11 +276,11 @@ async def test_a_log_is_followed_to_the_operations_end_from_any_line(operator, m
                 await make.log(operation, "read back")
                 async with services.database.write() as session:
                     row = await session.get_one(type(operation), operation.id)
-                    row.status, row.ended_at = OperationStatus.DONE, services.clock()
+                    row.state, row.ended_at = OperationState.DONE, services.clock()
     assert [data["text"] for name, data in seen if name == "log"] == ["wiping", "read back"]
     assert seen[0][1]["id"] == second.id
     assert seen[-1][0] == "operation"
-    assert seen[-1][1]["status"] == "done"
+    assert seen[-1][1]["state"] == "done"
     rest = await (await operator.get(f"/v1/operations/{operation.id}/log?after={second.id}")).json()
     assert [line["text"] for line in rest["items"]] == ["read back"]
 

@@ -19,7 +19,7 @@ from health_rows import (
 )
 from sqlmodel import select
 
-from provisioner.domain.health import Action, Level
+from provisioner.domain.health import HealthAction, HealthLevel
 from provisioner.store.tables import Image, Lease, Reservation, Role
 
 
@@ -32,7 +32,7 @@ async def get(client, path, status=200):
 async def test_a_server_that_nobody_heard_or_judged_is_not_called_well(operator, make):
     await make.stock()
     shown = await get(operator, "/servers/r1-u01/health")
-    assert (shown["level"], shown["heard_at"], shown["findings"], shown["gpus"]) == (
+    assert (shown["level"], shown["seen_at"], shown["findings"], shown["gpus"]) == (
         None,
         None,
         [],
@@ -44,13 +44,18 @@ async def test_a_server_that_nobody_heard_or_judged_is_not_called_well(operator,
 async def test_a_servers_health_says_what_is_found_of_which_part(operator, make, clock):
     (server,) = await make.stock()
     noted = finding(
-        "agent_silent", "server", Level.WATCH, Action.NONE, says="no report", at=clock()
+        "agent_silent",
+        "server",
+        HealthLevel.WATCH,
+        HealthAction.NONE,
+        summary="no report",
+        at=clock(),
     )
     await judged(make, server, lost(clock()), noted)
     await heard(make, server, health(gpu(0), gpu(3, lost=True), gpu(1)))
 
     shown = await get(operator, "/servers/r1-u01/health")
-    assert (shown["level"], shown["action"], shown["says"]) == ("faulty", "quarantine", LOST)
+    assert (shown["level"], shown["action"], shown["summary"]) == ("faulty", "quarantine", LOST)
     assert [(f["part"], f["level"]) for f in shown["findings"]] == [
         (uuid(3), "faulty"),
         ("server", "watch"),
@@ -65,7 +70,7 @@ async def test_a_servers_health_says_what_is_found_of_which_part(operator, make,
     assert shown["gpus"][0]["product"] == PRODUCT
     assert shown["gpus"][0]["ecc_corrected"] == 4
     summary = (await get(operator, "/servers"))["items"][0]["health"]
-    assert (summary["level"], summary["says"]) == ("faulty", LOST)
+    assert (summary["level"], summary["summary"]) == ("faulty", LOST)
 
 
 async def test_the_newest_report_counts_whoever_sent_it(operator, make, clock):
@@ -81,12 +86,14 @@ async def test_an_agent_that_does_not_look_at_health_is_heard(operator, make):
     (server,) = await make.stock()
     await heard(make, server, None)
     shown = await get(operator, "/servers/r1-u01/health")
-    assert (shown["heard_at"], shown["state"], shown["gpus"]) == ("2026-01-05T12:00:00Z", "", [])
+    assert (shown["seen_at"], shown["state"], shown["gpus"]) == ("2026-01-05T12:00:00Z", "", [])
 
 
 async def test_bad_gpus_are_listed_even_when_their_report_is_gone(operator, make, clock):
     first, second, third = await make.stock(3)
-    xid = finding("xid_13", uuid(1), Level.OK, Action.NONE, says="the job's own", at=clock())
+    xid = finding(
+        "xid_13", uuid(1), HealthLevel.OK, HealthAction.NONE, summary="the job's own", at=clock()
+    )
     await judged(make, first, lost(clock()), xid)
     await heard(make, first, health(gpu(0), gpu(1), gpu(3)))
     await judged(make, second, lost(clock()))
@@ -95,7 +102,7 @@ async def test_bad_gpus_are_listed_even_when_their_report_is_gone(operator, make
     await heard(make, third, health(gpu(0)))
 
     bad = (await get(operator, "/gpus?bad=true"))["items"]
-    assert [(g["server"], g["index"], g["uuid"], g["says"]) for g in bad] == [
+    assert [(g["server"], g["index"], g["uuid"], g["summary"]) for g in bad] == [
         ("r1-u01", 3, uuid(3), LOST),
         ("r1-u02", None, uuid(3), LOST),
     ]
@@ -163,9 +170,9 @@ async def test_a_customer_sees_her_own_time_only(leased, make, clock, anybody):
     first, second = shown["gpus"]
     assert (first["index"], first["product"], first["memory_total_mib"]) == (0, PRODUCT, 81_559)
     assert first["temperature_c"] == [50, 50]
-    assert first["utilisation_percent"] == [None, None]
+    assert first["utilization_percent"] == [None, None]
     assert second["power_w"] == [None, 80.0]
-    assert (shown["state"], shown["heard_at"]) == ("ok", "2026-01-05T12:00:00Z")
+    assert (shown["state"], shown["seen_at"]) == ("ok", "2026-01-05T12:00:00Z")
     assert (await eve.get(path)).status == 404
 
 
@@ -188,8 +195,8 @@ async def test_a_customer_is_told_of_her_servers_fault_and_of_nothing_else(
 
     answer = await anybody.get(f"/v1/reservations/{lease.reservation_id}/health", headers=ada)
     shown = await answer.json()
-    assert (shown["level"], shown["says"]) == ("faulty", LOST)
-    assert shown["incidents"] == [{"says": LOST, "opened_at": "2026-01-05T11:40:00Z"}]
+    assert (shown["level"], shown["summary"]) == ("faulty", LOST)
+    assert shown["incidents"] == [{"summary": LOST, "opened_at": "2026-01-05T11:40:00Z"}]
     assert [(o["ended_at"], o["seconds"]) for o in shown["outages"]] == [
         (None, 120),
         ("2026-01-05T11:45:00Z", 300),
@@ -217,7 +224,7 @@ async def test_after_the_end_the_server_is_no_longer_the_customers_to_see(
     answer = await anybody.get(f"/v1/reservations/{lease.reservation_id}/health", headers=ada)
     shown = await answer.json()
     assert shown["level"] is None
-    assert shown["says"] == ""
+    assert shown["summary"] == ""
     assert shown["gpus"][0]["power_w"] == [1.0]
 
 

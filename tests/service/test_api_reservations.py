@@ -9,7 +9,7 @@ from service_factories import public_key
 from sqlmodel import select
 
 from provisioner.domain.lifecycle import State, Step, Verb
-from provisioner.store.tables import AuditEvent, Lease, Reservation, ReservationStatus
+from provisioner.store.tables import AuditEvent, Lease, Reservation, ReservationState
 
 BODY = {"class": "lab-2nvme", "image": "debian-12", "duration_s": 7200, "ssh_keys": ["laptop"]}
 
@@ -164,14 +164,14 @@ async def test_events_follow_a_reservation_to_its_end(customer, make, services):
                 lease.ready_at = services.clock()
             elif len(seen) == 2:
                 row = (await session.exec(select(Reservation))).one()
-                row.status = ReservationStatus.ENDED
+                row.state = ReservationState.ENDED
                 lease.ended_at = services.clock()
     assert [event["lease"]["state"] for event in seen] == ["preparing", "ready", "ended"]
 
 
 async def test_certificates_frame_the_lease(customer, make, services, clock):
     (server,) = await make.stock()
-    wipe = await make.operation(server, Verb.SANITISE, Step.WIPE, ended_at=clock())
+    wipe = await make.operation(server, Verb.SANITISE, Step.SANITISE_DISKS, ended_at=clock())
     before = await make.certificate(server, wipe, "IL01-A", clock())
     await add_key(customer)
     clock.turn(minutes=1)

@@ -34,7 +34,7 @@ async def test_a_customer_swaps_a_faulty_server(customer, make, leased, services
     answer = await customer.post(f"/v1/reservations/{lease.reservation_id}/swap")
     shown = await answer.json()
     assert answer.status == 200, shown
-    assert shown["status"] == "bound"
+    assert shown["state"] == "bound"
     assert shown["lease"]["server"] != server.name
     assert shown["lease"]["state"] == "preparing"
     old = await make.get(lease)

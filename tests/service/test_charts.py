@@ -14,8 +14,8 @@ def charts(*gpus: dict, minutes: list[int], until: int) -> list[dict[str, Chart]
     nothing = {name: [None] * len(minutes) for name in GAUGES}
     view = LeaseHealthView(
         level=None,
-        says="",
-        heard_at=None,
+        summary="",
+        seen_at=None,
         state="ok",
         at=[START + timedelta(minutes=m) for m in minutes],
         gpus=[
@@ -37,8 +37,8 @@ def test_every_gauge_has_its_chart() -> None:
 
 
 def test_a_line_goes_from_the_first_sample_to_the_end_of_the_time() -> None:
-    (gpu,) = charts({"utilisation_percent": [0, 50, 100]}, minutes=[0, 5, 10], until=20)
-    chart = gpu["utilisation_percent"]
+    (gpu,) = charts({"utilization_percent": [0, 50, 100]}, minutes=[0, 5, 10], until=20)
+    chart = gpu["utilization_percent"]
     assert chart.path == f"M0 {HEIGHT} {WIDTH // 4} {HEIGHT // 2} {WIDTH // 2} 0"
     assert (chart.last, chart.span) == ("100 %", "0 to 100 %")
 

@@ -7,64 +7,72 @@ from health_reports import health, judge, report, rules, xid
 from hypothesis import given
 from hypothesis import strategies as st
 
-from provisioner.domain.health import Action, Level, Outcome
+from provisioner.domain.health import HealthAction, HealthLevel, Outcome
 from provisioner.domain.health.rule import Compare, Measure, Rule, Scope
 from provisioner.domain.health.rules import BY_NAME, RULES
 from provisioner.domain.health.xids import XIDS, Response
 from provisioner.domain.health.xids import xid as entry
 
-Case = tuple[dict[str, object], Level, Action]
-WATCH, DEGRADED, FAULTY = Level.WATCH, Level.DEGRADED, Level.FAULTY
+Case = tuple[dict[str, object], HealthLevel, HealthAction]
+WATCH, DEGRADED, FAULTY = HealthLevel.WATCH, HealthLevel.DEGRADED, HealthLevel.FAULTY
 
 # What is found at once, from one report of one GPU: values and what they mean
 AT_ONCE: dict[str, Case] = {
-    "gpu_lost": ({"lost": True}, FAULTY, Action.QUARANTINE),
-    "recovery_reset": ({"recovery_action": 1}, FAULTY, Action.RESET_AT_LEASE_END),
-    "recovery_reboot": ({"recovery_action": 2}, FAULTY, Action.REBOOT),
-    "recovery_drain": ({"recovery_action": 3}, DEGRADED, Action.DRAIN_AT_LEASE_END),
-    "recovery_drain_and_reset": ({"recovery_action": 4}, DEGRADED, Action.RESET_AT_LEASE_END),
-    "recovery_imex": ({"recovery_action": 5}, FAULTY, Action.REBOOT),
-    "recovery_bus_reset": ({"recovery_action": 6}, FAULTY, Action.REBOOT),
-    "recovery_system": ({"recovery_action": 7}, FAULTY, Action.REBOOT),
+    "gpu_lost": ({"lost": True}, FAULTY, HealthAction.QUARANTINE),
+    "recovery_reset": ({"recovery_action": 1}, FAULTY, HealthAction.RESET_AT_LEASE_END),
+    "recovery_reboot": ({"recovery_action": 2}, FAULTY, HealthAction.REBOOT),
+    "recovery_drain": ({"recovery_action": 3}, DEGRADED, HealthAction.DRAIN_AT_LEASE_END),
+    "recovery_drain_and_reset": ({"recovery_action": 4}, DEGRADED, HealthAction.RESET_AT_LEASE_END),
+    "recovery_imex": ({"recovery_action": 5}, FAULTY, HealthAction.REBOOT),
+    "recovery_bus_reset": ({"recovery_action": 6}, FAULTY, HealthAction.REBOOT),
+    "recovery_system": ({"recovery_action": 7}, FAULTY, HealthAction.REBOOT),
     "dram_uncorrectable": (
         {"ecc_volatile_uncorrected_dram": 1},
         DEGRADED,
-        Action.RESET_AT_LEASE_END,
+        HealthAction.RESET_AT_LEASE_END,
     ),
     "sram_uncorrectable": (
         {"ecc_volatile_uncorrected_sram": 1},
         DEGRADED,
-        Action.DRAIN_AT_LEASE_END,
+        HealthAction.DRAIN_AT_LEASE_END,
     ),
-    "sram_threshold": ({"sram_threshold_exceeded": True}, FAULTY, Action.RMA),
-    "sram_errors_before": ({"ecc_aggregate_uncorrected_sram": 1}, WATCH, Action.NONE),
+    "sram_threshold": ({"sram_threshold_exceeded": True}, FAULTY, HealthAction.RMA),
+    "sram_errors_before": ({"ecc_aggregate_uncorrected_sram": 1}, WATCH, HealthAction.NONE),
     "sram_correctable": (
         {"ecc_volatile_corrected_sram": 10_001},
         DEGRADED,
-        Action.DRAIN_AT_LEASE_END,
+        HealthAction.DRAIN_AT_LEASE_END,
     ),
-    "remap_failure": ({"remap_failure": True}, FAULTY, Action.RMA),
-    "remap_pending": ({"remap_pending": True}, DEGRADED, Action.RESET_AT_LEASE_END),
-    "remap_many": ({"remap_uncorrected": 513}, FAULTY, Action.RMA),
-    "remap_banks_low": ({"remap_banks_low": 1}, WATCH, Action.NONE),
-    "remap_banks_none": ({"remap_banks_none": 1}, WATCH, Action.NONE),
-    "pages_pending": ({"retired_pending": True}, DEGRADED, Action.RESET_AT_LEASE_END),
-    "pages_many": ({"retired_pages": 60}, FAULTY, Action.RMA),
-    "ecc_off": ({"ecc_enabled": False}, WATCH, Action.RESET_AT_LEASE_END),
-    "inforom": ({"inforom_valid": False}, DEGRADED, Action.RESET_AT_LEASE_END),
-    "power_unreadable": ({"power_unreadable": True}, FAULTY, Action.REBOOT),
+    "remap_failure": ({"remap_failure": True}, FAULTY, HealthAction.RMA),
+    "remap_pending": ({"remap_pending": True}, DEGRADED, HealthAction.RESET_AT_LEASE_END),
+    "remap_many": ({"remap_uncorrected": 513}, FAULTY, HealthAction.RMA),
+    "remap_banks_low": ({"remap_banks_low": 1}, WATCH, HealthAction.NONE),
+    "remap_banks_none": ({"remap_banks_none": 1}, WATCH, HealthAction.NONE),
+    "pages_pending": ({"retired_pending": True}, DEGRADED, HealthAction.RESET_AT_LEASE_END),
+    "pages_many": ({"retired_pages": 60}, FAULTY, HealthAction.RMA),
+    "ecc_off": ({"ecc_enabled": False}, WATCH, HealthAction.RESET_AT_LEASE_END),
+    "inforom": ({"inforom_valid": False}, DEGRADED, HealthAction.RESET_AT_LEASE_END),
+    "power_unreadable": ({"power_unreadable": True}, FAULTY, HealthAction.REBOOT),
     "power_limit_lowered": (
         {"power_limit_w": 400.0, "power_default_w": 700.0},
         WATCH,
-        Action.RESET_AT_LEASE_END,
+        HealthAction.RESET_AT_LEASE_END,
     ),
-    "unreadable": ({"errors": ["nvmlDeviceGetName: 4"]}, WATCH, Action.NONE),
-    "fabric_error": ({"fabric_state": 3, "fabric_status": 999}, FAULTY, Action.QUARANTINE),
-    "fabric_unhealthy": ({"fabric_health_summary": 2}, DEGRADED, Action.DRAIN_AT_LEASE_END),
-    "fabric_limited": ({"fabric_health_summary": 3}, DEGRADED, Action.DRAIN_AT_LEASE_END),
-    "fabric_bandwidth": ({"fabric_bandwidth_degraded": True}, DEGRADED, Action.DRAIN_AT_LEASE_END),
-    "fabric_route": ({"fabric_route_unhealthy": True}, DEGRADED, Action.DRAIN_AT_LEASE_END),
-    "fabric_misconfigured": ({"fabric_misconfigured": 4}, DEGRADED, Action.DRAIN_AT_LEASE_END),
+    "unreadable": ({"errors": ["nvmlDeviceGetName: 4"]}, WATCH, HealthAction.NONE),
+    "fabric_error": ({"fabric_state": 3, "fabric_status": 999}, FAULTY, HealthAction.QUARANTINE),
+    "fabric_unhealthy": ({"fabric_health_summary": 2}, DEGRADED, HealthAction.DRAIN_AT_LEASE_END),
+    "fabric_limited": ({"fabric_health_summary": 3}, DEGRADED, HealthAction.DRAIN_AT_LEASE_END),
+    "fabric_bandwidth": (
+        {"fabric_bandwidth_degraded": True},
+        DEGRADED,
+        HealthAction.DRAIN_AT_LEASE_END,
+    ),
+    "fabric_route": ({"fabric_route_unhealthy": True}, DEGRADED, HealthAction.DRAIN_AT_LEASE_END),
+    "fabric_misconfigured": (
+        {"fabric_misconfigured": 4},
+        DEGRADED,
+        HealthAction.DRAIN_AT_LEASE_END,
+    ),
 }
 
 # What a good GPU may well show
@@ -88,14 +96,14 @@ def test_what_is_found_at_once(name: str) -> None:
     judged = judge(report(0, health(values)))
     assert rules(judged) == [name]
     assert (judged.level, judged.action) == (level, action)
-    assert "{" not in judged.findings[0].says
+    assert "{" not in judged.findings[0].summary
     assert judged.findings[0].source
 
 
 @pytest.mark.parametrize("values", FINE)
 def test_what_a_good_gpu_shows(values: dict[str, object]) -> None:
     judged = judge(report(0, health(values)))
-    assert (judged.level, judged.findings) == (Level.OK, ())
+    assert (judged.level, judged.findings) == (HealthLevel.OK, ())
 
 
 # What has to last (values) or to grow (from, to), and after how long it is found
@@ -164,7 +172,7 @@ def test_growth_over_a_longer_time_than_the_window_is_not_enough(name: str) -> N
 def test_an_idle_pcie_link_may_sleep() -> None:
     values = {"pcie_generation": 1, "pcie_generation_max": 5, "utilization_gpu": 0}
     reports = [report(second, health(values)) for second in range(0, 600, 10)]
-    assert judge(*reports).level is Level.OK
+    assert judge(*reports).level is HealthLevel.OK
 
 
 SERVER: dict[str, tuple[dict[str, object], Outcome]] = {
@@ -198,14 +206,14 @@ def test_what_is_found_of_the_server(name: str) -> None:
 
 def test_the_ramdisk_needs_no_driver() -> None:
     said = health(state="absent", gpus=[])
-    assert judge(report(0, said, context="ramdisk"), gpus_expected=8).level is Level.OK
+    assert judge(report(0, said, context="ramdisk"), gpus_expected=8).level is HealthLevel.OK
 
 
 def test_a_disk_that_is_dead_for_two_minutes_is_found() -> None:
     said = health(disks=[{"name": "nvme0", "state": "dead"}])
     judged = judge(*(report(second, said) for second in range(0, 130, 10)))
     assert rules(judged) == ["disk_gone"]
-    assert judged.says == "disk nvme0 is dead"
+    assert judged.summary == "disk nvme0 is dead"
 
 
 @pytest.mark.parametrize(
@@ -232,9 +240,9 @@ def test_a_silent_agent_is_found_after_its_grace() -> None:
     from provisioner.domain.health import remember, verdict
 
     history = remember((), report(0, health()))
-    assert verdict(history, now=report(179, {}).at).level is Level.OK
+    assert verdict(history, now=report(179, {}).at).level is HealthLevel.OK
     silent = verdict(history, now=report(180, {}).at)
-    assert (rules(silent), silent.level) == (["agent_silent"], Level.WATCH)
+    assert (rules(silent), silent.level) == (["agent_silent"], HealthLevel.WATCH)
 
 
 def test_every_rule_has_a_case() -> None:
@@ -247,7 +255,7 @@ def test_every_rule_has_a_case() -> None:
 @pytest.mark.parametrize("rule", RULES, ids=lambda rule: rule.name)
 def test_rules_are_complete(rule: Rule) -> None:
     assert BY_NAME[rule.name] is rule, "two rules of one name"
-    assert rule.says
+    assert rule.summary
     assert rule.source
     assert (rule.measure is Measure.NOW) == (not rule.window)
     if isinstance(rule.limit, str) and rule.compare in (Compare.IS, Compare.IS_NOT):
@@ -300,9 +308,9 @@ def nvlink_5(severity: str, second: float = 0.0) -> dict[str, Any]:
 def test_of_nvlink_5_errors_the_kernels_words_tell_the_fatal_from_what_the_link_survived() -> None:
     fatal = judge(report(0, health(events=[nvlink_5("Fatal")])))
     assert (fatal.level, fatal.action) == (Outcome.RESET_FIRST.level, Outcome.RESET_FIRST.action)
-    assert "in RLW_SRC_TRACK of link 7" in fatal.says
+    assert "in RLW_SRC_TRACK of link 7" in fatal.summary
     survived = judge(report(0, health(events=[nvlink_5("Nonfatal")])))
-    assert (survived.level, survived.action) == (Level.OK, Action.NONE)
+    assert (survived.level, survived.action) == (HealthLevel.OK, HealthAction.NONE)
 
 
 def test_a_storm_of_survived_nvlink_5_errors_does_not_hide_the_fatal_one() -> None:
@@ -319,5 +327,5 @@ def test_words_of_other_xids_change_nothing() -> None:
 def test_no_number_of_the_jobs_own_xids_is_held_against_a_server(numbers: list[int]) -> None:
     events = [{**xid(number), "id": str(i)} for i, number in enumerate(numbers)]
     judged = judge(report(0, health(events=events)))
-    assert (judged.level, judged.action) == (Level.OK, Action.NONE)
+    assert (judged.level, judged.action) == (HealthLevel.OK, HealthAction.NONE)
     assert all(entry(number).response is Response.RESTART_APPLICATION for number in numbers)

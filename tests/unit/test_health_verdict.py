@@ -11,8 +11,8 @@ from hypothesis import strategies as st
 
 from provisioner.domain.health import (
     HEALTHY,
-    Action,
-    Level,
+    HealthAction,
+    HealthLevel,
     Sample,
     Verdict,
     breaker_trips,
@@ -74,7 +74,7 @@ def test_a_finding_stays_ten_minutes_after_it_was_last_true() -> None:
     after = judge(report(599, usual), previous=found)
     assert rules(after) == ["power_limit_lowered"]
     assert (after.findings[0].since, after.findings[0].seen) == (START, START)
-    assert judge(report(600, usual), previous=after).level is Level.OK
+    assert judge(report(600, usual), previous=after).level is HealthLevel.OK
 
 
 def test_a_finding_remembers_since_when_it_is_true() -> None:
@@ -87,13 +87,13 @@ def test_a_lost_gpu_stays_lost_until_the_next_boot() -> None:
     lost = judge(report(0, health({"lost": True})))
     back = health({"lost": False})
     later = judge(report(86_400, back), previous=lost)
-    assert later.level is Level.FAULTY
-    assert judge(report(87_000, back, boot="b2"), previous=later).level is Level.OK
+    assert later.level is HealthLevel.FAULTY
+    assert judge(report(87_000, back, boot="b2"), previous=later).level is HealthLevel.OK
 
 
 def test_a_resetting_xid_counts_until_the_next_boot_even_when_the_agent_forgot_it() -> None:
     found = judge(report(0, health(events=[xid(95)])))
-    assert found.says == (
+    assert found.summary == (
         "GPU 0: XID 95, uncontained memory error: every job on the GPU is hit (reset GPU)"
     )
     later = judge(report(7200, health()), previous=found)
@@ -104,7 +104,7 @@ def test_a_resetting_xid_counts_until_the_next_boot_even_when_the_agent_forgot_i
 def test_a_boot_repairs_what_a_reset_repairs() -> None:
     found = judge(report(0, health({"remap_pending": True})))
     ramdisk = report(60, health(state="absent", gpus=[]), boot="b2", context="ramdisk")
-    assert judge(ramdisk, previous=found).level is Level.OK
+    assert judge(ramdisk, previous=found).level is HealthLevel.OK
 
 
 def test_the_ramdisk_cannot_clear_what_only_a_driver_can_tell() -> None:
@@ -112,9 +112,9 @@ def test_the_ramdisk_cannot_clear_what_only_a_driver_can_tell() -> None:
     absent = health(state="absent", gpus=[])
     for second in range(0, 7200, 600):
         found = judge(report(second, absent, boot="b2", context="ramdisk"), previous=found)
-        assert (rules(found), found.action) == (["remap_failure"], Action.RMA)
+        assert (rules(found), found.action) == (["remap_failure"], HealthAction.RMA)
     replaced = health({"uuid": "GPU-new", "remap_failure": False})
-    assert judge(report(8000, replaced, boot="b3"), previous=found).level is Level.OK
+    assert judge(report(8000, replaced, boot="b3"), previous=found).level is HealthLevel.OK
 
 
 def test_a_hung_driver_hides_no_finding() -> None:
@@ -135,7 +135,7 @@ def test_a_jobs_own_xid_is_shown_for_an_hour() -> None:
 
 def test_an_xid_of_a_gpu_that_is_gone_is_still_told() -> None:
     judged = judge(report(0, health(events=[xid(79, pci="0000:ff:00.0")])))
-    assert "the GPU at 0000:ff:00.0" in judged.says
+    assert "the GPU at 0000:ff:00.0" in judged.summary
 
 
 def past_findings(boots: list[str], number: int, days_ago: float = 1) -> list[Any]:
@@ -147,10 +147,10 @@ def past_findings(boots: list[str], number: int, days_ago: float = 1) -> list[An
 
 def test_an_xid_that_survives_two_reboots_is_the_hardwares() -> None:
     third = report(0, health(events=[xid(119)]), boot="b3")
-    assert judge(third, past=past_findings(["b1"], 119)).action is Action.RESET_AT_LEASE_END
+    assert judge(third, past=past_findings(["b1"], 119)).action is HealthAction.RESET_AT_LEASE_END
     again = judge(third, past=past_findings(["b1", "b2"], 119))
-    assert (again.level, again.action) == (Level.FAULTY, Action.RMA)
-    assert again.says.endswith("again after 2 reboots")
+    assert (again.level, again.action) == (HealthLevel.FAULTY, HealthAction.RMA)
+    assert again.summary.endswith("again after 2 reboots")
 
 
 def test_other_gpus_other_xids_and_last_weeks_do_not_count() -> None:
@@ -163,26 +163,26 @@ def test_other_gpus_other_xids_and_last_weeks_do_not_count() -> None:
         past_findings(["b3", "b3"], 119),
     ]
     for past in others:
-        assert judge(third, past=past).action is Action.RESET_AT_LEASE_END
+        assert judge(third, past=past).action is HealthAction.RESET_AT_LEASE_END
 
 
 @given(st.lists(st.sampled_from([13, 31, 94]), max_size=5))
 def test_the_jobs_own_xids_never_escalate(before: list[int]) -> None:
     past = [f for i, number in enumerate(before) for f in past_findings([f"b{i}"], number)]
     judged = judge(report(0, health(events=[xid(94)]), boot="now"), past=past)
-    assert judged.action is Action.NONE
+    assert judged.action is HealthAction.NONE
 
 
 def test_counters_that_began_anew_are_no_growth_of_what_they_had() -> None:
     said = [health({"pcie_replays": count}) for count in (4_000_000, 0, 3)]
     samples = [report(60 * step, values) for step, values in enumerate(said)]
-    assert judge(*samples).level is Level.OK
+    assert judge(*samples).level is HealthLevel.OK
 
 
 def test_counters_of_an_earlier_boot_are_not_compared() -> None:
     first = report(0, health({"pcie_replays": 0}), boot="b1")
     second = report(60, health({"pcie_replays": 4000}), boot="b2")
-    assert judge(first, second).level is Level.OK
+    assert judge(first, second).level is HealthLevel.OK
 
 
 def test_without_a_report_nothing_changes() -> None:
@@ -192,7 +192,7 @@ def test_without_a_report_nothing_changes() -> None:
 
 def test_an_agent_that_does_not_look_is_no_fault() -> None:
     stored = {"boot_id": "b", "context": "tenant", "uptime_s": 1.0, "health": None}
-    assert judge(Sample.of(stored, START), gpus_expected=8).level is Level.OK
+    assert judge(Sample.of(stored, START), gpus_expected=8).level is HealthLevel.OK
 
 
 def test_findings_name_the_gpu_for_ever() -> None:
@@ -214,7 +214,7 @@ def test_the_breaker_lets_single_servers_fail() -> None:
     assert breaker_trips([START] * 100, 1000, START)
 
 
-incidents = st.tuples(st.floats(0, 60), st.sampled_from(list(Level))).map(
+incidents = st.tuples(st.floats(0, 60), st.sampled_from(list(HealthLevel))).map(
     lambda pair: (START - timedelta(days=pair[0]), pair[1])
 )
 

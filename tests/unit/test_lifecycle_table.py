@@ -15,7 +15,7 @@ from provisioner.domain.lifecycle import (
     TRANSITIONS,
     Facts,
     Intent,
-    OperationStatus,
+    OperationState,
     State,
     Step,
     Verb,
@@ -24,12 +24,12 @@ from provisioner.domain.lifecycle import (
     next_step,
 )
 
-DONE, FAILED, RUNNING = OperationStatus.DONE, OperationStatus.FAILED, OperationStatus.RUNNING
+DONE, FAILED, RUNNING = OperationState.DONE, OperationState.FAILED, OperationState.RUNNING
 
 facts = st.builds(
     Facts,
-    operation=st.sampled_from([None, *OperationStatus]),
-    erased=st.booleans(),
+    operation=st.sampled_from([None, *OperationState]),
+    sanitised=st.booleans(),
     lease_open=st.booleans(),
     lease_over=st.booleans(),
     ramdisk_silent=st.booleans(),
@@ -46,28 +46,32 @@ states = st.sampled_from(State)
         (State.INSPECTING, Facts(RUNNING), None),
         (State.INSPECTING, Facts(DONE), State.SANITISING),
         (State.INSPECTING, Facts(FAILED), State.QUARANTINED),
-        (State.SANITISING, Facts(DONE, erased=True), State.VALIDATING),
-        (State.SANITISING, Facts(DONE, erased=False), State.QUARANTINED),
-        (State.SANITISING, Facts(FAILED, erased=True), State.QUARANTINED),
-        (State.VALIDATING, Facts(DONE, erased=True), State.AVAILABLE),
-        (State.VALIDATING, Facts(DONE, erased=False), State.SANITISING),
-        (State.AVAILABLE, Facts(erased=True), None),
-        (State.AVAILABLE, Facts(erased=False), State.SANITISING),
-        (State.AVAILABLE, Facts(erased=True, lease_open=True), State.IMAGING),
-        (State.AVAILABLE, Facts(erased=False, lease_open=True), State.SANITISING),
-        (State.AVAILABLE, Facts(erased=True, ramdisk_silent=True), State.VALIDATING),
-        (State.AVAILABLE, Facts(erased=True, intent=Intent.MAINTAIN), State.MAINTENANCE),
-        (State.AVAILABLE, Facts(erased=True, intent=Intent.RETIRE), State.RETIRED),
+        (State.SANITISING, Facts(DONE, sanitised=True), State.VALIDATING),
+        (State.SANITISING, Facts(DONE, sanitised=False), State.QUARANTINED),
+        (State.SANITISING, Facts(FAILED, sanitised=True), State.QUARANTINED),
+        (State.VALIDATING, Facts(DONE, sanitised=True), State.AVAILABLE),
+        (State.VALIDATING, Facts(DONE, sanitised=False), State.SANITISING),
+        (State.AVAILABLE, Facts(sanitised=True), None),
+        (State.AVAILABLE, Facts(sanitised=False), State.SANITISING),
+        (State.AVAILABLE, Facts(sanitised=True, lease_open=True), State.IMAGING),
+        (State.AVAILABLE, Facts(sanitised=False, lease_open=True), State.SANITISING),
+        (State.AVAILABLE, Facts(sanitised=True, ramdisk_silent=True), State.VALIDATING),
+        (State.AVAILABLE, Facts(sanitised=True, intent=Intent.MAINTAIN), State.MAINTENANCE),
+        (State.AVAILABLE, Facts(sanitised=True, intent=Intent.RETIRE), State.RETIRED),
         (
             State.AVAILABLE,
-            Facts(erased=True, lease_open=True, intent=Intent.MAINTAIN),
+            Facts(sanitised=True, lease_open=True, intent=Intent.MAINTAIN),
             State.IMAGING,
         ),
-        (State.AVAILABLE, Facts(erased=True, lease_open=True, lease_over=True), State.RECLAIMING),
+        (
+            State.AVAILABLE,
+            Facts(sanitised=True, lease_open=True, lease_over=True),
+            State.RECLAIMING,
+        ),
         (State.SANITISING, Facts(RUNNING, faulty=True), State.QUARANTINED),
-        (State.VALIDATING, Facts(DONE, erased=True, faulty=True), State.QUARANTINED),
-        (State.AVAILABLE, Facts(erased=True, faulty=True), State.QUARANTINED),
-        (State.AVAILABLE, Facts(erased=True, lease_open=True, faulty=True), State.QUARANTINED),
+        (State.VALIDATING, Facts(DONE, sanitised=True, faulty=True), State.QUARANTINED),
+        (State.AVAILABLE, Facts(sanitised=True, faulty=True), State.QUARANTINED),
+        (State.AVAILABLE, Facts(sanitised=True, lease_open=True, faulty=True), State.QUARANTINED),
         (
             State.AVAILABLE,
             Facts(lease_open=True, lease_over=True, faulty=True),
@@ -106,7 +110,7 @@ def test_a_tenancy_never_begins_without_certificates_for_every_disk(
 ) -> None:
     transition = due(state, facts)
     if transition and transition.target is State.IMAGING:
-        assert facts.erased
+        assert facts.sanitised
         assert facts.lease_open
         assert not facts.lease_over
 
@@ -115,7 +119,7 @@ def test_a_tenancy_never_begins_without_certificates_for_every_disk(
 def test_nothing_enters_the_pool_of_available_servers_unerased(state: State, facts: Facts) -> None:
     transition = due(state, facts)
     if transition and transition.target is State.AVAILABLE:
-        assert facts.erased
+        assert facts.sanitised
         assert state is State.VALIDATING
 
 
@@ -166,7 +170,7 @@ def test_a_failed_operation_never_leaves_a_server_waiting(state: State, facts: F
 def test_a_retired_server_is_erased(state: State, facts: Facts) -> None:
     transition = due(state, facts)
     if transition and transition.target is State.RETIRED:
-        assert facts.erased
+        assert facts.sanitised
         assert not facts.lease_open
 
 
@@ -193,7 +197,7 @@ def test_an_intent_is_accepted_only_where_a_row_answers_it() -> None:
 @given(states, facts)
 def test_an_intent_that_was_answered_is_spent(state: State, facts: Facts) -> None:
     transition = due(state, facts)
-    idle = due(state, Facts(facts.operation, facts.erased, facts.lease_open, facts.lease_over))
+    idle = due(state, Facts(facts.operation, facts.sanitised, facts.lease_open, facts.lease_over))
     spoilt = facts.ramdisk_silent or facts.faulty
     if transition and transition != idle and facts.intent and not spoilt:
         assert transition.target in REACHED[facts.intent]

@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 from health_reports import at, health, judge, rules
 
-from provisioner.domain.health import Action, Level, Sample
+from provisioner.domain.health import HealthAction, HealthLevel, Sample
 from provisioner.domain.health.sensors import kept
 
 PSU = ("PSU 2", "Power Supply")
@@ -54,21 +54,30 @@ def sample(
 @pytest.mark.parametrize(
     ("grades", "grade", "level", "action"),
     [
-        (("warning", "warning"), "warning", Level.WATCH, Action.NONE),
-        (("critical", "critical"), "critical", Level.DEGRADED, Action.DRAIN_AT_LEASE_END),
-        (("failed", "failed"), "critical", Level.DEGRADED, Action.DRAIN_AT_LEASE_END),
-        (("failed", "critical"), "critical", Level.DEGRADED, Action.DRAIN_AT_LEASE_END),
-        (("failed", "warning"), "warning", Level.WATCH, Action.NONE),
+        (("warning", "warning"), "warning", HealthLevel.WATCH, HealthAction.NONE),
+        (
+            ("critical", "critical"),
+            "critical",
+            HealthLevel.DEGRADED,
+            HealthAction.DRAIN_AT_LEASE_END,
+        ),
+        (("failed", "failed"), "critical", HealthLevel.DEGRADED, HealthAction.DRAIN_AT_LEASE_END),
+        (("failed", "critical"), "critical", HealthLevel.DEGRADED, HealthAction.DRAIN_AT_LEASE_END),
+        (("failed", "warning"), "warning", HealthLevel.WATCH, HealthAction.NONE),
     ],
 )
 def test_two_bad_readings_are_a_finding_by_the_milder_one(
-    of: tuple[str, str], grades: tuple[str, ...], grade: str, level: Level, action: Action
+    of: tuple[str, str],
+    grades: tuple[str, ...],
+    grade: str,
+    level: HealthLevel,
+    action: HealthAction,
 ) -> None:
     judged = judge(sample(0, readings(of, *grades)))
     kind = {PSU: "power", FAN: "fan", INLET: "temperature"}[of]
     assert rules(judged) == [f"{kind}_{grade}"]
     assert (judged.level, judged.action) == (level, action)
-    assert judged.says.startswith(of[0])
+    assert judged.summary.startswith(of[0])
 
 
 @pytest.mark.parametrize(
@@ -76,7 +85,7 @@ def test_two_bad_readings_are_a_finding_by_the_milder_one(
     [("failed",), ("ok", "failed"), ("failed", "ok"), ("unavailable", "unavailable"), ("ok", "ok")],
 )
 def test_one_odd_reading_is_nothing(grades: tuple[str, ...]) -> None:
-    assert judge(sample(0, readings(PSU, *grades))).level is Level.OK
+    assert judge(sample(0, readings(PSU, *grades))).level is HealthLevel.OK
 
 
 def test_voltages_and_the_like_are_not_judged() -> None:
@@ -88,7 +97,7 @@ def test_a_finding_says_what_was_read() -> None:
     unplugged = sensor(PSU, "critical", None, "", "Power input lost")
     before = kept([still, unplugged], ())
     judged = judge(sample(0, kept([still, unplugged], before)))
-    assert {f.says for f in judged.findings} == {
+    assert {f.summary for f in judged.findings} == {
         "Fan 1: critical (0 RPM, lower critical threshold)",
         "PSU 2: critical (Power input lost)",
     }
@@ -109,17 +118,17 @@ def test_a_finding_stays_until_the_sensor_is_read_and_good() -> None:
     samples = [sample(1000 * i, said, boot=f"b{i}") for i, said in enumerate(told)]
     assert rules(judge(*samples)) == ["power_critical"]
     good = sample(9000, readings(PSU, "critical", "ok"), boot="b9")
-    assert judge(*samples, good).level is Level.OK
+    assert judge(*samples, good).level is HealthLevel.OK
 
 
 def test_a_good_reading_ends_a_finding_only_after_ten_minutes() -> None:
     bad, good = readings(FAN, "critical", "critical"), readings(FAN, "critical", "ok")
     assert rules(judge(sample(0, bad), sample(599, good))) == ["fan_critical"]
-    assert judge(sample(0, bad), sample(600, good)).level is Level.OK
+    assert judge(sample(0, bad), sample(600, good)).level is HealthLevel.OK
 
 
 def test_what_an_agent_says_of_sensors_is_not_believed() -> None:
     lie = readings(PSU, "failed", "failed")
-    assert judge(sample(0, (), said=lie)).level is Level.OK
+    assert judge(sample(0, (), said=lie)).level is HealthLevel.OK
     bad = readings(FAN, "failed", "failed")
     assert rules(judge(sample(0, bad, said=readings(FAN, "ok")))) == ["fan_critical"]

@@ -3,15 +3,15 @@
 from provisioner.domain.health.fitness import BY_A_PERSON, next_action, unfit
 from provisioner.domain.health.fleet import breaker_trips, lemon_score
 from provisioner.domain.health.history import Sample, remember, thinned
-from provisioner.domain.health.levels import Action, Level, Outcome
+from provisioner.domain.health.levels import HealthAction, HealthLevel, Outcome
 from provisioner.domain.health.verdict import HEALTHY, Finding, Verdict, verdict
 
 __all__ = [
     "BY_A_PERSON",
     "HEALTHY",
-    "Action",
     "Finding",
-    "Level",
+    "HealthAction",
+    "HealthLevel",
     "Outcome",
     "Sample",
     "Verdict",

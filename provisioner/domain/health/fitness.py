@@ -2,16 +2,16 @@
 lifecycle's to say.
 """
 
-from provisioner.domain.health.levels import Action, Level
+from provisioner.domain.health.levels import HealthAction, HealthLevel
 from provisioner.domain.health.verdict import Finding, Verdict
 
-BY_A_PERSON = (Action.DRAIN_AT_LEASE_END, Action.QUARANTINE, Action.RMA)
+BY_A_PERSON = (HealthAction.DRAIN_AT_LEASE_END, HealthAction.QUARANTINE, HealthAction.RMA)
 """No boot repairs these, so they count whatever boot they were found in."""
 
 _NEXT_ACTION = {
-    Action.RESET_AT_LEASE_END: "power cycle it: rackctl server power {server} cycle",
-    Action.REBOOT: "power cycle it: rackctl server power {server} cycle",
-    Action.RMA: "replace the part (see rackctl server health {server})",
+    HealthAction.RESET_AT_LEASE_END: "power cycle it: rackctl server power {server} cycle",
+    HealthAction.REBOOT: "power cycle it: rackctl server power {server} cycle",
+    HealthAction.RMA: "replace the part (see rackctl server health {server})",
 }
 
 
@@ -24,7 +24,7 @@ def unfit(verdict: Verdict, boot_id: str | None) -> Finding | None:
     for finding in verdict.findings:
         if finding.action in BY_A_PERSON:
             return finding
-        if finding.level is Level.FAULTY and verdict.boot_id == boot_id:
+        if finding.level is HealthLevel.FAULTY and verdict.boot_id == boot_id:
             return finding
     return None
 

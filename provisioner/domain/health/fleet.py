@@ -3,14 +3,14 @@
 from collections.abc import Iterable
 from datetime import datetime, timedelta
 
-from provisioner.domain.health.levels import Level
+from provisioner.domain.health.levels import HealthLevel
 
 BREAKER_WINDOW = timedelta(minutes=5)
 BREAKER_SHARE = 0.1
 BREAKER_LEAST = 3
 
 LEMON_DAYS = 30
-LEMON_WEIGHT = {Level.DEGRADED: 1.0, Level.FAULTY: 3.0}
+LEMON_WEIGHT = {HealthLevel.DEGRADED: 1.0, HealthLevel.FAULTY: 3.0}
 
 
 def breaker_trips(turned_faulty: Iterable[datetime], servers: int, now: datetime) -> bool:
@@ -22,7 +22,7 @@ def breaker_trips(turned_faulty: Iterable[datetime], servers: int, now: datetime
     return recent >= max(BREAKER_LEAST, BREAKER_SHARE * servers)
 
 
-def lemon_score(incidents: Iterable[tuple[datetime, Level]], now: datetime) -> float:
+def lemon_score(incidents: Iterable[tuple[datetime, HealthLevel]], now: datetime) -> float:
     """How often a server was in trouble in 30 days: an incident counts by its level, less with
     each day that passes. At binding, the lower score goes first.
     """

@@ -8,7 +8,7 @@ from typing import Any
 _GAUGES: dict[str, tuple[str, ...]] = {
     "temperature_c": ("temperature_c",),
     "power_w": ("power_w",),
-    "utilisation_percent": ("utilization_gpu",),
+    "utilization_percent": ("utilization_gpu",),
     "memory_used_mib": ("memory_used_mib",),
     "ecc_corrected": ("ecc_volatile_corrected_dram", "ecc_volatile_corrected_sram"),
     "ecc_uncorrected": ("ecc_volatile_uncorrected_dram", "ecc_volatile_uncorrected_sram"),

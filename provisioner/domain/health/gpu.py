@@ -1,6 +1,6 @@
 """Rules for a GPU as a whole: does it answer, what does its driver ask for, heat, power, speed."""
 
-from provisioner.domain.health.levels import Action, Outcome
+from provisioner.domain.health.levels import HealthAction, Outcome
 from provisioner.domain.health.rule import (
     GPUD,
     MINUTE,
@@ -14,7 +14,7 @@ from provisioner.domain.health.rule import (
 
 
 def _recovery(
-    value: int, name: str, outcome: Outcome, says: str, again: Action | None = None
+    value: int, name: str, outcome: Outcome, summary: str, again: HealthAction | None = None
 ) -> Rule:
     return Rule(
         f"recovery_{name}",
@@ -23,7 +23,7 @@ def _recovery(
         Compare.IS,
         value,
         outcome,
-        "{part}: the driver asks for " + says,
+        "{part}: the driver asks for " + summary,
         "NVML field 230, GPU recovery action",
         again=again,
     )
@@ -54,22 +54,22 @@ GPU: tuple[Rule, ...] = (
         Outcome.QUARANTINE,
         "{part} has fallen off the bus",
         f"{NVML}, GPU_IS_LOST",
-        again=Action.RMA,
+        again=HealthAction.RMA,
         latched=True,
     ),
-    _recovery(1, "reset", Outcome.RESET_FIRST, "a reset", Action.RMA),
-    _recovery(2, "reboot", Outcome.REBOOT, "a reboot", Action.RMA),
+    _recovery(1, "reset", Outcome.RESET_FIRST, "a reset", HealthAction.RMA),
+    _recovery(2, "reboot", Outcome.REBOOT, "a reboot", HealthAction.RMA),
     _recovery(3, "drain", Outcome.DRAIN, "an end of its peer traffic"),
     _recovery(
         4,
         "drain_and_reset",
         Outcome.RESET,
         "a reset once its jobs are done",
-        Action.RMA,
+        HealthAction.RMA,
     ),
     _recovery(5, "imex", Outcome.REBOOT, "recovery of its IMEX domain"),
-    _recovery(6, "bus_reset", Outcome.REBOOT, "a reset of its bus", Action.RMA),
-    _recovery(7, "system", Outcome.REBOOT, "a restart of the system", Action.RMA),
+    _recovery(6, "bus_reset", Outcome.REBOOT, "a reset of its bus", HealthAction.RMA),
+    _recovery(7, "system", Outcome.REBOOT, "a restart of the system", HealthAction.RMA),
     _throttled("hw_slowdown_s", Outcome.DRAIN, "by the hardware"),
     _throttled("hw_thermal_s", Outcome.DRAIN, "by the hardware for heat"),
     _throttled(

@@ -1,6 +1,6 @@
 """Rules for what a GPU is connected by: NVLink, its fabric, PCI Express."""
 
-from provisioner.domain.health.levels import Action, Outcome
+from provisioner.domain.health.levels import HealthAction, Outcome
 from provisioner.domain.health.rule import (
     DCGM,
     MINUTE,
@@ -24,7 +24,7 @@ GPU_LINKS: tuple[Rule, ...] = (
         f"{NVML}, NVLink state",
         Measure.LASTING,
         2 * MINUTE,
-        again=Action.RMA,
+        again=HealthAction.RMA,
     ),
     Rule(
         "nvlink_crc",
@@ -75,7 +75,7 @@ GPU_LINKS: tuple[Rule, ...] = (
         Measure.LASTING,
         5 * MINUTE,
         only=("fabric_state", Compare.ABOVE, 0),
-        again=Action.DRAIN_AT_LEASE_END,
+        again=HealthAction.DRAIN_AT_LEASE_END,
     ),
     Rule(
         "fabric_error",

@@ -1,6 +1,6 @@
 """Rules for a GPU's memory: errors, remapped rows, retired pages, the InfoROM that counts."""
 
-from provisioner.domain.health.levels import Action, Outcome
+from provisioner.domain.health.levels import HealthAction, Outcome
 from provisioner.domain.health.rule import (
     AZURE,
     MEMORY_ERRORS,
@@ -34,7 +34,7 @@ GPU_MEMORY: tuple[Rule, ...] = (
         Outcome.DRAIN,
         "{part}: {value} uncorrectable errors in SRAM since the driver was loaded",
         f"{MEMORY_ERRORS}; {AZURE}",
-        again=Action.RMA,
+        again=HealthAction.RMA,
     ),
     Rule(
         "sram_threshold",
@@ -167,6 +167,6 @@ GPU_MEMORY: tuple[Rule, ...] = (
         Outcome.RESET,
         "{part}: its InfoROM is corrupted",
         f"{NVML}, CORRUPTED_INFOROM",
-        again=Action.RMA,
+        again=HealthAction.RMA,
     ),
 )

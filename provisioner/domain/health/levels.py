@@ -3,7 +3,7 @@
 from enum import Enum, StrEnum
 
 
-class Level(StrEnum):
+class HealthLevel(StrEnum):
     """How well a server or a part of it is."""
 
     OK = "ok"
@@ -19,7 +19,7 @@ class Level(StrEnum):
         return _LEVELS.index(self)
 
 
-class Action(StrEnum):
+class HealthAction(StrEnum):
     """What repairs it. At a server without a lease, the lease's end is now."""
 
     NONE = "none"
@@ -39,27 +39,27 @@ class Action(StrEnum):
         return _ACTIONS.index(self)
 
 
-_LEVELS = list(Level)
-_ACTIONS = list(Action)
+_LEVELS = list(HealthLevel)
+_ACTIONS = list(HealthAction)
 
 
 class Outcome(Enum):
     """The pairs of level and action that a finding may have."""
 
-    FINE = Level.OK, Action.NONE
-    NOTE = Level.WATCH, Action.NONE
-    RESTORE = Level.WATCH, Action.RESET_AT_LEASE_END
-    RESET = Level.DEGRADED, Action.RESET_AT_LEASE_END
-    DRAIN = Level.DEGRADED, Action.DRAIN_AT_LEASE_END
-    RESET_FIRST = Level.FAULTY, Action.RESET_AT_LEASE_END
-    REBOOT = Level.FAULTY, Action.REBOOT
-    QUARANTINE = Level.FAULTY, Action.QUARANTINE
-    REPLACE = Level.FAULTY, Action.RMA
+    FINE = HealthLevel.OK, HealthAction.NONE
+    NOTE = HealthLevel.WATCH, HealthAction.NONE
+    RESTORE = HealthLevel.WATCH, HealthAction.RESET_AT_LEASE_END
+    RESET = HealthLevel.DEGRADED, HealthAction.RESET_AT_LEASE_END
+    DRAIN = HealthLevel.DEGRADED, HealthAction.DRAIN_AT_LEASE_END
+    RESET_FIRST = HealthLevel.FAULTY, HealthAction.RESET_AT_LEASE_END
+    REBOOT = HealthLevel.FAULTY, HealthAction.REBOOT
+    QUARANTINE = HealthLevel.FAULTY, HealthAction.QUARANTINE
+    REPLACE = HealthLevel.FAULTY, HealthAction.RMA
 
     @property
-    def level(self) -> Level:
+    def level(self) -> HealthLevel:
         return self.value[0]
 
     @property
-    def action(self) -> Action:
+    def action(self) -> HealthAction:
         return self.value[1]

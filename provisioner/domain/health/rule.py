@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from datetime import timedelta
 from enum import StrEnum
 
-from provisioner.domain.health.levels import Action, Outcome
+from provisioner.domain.health.levels import HealthAction, Outcome
 
 
 class Scope(StrEnum):
@@ -52,14 +52,14 @@ class Rule:
     compare: Compare
     limit: Limit
     outcome: Outcome
-    says: str
+    summary: str
     """A sentence; {part}, {value}, {limit} stand for the part, the value and the limit."""
     source: str
     measure: Measure = Measure.NOW
     window: timedelta = timedelta()
     only: tuple[str, Compare, Limit] | None = None
     """Judged only while this is true of the same part."""
-    again: Action | None = None
+    again: HealthAction | None = None
     """The action when it comes back after reboots."""
     latched: bool = False
     """Found is found until the next boot, even when the signal is gone."""

@@ -41,7 +41,7 @@ def kept(
         found[name] = {
             "name": name,
             "health": sensor["health"],
-            "says": _says(sensor),
+            "summary": _says(sensor),
         }
         severity = _SEVERITY.get(sensor["health"])
         if severity is not None:
@@ -76,7 +76,7 @@ def _sensor(kind: str, grade: str, compare: Compare, severity: int, outcome: Out
         compare,
         severity,
         outcome,
-        "{part}: {says}",
+        "{part}: {summary}",
         IPMI,
     )
 

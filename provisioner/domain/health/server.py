@@ -1,6 +1,6 @@
 """Rules for what a server has beside its GPUs: the agent, the driver, disks, memory, links."""
 
-from provisioner.domain.health.levels import Action, Outcome
+from provisioner.domain.health.levels import HealthAction, Outcome
 from provisioner.domain.health.rule import (
     GPUD,
     KERNEL,
@@ -35,7 +35,7 @@ SERVER: tuple[Rule, ...] = (
         Outcome.REBOOT,
         "the driver does not answer: {reason}",
         f"{NVML}; {GPUD}",
-        again=Action.QUARANTINE,
+        again=HealthAction.QUARANTINE,
     ),
     Rule(
         "health_unread",
@@ -66,7 +66,7 @@ SERVER: tuple[Rule, ...] = (
         Outcome.QUARANTINE,
         "{value} of {gpus_expected} GPUs are missing",
         f"{NVML}, device count",
-        again=Action.RMA,
+        again=HealthAction.RMA,
     ),
     Rule(
         "gpus_missing_on_bus",
@@ -77,7 +77,7 @@ SERVER: tuple[Rule, ...] = (
         Outcome.QUARANTINE,
         "{value} of {gpus_expected} GPUs are not on the PCI bus",
         f"{KERNEL}, sysfs",
-        again=Action.RMA,
+        again=HealthAction.RMA,
     ),
     Rule(
         "hardware_hung",
@@ -88,7 +88,7 @@ SERVER: tuple[Rule, ...] = (
         Outcome.REBOOT,
         "a disk does not answer",
         OURS,
-        again=Action.QUARANTINE,
+        again=HealthAction.QUARANTINE,
     ),
     Rule(
         "disk_gone",

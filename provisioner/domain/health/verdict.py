@@ -8,7 +8,7 @@ from datetime import datetime, timedelta
 from typing import Any
 
 from provisioner.domain.health.history import Part, Sample, Values
-from provisioner.domain.health.levels import Action, Level, Outcome
+from provisioner.domain.health.levels import HealthAction, HealthLevel, Outcome
 from provisioner.domain.health.measure import measure
 from provisioner.domain.health.rule import Measure, Rule, Scope
 from provisioner.domain.health.rules import BY_NAME, BY_SCOPE
@@ -25,7 +25,7 @@ AGAIN_WITHIN = timedelta(days=7)
 AGAIN_BOOTS = 2
 """Found in so many earlier boots within that time, a fault has survived what repairs it."""
 
-_DONE_BY_BOOTING = (Action.NONE, Action.RESET_AT_LEASE_END, Action.REBOOT)
+_DONE_BY_BOOTING = (HealthAction.NONE, HealthAction.RESET_AT_LEASE_END, HealthAction.REBOOT)
 _MEASURED = {scope: [(rule, measure(rule)) for rule in rules] for scope, rules in BY_SCOPE.items()}
 
 
@@ -37,9 +37,9 @@ class Finding:
     """A rule's name, or an XID's (`xid_79`)."""
     part: str
     """Of a GPU its UUID; `server` for the whole."""
-    level: Level
-    action: Action
-    says: str
+    level: HealthLevel
+    action: HealthAction
+    summary: str
     source: str
     boot_id: str
     since: datetime
@@ -49,8 +49,8 @@ class Finding:
 
 @dataclass(frozen=True, slots=True)
 class Verdict:
-    level: Level
-    action: Action
+    level: HealthLevel
+    action: HealthAction
     findings: tuple[Finding, ...]
     """The worst first."""
     boot_id: str = ""
@@ -58,9 +58,9 @@ class Verdict:
     """Since when something is true that is a finding only if it lasts."""
 
     @property
-    def says(self) -> str:
+    def summary(self) -> str:
         """The worst finding in a sentence."""
-        return self.findings[0].says if self.level is not Level.OK else "nothing is wrong"
+        return self.findings[0].summary if self.level is not HealthLevel.OK else "nothing is wrong"
 
     def to_dict(self) -> dict[str, Any]:
         """As JSON, for storing."""
@@ -82,8 +82,8 @@ class Verdict:
             Finding(
                 **{
                     **finding,
-                    "level": Level(finding["level"]),
-                    "action": Action(finding["action"]),
+                    "level": HealthLevel(finding["level"]),
+                    "action": HealthAction(finding["action"]),
                     "since": datetime.fromisoformat(finding["since"]),
                     "seen": datetime.fromisoformat(finding["seen"]),
                 }
@@ -94,7 +94,7 @@ class Verdict:
         return _of(findings, data["boot_id"], pending)
 
 
-HEALTHY = Verdict(Level.OK, Action.NONE, ())
+HEALTHY = Verdict(HealthLevel.OK, HealthAction.NONE, ())
 
 
 def verdict(
@@ -162,7 +162,7 @@ def _broken(
                     part.key,
                     rule.outcome.level,
                     rule.outcome.action,
-                    rule.says.format_map(words),
+                    rule.summary.format_map(words),
                     rule.source,
                     new.boot_id,
                     now,
@@ -216,7 +216,7 @@ def _holds(old: Finding, new: Sample, now: datetime) -> bool:
     """Whether a finding that is no longer true still counts."""
     rule = BY_NAME.get(old.rule)
     is_xid = old.rule.startswith(RULE_PREFIX)
-    if old.level is Level.OK or not (rule or is_xid):
+    if old.level is HealthLevel.OK or not (rule or is_xid):
         return False  # shown for a while, or a rule that went with an update
     same_boot = old.boot_id == new.boot_id
     if not same_boot and old.action in _DONE_BY_BOOTING:
@@ -245,8 +245,8 @@ def _unread(old: Finding, rule: Rule | None, new: Sample) -> bool:
 def _escalated(finding: Finding, past: Sequence[Finding], now: datetime) -> Finding:
     """A fault that survived two reboots is not repaired by a third."""
     rule = BY_NAME.get(finding.rule)
-    again = Action.RMA if rule is None else rule.again
-    if again is None or finding.level.rank < Level.DEGRADED.rank:
+    again = HealthAction.RMA if rule is None else rule.again
+    if again is None or finding.level.rank < HealthLevel.DEGRADED.rank:
         return finding
     boots = {
         old.boot_id
@@ -257,15 +257,15 @@ def _escalated(finding: Finding, past: Sequence[Finding], now: datetime) -> Find
     }
     if len(boots) < AGAIN_BOOTS or finding.action is again:
         return finding
-    says = f"{finding.says}; again after {len(boots)} reboots"
-    return replace(finding, level=Level.FAULTY, action=again, says=says)
+    says = f"{finding.summary}; again after {len(boots)} reboots"
+    return replace(finding, level=HealthLevel.FAULTY, action=again, summary=says)
 
 
 def _of(findings: Iterable[Finding], boot_id: str, pending: Mapping[str, datetime]) -> Verdict:
     ordered = tuple(sorted(findings, key=lambda f: (-f.level.rank, -f.action.rank, f.rule, f.part)))
     return Verdict(
-        max((f.level for f in ordered), key=lambda level: level.rank, default=Level.OK),
-        max((f.action for f in ordered), key=lambda action: action.rank, default=Action.NONE),
+        max((f.level for f in ordered), key=lambda level: level.rank, default=HealthLevel.OK),
+        max((f.action for f in ordered), key=lambda action: action.rank, default=HealthAction.NONE),
         ordered,
         boot_id,
         pending,

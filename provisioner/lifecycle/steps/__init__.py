@@ -23,7 +23,7 @@ from provisioner.lifecycle.steps.ramdisk import (
     power_on,
 )
 from provisioner.lifecycle.steps.reclaim import close_lease, shut_port
-from provisioner.lifecycle.steps.sanitise import wipe
+from provisioner.lifecycle.steps.sanitise import sanitise_disks
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,7 +40,7 @@ SPECS: dict[Step, StepSpec] = {
     Step.POWER_ON: StepSpec(power_on),
     Step.AWAIT_RAMDISK: StepSpec(await_ramdisk),
     Step.COLLECT_FACTS: StepSpec(collect_facts, in_ramdisk=True),
-    Step.WIPE: StepSpec(wipe, in_ramdisk=True),
+    Step.SANITISE_DISKS: StepSpec(sanitise_disks, in_ramdisk=True),
     Step.CHECK_HARDWARE: StepSpec(check_hardware, in_ramdisk=True),
     Step.WRITE_IMAGE: StepSpec(write_image, in_ramdisk=True),
     Step.PERSONALISE: StepSpec(personalise, in_ramdisk=True),

@@ -9,7 +9,7 @@ from dataclasses import replace
 from sqlmodel.ext.asyncio.session import AsyncSession
 
 from provisioner.domain.failures import Failure, FailureKind
-from provisioner.domain.lifecycle import OperationStatus
+from provisioner.domain.lifecycle import OperationState
 from provisioner.domain.retries import PATIENCE
 from provisioner.drivers.bmc import BmcLoginRefused, BmcUser
 from provisioner.drivers.network import Switch
@@ -36,7 +36,7 @@ async def reach_bmc(job: Job) -> Outcome:
     switch, port = job.drivers.switch, job.server.switch_port
     if switch is None or not port or not job.context.rotate_bmc_passwords:
         return Wait(PATIENCE.total_seconds(), "waits for the password of the BMC")
-    return await _win_back(job, switch, port)
+    return await _recover_access(job, switch, port)
 
 
 def _lose(job: Job, refused: BmcLoginRefused) -> Change:
@@ -58,7 +58,7 @@ def _lose(job: Job, refused: BmcLoginRefused) -> Change:
         now = job.now()
         server.bmc_lost_at = now
         server.reason, server.next_action = refused.reason, action
-        operation.status = OperationStatus.PARKED
+        operation.state = OperationState.PARKED
         await open_incident(
             session,
             server,
@@ -72,7 +72,7 @@ def _lose(job: Job, refused: BmcLoginRefused) -> Change:
     return change
 
 
-async def _win_back(job: Job, switch: Switch, port: str) -> Outcome:
+async def _recover_access(job: Job, switch: Switch, port: str) -> Outcome:
     """Set our password in the BMC from inside the ramdisk, once somebody has booted it.
 
     The tenant's system may be running still, and can take the ramdisk's place: it then only helps
@@ -94,7 +94,7 @@ async def _set_from_inside(job: Job) -> Outcome:
     target = replace(job.bmc_target(), password=password, next_password="")
     job.log(f"set the password of BMC user {target.username!r} from inside")
     await job.play(
-        "win_back_bmc",
+        "recover_bmc_access",
         {"username": target.username, "password": password},
         job.context.limits.play,
     )
@@ -111,11 +111,11 @@ async def disable_bmc_users(job: Job) -> Outcome:
     """Root on the server can make BMC users, or set their passwords: only ours stays enabled."""
     target = job.bmc_target()
     kept = {target.username, *job.context.kept_bmc_users}
-    strangers = _strangers(await job.drivers.bmc.users(target), kept)
-    for user in strangers:
+    unexpected = _unexpected_users(await job.drivers.bmc.users(target), kept)
+    for user in unexpected:
         job.log(f"disable BMC user {user.id} {user.name!r} ({user.privilege})")
         await job.drivers.bmc.disable_user(target, user.id)
-    left = _strangers(await job.drivers.bmc.users(target), kept)
+    left = _unexpected_users(await job.drivers.bmc.users(target), kept)
     if left:
         raise Failure(
             f"BMC users cannot be disabled: {', '.join(repr(user.name) for user in left)}",
@@ -123,10 +123,10 @@ async def disable_bmc_users(job: Job) -> Outcome:
             f"then: rackctl server repaired {job.server.name}",
             kind=FailureKind.SERVER_FAULT,
         )
-    return Done(f"{len(strangers)} BMC users disabled" if strangers else "no other BMC user")
+    return Done(f"{len(unexpected)} BMC users disabled" if unexpected else "no other BMC user")
 
 
-def _strangers(users: Sequence[BmcUser], kept: set[str]) -> list[BmcUser]:
+def _unexpected_users(users: Sequence[BmcUser], kept: set[str]) -> list[BmcUser]:
     """All but the first of each kept name: a second one of our name has another password."""
     first = {user.name: user.id for user in reversed(users)}
     return [user for user in users if user.name not in kept or user.id != first[user.name]]

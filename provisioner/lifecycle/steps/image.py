@@ -11,7 +11,7 @@ from sqlmodel.ext.asyncio.session import AsyncSession
 from agent.protocol import TENANT, AgentConfig
 from provisioner.domain.failures import Failure, FailureKind
 from provisioner.domain.lifecycle import Step
-from provisioner.domain.webhooks import Event
+from provisioner.domain.webhooks import WebhookEvent
 from provisioner.drivers.bmc import BootDevice, Power, PowerAction
 from provisioner.drivers.plays import PlayFailed
 from provisioner.drivers.ssh import HostKeyMismatch, SshLoginRefused, SshUnreachable
@@ -250,6 +250,6 @@ async def hand_over(job: Job) -> Outcome:
     async def change(session: AsyncSession, server: Server, operation: Operation) -> None:
         row = (await session.exec(select(Lease).where(Lease.id == lease.id))).one()
         row.ready_at = job.now()
-        await tell(session, row, Event.READY, job.now())
+        await tell(session, row, WebhookEvent.READY, job.now())
 
     return Done("handed over", change)

@@ -174,7 +174,7 @@ async def await_ramdisk(job: Job) -> Outcome:
         return Done("the ramdisk is ready")
     if await job.drivers.bmc.power(job.bmc_target()) is Power.OFF:
         reason = "the server went off while it booted"
-    elif boot.identified_at is None and await _stranger_answers(job, boot):
+    elif boot.identified_at is None and await _other_system_answers(job, boot):
         reason = "another system than the ramdisk runs on it: it did not boot from the network"
     elif job.step_age() < job.context.limits.boot:
         return Wait(5, _progress(boot))
@@ -193,7 +193,7 @@ async def await_ramdisk(job: Job) -> Outcome:
     )
 
 
-async def _stranger_answers(job: Job, boot: Boot) -> bool:
+async def _other_system_answers(job: Job, boot: Boot) -> bool:
     """A server that ignores the boot override may run its last tenant's system: off with it."""
     try:
         await job.drivers.ssh.probe(SshTarget(job.server.address, boot.host_key))

@@ -5,7 +5,7 @@ from datetime import datetime
 from sqlmodel import col, select
 from sqlmodel.ext.asyncio.session import AsyncSession
 
-from provisioner.domain.webhooks import Event
+from provisioner.domain.webhooks import WebhookEvent
 from provisioner.drivers.network import SwitchUnreachable
 from provisioner.incidents import IncidentKind, open_incident
 from provisioner.lifecycle.job import Change, Done, Job, Outcome
@@ -17,7 +17,7 @@ from provisioner.store.tables import (
     Lease,
     Operation,
     Reservation,
-    ReservationStatus,
+    ReservationState,
     Server,
 )
 
@@ -87,7 +87,7 @@ async def _close(session: AsyncSession, lease: Lease, now: datetime) -> None:
     moved = lease.end_reason == MOVED
     if not moved:
         reservation = await session.get_one(Reservation, lease.reservation_id)
-        reservation.status = ReservationStatus.ENDED
+        reservation.state = ReservationState.ENDED
     if not moved or lease.ready_at is not None:
         told = {"ended_at": now.isoformat(), "reason": lease.end_reason}
-        await tell(session, lease, Event.ENDED, now, **told)
+        await tell(session, lease, WebhookEvent.ENDED, now, **told)

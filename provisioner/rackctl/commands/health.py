@@ -61,9 +61,9 @@ def _page(health: JsonObject) -> RenderableType:
                 ("server", health["server"]),
                 ("health", health["level"] or "not judged yet"),
                 ("since", local_time(health["since"])),
-                ("says", health["says"]),
+                ("summary", health["summary"]),
                 ("action", health["action"]),
-                ("heard", _ago(health["heard_at"], f", from the {health['context']}")),
+                ("heard", _ago(health["seen_at"], f", from the {health['context']}")),
                 ("GPUs", " ".join(filter(None, (health["state"], health["reason"])))),
                 ("driver", health["driver"]),
                 ("sensors", _sensors(health)),
@@ -94,7 +94,7 @@ def _findings(findings: Iterable[JsonObject]) -> Table:
                 found["level"],
                 found["action"],
                 local_time(found["since"]),
-                found["says"],
+                found["summary"],
                 found["source"],
                 found["part"],
             )
@@ -112,7 +112,7 @@ def _gpu_table(found: Iterable[JsonObject]) -> Table:
                 gpu["level"],
                 _with_unit(gpu["temperature_c"], "°C"),
                 _with_unit(gpu["power_w"], "W"),
-                _with_unit(gpu["utilisation_percent"], "%"),
+                _with_unit(gpu["utilization_percent"], "%"),
                 _memory(gpu),
                 _ecc(gpu),
                 gpu["product"],
@@ -134,7 +134,7 @@ def _finding_table(found: Iterable[JsonObject]) -> Table:
                 gpu["action"],
                 gpu["product"],
                 gpu["uuid"],
-                gpu["says"],
+                gpu["summary"],
             )
             for gpu in found
         ),

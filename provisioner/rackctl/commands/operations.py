@@ -40,13 +40,13 @@ def list_operations(
     shared = session(context)
     found = shared.api.items(path("operations"), {"server": server}, at_most=limit)
     table = rows(
-        ["OPERATION", "SERVER", "STEP", "STATUS", "STARTED", "ENDED"],
+        ["OPERATION", "SERVER", "STEP", "STATE", "STARTED", "ENDED"],
         (
             (
                 operation["id"],
                 operation.get("server"),
                 step_text(operation),
-                operation["status"],
+                operation["state"],
                 local_time(operation.get("started_at")),
                 local_time(operation.get("ended_at")),
             )
@@ -74,7 +74,7 @@ def _summary(operation: JsonObject) -> Table:
             ("operation", operation["id"]),
             ("server", operation.get("server")),
             ("verb", operation["verb"]),
-            ("status", operation["status"]),
+            ("state", operation["state"]),
             ("step", operation["step"]),
             ("power cycles", operation["boots"]),
             ("started", local_time(operation.get("started_at"))),
@@ -98,11 +98,11 @@ def follow(context: typer.Context, which: Which, output: Output = Format.TABLE) 
             screen.json_line({event.name: event.data})
         elif event.name == "log":
             _print_line(screen, event.data)
-        elif event.data["status"] != "running" and event.data["status"] not in ENDED:
+        elif event.data["state"] != "running" and event.data["state"] not in ENDED:
             screen.note(f"{event.data['status']}: it waits for an operator")
         if event.name == "operation":
             operation = event.data
-    if operation["status"] == "failed":
+    if operation["state"] == "failed":
         raise Failed(
             f"operation {operation['id']} ({operation['verb']}) failed at {operation['step']}",
             next_action=f"see why and what to do: rackctl operation show {operation['id']}",

@@ -107,7 +107,7 @@ def _await_ready(api: Api, screen: Screen, reservation_id: str, timeout_s: float
         lease = reservation["lease"] or {"state": "waiting", "step": "a server is looked for"}
         if lease["state"] == "ready":
             return reservation
-        if reservation["status"] in _OVER or lease["state"] in {"ending", "ended"}:
+        if reservation["state"] in _OVER or lease["state"] in {"ending", "ended"}:
             break
         doing = f"{lease['state']}: {lease.get('step') or '…'}"
         if doing != said:
@@ -125,13 +125,13 @@ def list_reservations(context: typer.Context, output: Output = Format.TABLE) -> 
     shared = session(context)
     found = shared.api.items(path("reservations"))
     table = rows(
-        ["RESERVATION", "CLASS", "IMAGE", "STATUS", "SERVER", "LEASE", "ENDS", "HOSTNAME"],
+        ["RESERVATION", "CLASS", "IMAGE", "STATE", "SERVER", "LEASE", "ENDS", "HOSTNAME"],
         (
             (
                 reservation["id"],
                 reservation["class"],
                 reservation["image"],
-                reservation["status"],
+                reservation["state"],
                 (reservation["lease"] or {}).get("server"),
                 (reservation["lease"] or {}).get("state"),
                 local_time(reservation["ends_at"]),
@@ -159,7 +159,7 @@ def _show(screen: Screen, output: Format, reservation: JsonObject) -> None:
         sheet(
             [
                 ("reservation", reservation["id"]),
-                ("status", reservation["status"]),
+                ("state", reservation["state"]),
                 ("class", reservation["class"]),
                 ("image", reservation["image"]),
                 ("host name", reservation["hostname"]),

@@ -19,14 +19,14 @@ _SETTLED = frozenset({"running", "done"})
 def is_stuck(server: JsonObject) -> bool:
     """Whether it waits for a person: an open incident, or an operation that is parked."""
     operation = server["operation"]
-    return bool(server["incidents"]) or bool(operation and operation["status"] == "parked")
+    return bool(server["incidents"]) or bool(operation and operation["state"] == "parked")
 
 
 def step_text(operation: JsonObject | None) -> str:
     """`image/write_image (parked, attempt 3)`."""
     if operation is None:
         return ""
-    notes = [operation["status"]] if operation["status"] != "running" else []
+    notes = [operation["state"]] if operation["state"] != "running" else []
     if operation["attempt"]:
         notes.append(f"attempt {operation['attempt'] + 1}")
     text = f"{operation['verb']}/{operation['step']}"
@@ -64,7 +64,7 @@ def page(api: Api, server: JsonObject) -> RenderableType:
     if operation is not None:
         title = f"Operation {operation['id']} ({operation['verb']}, {operation['status']})"
         parts.append(section(title, step_table(operation["steps"])))
-        if operation["status"] not in _SETTLED or server["incidents"]:
+        if operation["state"] not in _SETTLED or server["incidents"]:
             parts += _log_tail(api, operation)
     return Group(*parts)
 
@@ -129,7 +129,7 @@ def _facts(facts: JsonObject) -> str:
 
 def _disks(disks: Iterable[JsonObject]) -> Table:
     return rows(
-        ["SERIAL", "MODEL", "SIZE", "TRANSPORT", "PRESENT", "ERASED", "CERTIFICATE"],
+        ["SERIAL", "MODEL", "SIZE", "TRANSPORT", "PRESENT", "SANITISED", "CERTIFICATE"],
         (
             (
                 disk["serial"],
@@ -137,7 +137,7 @@ def _disks(disks: Iterable[JsonObject]) -> Table:
                 size(disk["size_bytes"]),
                 disk["transport"],
                 disk["present"],
-                disk["erased"],
+                disk["sanitised"],
                 disk["certificate"],
             )
             for disk in disks

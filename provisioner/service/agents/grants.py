@@ -12,7 +12,7 @@ from aiohttp import web
 
 from provisioner.rental import reservations
 from provisioner.rental.grants import grant_of
-from provisioner.service.agents.identity import unknown_identity
+from provisioner.service.agents.agent_token import unknown_identity
 from provisioner.service.agents.ingest import INGEST
 from provisioner.service.agents.links import Link
 from provisioner.service.context import services_of

@@ -4,7 +4,7 @@ from pydantic import Field
 from sqlmodel import col, select
 from sqlmodel.ext.asyncio.session import AsyncSession
 
-from provisioner.domain.health.levels import Level
+from provisioner.domain.health.levels import HealthLevel
 from provisioner.fleet.servers import server_named
 from provisioner.rental import booking
 from provisioner.service.http.endpoint import Call
@@ -57,7 +57,7 @@ async def _gpus(session: AsyncSession, query: GpuQuery) -> list[tuple[str, int, 
     after = (name, int(place) if place.isdecimal() else -1)
     statement = select(Server).order_by(col(Server.name)).limit(_SERVERS_A_LOOK)
     if query.bad:
-        statement = statement.join(ServerHealth).where(ServerHealth.level != Level.OK)
+        statement = statement.join(ServerHealth).where(ServerHealth.level != HealthLevel.OK)
     if query.class_ is not None:
         statement = statement.where(Server.class_name == query.class_)
     if query.rack is not None:
@@ -70,7 +70,7 @@ async def _gpus(session: AsyncSession, query: GpuQuery) -> list[tuple[str, int, 
             rows += [
                 (row.name, number, gpu)
                 for number, gpu in enumerate(gpus)
-                if (row.name, number) > after and not (query.bad and gpu.level is Level.OK)
+                if (row.name, number) > after and not (query.bad and gpu.level is HealthLevel.OK)
             ]
         if len(servers) < _SERVERS_A_LOOK:
             break

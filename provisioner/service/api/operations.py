@@ -13,7 +13,7 @@ from provisioner.fleet import incidents as fleet_incidents
 from provisioner.fleet.servers import server_named
 from provisioner.service.context import Services
 from provisioner.service.http.endpoint import Call
-from provisioner.service.http.streams import Event, send_events
+from provisioner.service.http.streams import ServerSentEvent, send_events
 from provisioner.service.views.base import Page, PageQuery, page
 from provisioner.service.views.operations import (
     AuditView,
@@ -99,9 +99,9 @@ async def log(call: Call, query: LogQuery) -> Page[LogView]:
 async def events(call: Call, query: EventsQuery) -> web.StreamResponse:
     """Server-sent events: `log` for each line, `operation` on every change, to its end.
 
-    A client goes on after a line by `after` or the header Last-Event-ID.
+    A client goes on after a line by `after` or the header Last-ServerSentEvent-ID.
     """
-    after = call.request.headers.get("Last-Event-ID") or query.after
+    after = call.request.headers.get("Last-ServerSentEvent-ID") or query.after
     async with call.services.database.read() as session:
         operation = await _operation(session, call.path("id"))
     return await send_events(call.request, _follow(call.services, operation.id, after))
@@ -109,7 +109,7 @@ async def events(call: Call, query: EventsQuery) -> web.StreamResponse:
 
 async def _follow(
     services: Services, operation_id: str, after: str | None
-) -> AsyncIterator[Event | None]:
+) -> AsyncIterator[ServerSentEvent | None]:
     last = ""
     while True:
         async with services.database.read() as session:
@@ -118,11 +118,11 @@ async def _follow(
             lines = await log_after(session, operation_id, after, _LINES_A_LOOK)
         for line in lines:
             after = line.id
-            yield Event("log", log_view(line).model_dump_json(), id=line.id)
+            yield ServerSentEvent("log", log_view(line).model_dump_json(), id=line.id)
         data = view.model_dump_json()
         if len(lines) == _LINES_A_LOOK:
             continue
-        yield Event("operation", data) if data != last else None
+        yield ServerSentEvent("operation", data) if data != last else None
         last = data
         if view.ended_at is not None:
             return

@@ -14,7 +14,7 @@ from provisioner.service.context import Services
 from provisioner.service.http.bearer import Caller
 from provisioner.service.http.endpoint import Body, Call
 from provisioner.service.http.problems import HttpError
-from provisioner.service.http.streams import Event, send_events
+from provisioner.service.http.streams import ServerSentEvent, send_events
 from provisioner.service.views.base import Page, PageQuery, page
 from provisioner.service.views.certificates import (
     LeaseCertificateView,
@@ -26,7 +26,7 @@ from provisioner.service.views.reservations import (
     reservation_view,
     reservation_views,
 )
-from provisioner.store.tables import Reservation, ReservationStatus
+from provisioner.store.tables import Reservation, ReservationState
 
 _LONGEST_KEY = 200
 
@@ -162,12 +162,12 @@ async def stream(
 
 async def _changes(
     services: Services, caller: Caller, reservation_id: str
-) -> AsyncIterator[Event | None]:
+) -> AsyncIterator[ServerSentEvent | None]:
     last = ""
     while True:
         view = await _current(services, caller, reservation_id)
         data = view.model_dump_json(by_alias=True)
-        yield Event("reservation", data) if data != last else None
+        yield ServerSentEvent("reservation", data) if data != last else None
         last = data
         if _over(view):
             return
@@ -175,7 +175,7 @@ async def _changes(
 
 
 def _over(view: ReservationView) -> bool:
-    if view.status not in (ReservationStatus.ENDED, ReservationStatus.CANCELLED):
+    if view.state not in (ReservationState.ENDED, ReservationState.CANCELLED):
         return False
     return view.lease is None or view.lease.state is LeaseState.ENDED
 

@@ -9,7 +9,7 @@ from sqlmodel import col, select
 from sqlmodel.ext.asyncio.session import AsyncSession
 
 from agent.protocol import RAMDISK, AgentConfig, Identity, IdentityRequest, Ready
-from provisioner.service.agents.identity import agent_identity
+from provisioner.service.agents.agent_token import agent_identity
 from provisioner.service.context import Services, services_of
 from provisioner.service.http.messages import read_message
 from provisioner.service.http.problems import HttpError

@@ -13,7 +13,7 @@ _QUIET_S = 15.0
 
 
 @dataclass(frozen=True, slots=True)
-class Event:
+class ServerSentEvent:
     """`data` is JSON on one line; `id` is what a client names to go on after it."""
 
     name: str
@@ -26,7 +26,7 @@ class Event:
 
 
 async def send_events(
-    request: web.Request, events: AsyncIterator[Event | None]
+    request: web.Request, events: AsyncIterator[ServerSentEvent | None]
 ) -> web.StreamResponse:
     """Send events until there are no more or the client goes; None is a look without news."""
     response = web.StreamResponse(

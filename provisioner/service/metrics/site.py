@@ -12,7 +12,7 @@ from sqlalchemy import func
 from sqlmodel import col, select
 from sqlmodel.ext.asyncio.session import AsyncSession
 
-from provisioner.domain.health.levels import Level
+from provisioner.domain.health.levels import HealthLevel
 from provisioner.domain.lifecycle import State
 from provisioner.service.context import services_of
 from provisioner.store.tables import Incident, Server, ServerHealth
@@ -110,12 +110,12 @@ async def _set_health(found: Metrics, session: AsyncSession) -> None:
     )
     found.health.clear()
     for class_name, level, count in levels.all():
-        found.health.labels(class_name, Level(level).value if level else "unknown").set(count)
+        found.health.labels(class_name, HealthLevel(level).value if level else "unknown").set(count)
     unwell = await session.exec(
         select(Server.name, ServerHealth.level)
         .join(ServerHealth)
-        .where(ServerHealth.level != Level.OK)
+        .where(ServerHealth.level != HealthLevel.OK)
     )
     found.unwell.clear()
     for name, level in unwell.all():
-        found.unwell.labels(name, Level(level).value).set(1)
+        found.unwell.labels(name, HealthLevel(level).value).set(1)

@@ -7,9 +7,9 @@ from typing import Any, Literal
 from sqlmodel import col, func, select
 from sqlmodel.ext.asyncio.session import AsyncSession
 
-from provisioner.domain.sanitisation import Level
+from provisioner.domain.sanitisation import SanitisationLevel
 from provisioner.service.views.base import PageQuery, View
-from provisioner.store.tables import EraseCertificate, Lease, Server
+from provisioner.store.tables import ErasureCertificate, Lease, Server
 
 
 class CertificateView(View):
@@ -18,7 +18,7 @@ class CertificateView(View):
     operation: str
     disk_serial: str
     method: str
-    level: Level
+    level: SanitisationLevel
     started_at: datetime
     finished_at: datetime
     evidence: dict[str, Any]
@@ -31,24 +31,24 @@ class LeaseCertificateView(CertificateView):
 
 async def server_certificates(
     session: AsyncSession, server: Server, query: PageQuery
-) -> Sequence[EraseCertificate]:
+) -> Sequence[ErasureCertificate]:
     """The newest first."""
     statement = (
-        select(EraseCertificate)
-        .where(EraseCertificate.server_id == server.id)
-        .order_by(col(EraseCertificate.id).desc())
+        select(ErasureCertificate)
+        .where(ErasureCertificate.server_id == server.id)
+        .order_by(col(ErasureCertificate.id).desc())
         .limit(query.fetch)
     )
     if query.cursor is not None:
-        statement = statement.where(col(EraseCertificate.id) < query.cursor)
+        statement = statement.where(col(ErasureCertificate.id) < query.cursor)
     return (await session.exec(statement)).all()
 
 
-def certificate_view(row: EraseCertificate, server_name: str) -> CertificateView:
+def certificate_view(row: ErasureCertificate, server_name: str) -> CertificateView:
     return CertificateView(**_fields(row, server_name))
 
 
-def _fields(row: EraseCertificate, server_name: str) -> dict[str, Any]:
+def _fields(row: ErasureCertificate, server_name: str) -> dict[str, Any]:
     return {
         "id": row.id,
         "server": server_name,
@@ -76,9 +76,9 @@ async def reservation_certificates(
     views: list[LeaseCertificateView] = []
     for lease, server in leases.all():
         before = await session.exec(
-            select(EraseCertificate)
-            .where(col(EraseCertificate.id).in_(lease.certificates))
-            .order_by(col(EraseCertificate.disk_serial))
+            select(ErasureCertificate)
+            .where(col(ErasureCertificate.id).in_(lease.certificates))
+            .order_by(col(ErasureCertificate.disk_serial))
         )
         views += [
             LeaseCertificateView(**_fields(row, server.name), occasion="before")
@@ -91,7 +91,7 @@ async def reservation_certificates(
     return views
 
 
-async def _after(session: AsyncSession, lease: Lease) -> Sequence[EraseCertificate]:
+async def _after(session: AsyncSession, lease: Lease) -> Sequence[ErasureCertificate]:
     if lease.ended_at is None:
         return ()
     following = await session.exec(
@@ -99,11 +99,11 @@ async def _after(session: AsyncSession, lease: Lease) -> Sequence[EraseCertifica
             Lease.server_id == lease.server_id, col(Lease.bound_at) >= lease.ended_at
         )
     )
-    statement = select(EraseCertificate).where(
-        EraseCertificate.server_id == lease.server_id,
-        col(EraseCertificate.started_at) >= lease.ended_at,
+    statement = select(ErasureCertificate).where(
+        ErasureCertificate.server_id == lease.server_id,
+        col(ErasureCertificate.started_at) >= lease.ended_at,
     )
     next_bound = following.one()
     if next_bound is not None:
-        statement = statement.where(col(EraseCertificate.started_at) < next_bound)
-    return (await session.exec(statement.order_by(col(EraseCertificate.id)))).all()
+        statement = statement.where(col(ErasureCertificate.started_at) < next_bound)
+    return (await session.exec(statement.order_by(col(ErasureCertificate.id)))).all()

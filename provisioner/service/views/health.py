@@ -10,7 +10,7 @@ from sqlmodel.ext.asyncio.session import AsyncSession
 
 from provisioner.domain.health import Finding, Sample, Verdict
 from provisioner.domain.health.gauges import gauges
-from provisioner.domain.health.levels import Action, Level
+from provisioner.domain.health.levels import HealthAction, HealthLevel
 from provisioner.domain.health.rule import Scope
 from provisioner.domain.health.rules import BY_NAME
 from provisioner.service.views.base import View
@@ -20,9 +20,9 @@ from provisioner.store.tables import AgentIdentity, BmcReading, Server, ServerHe
 class HealthView(View):
     """The last verdict in short."""
 
-    level: Level
-    action: Action
-    says: str
+    level: HealthLevel
+    action: HealthAction
+    summary: str
     """The worst finding in a sentence."""
     since: datetime
     """Since when it has this level."""
@@ -31,9 +31,9 @@ class HealthView(View):
 class FindingView(View):
     part: str
     """`server`, a GPU's UUID, or a disk's or link's name."""
-    level: Level
-    action: Action
-    says: str
+    level: HealthLevel
+    action: HealthAction
+    summary: str
     source: str
     since: datetime
 
@@ -50,16 +50,16 @@ class GpuView(View):
     uuid: str
     """Where it is on the PCI bus, if no UUID is known."""
     product: str
-    level: Level
-    action: Action
-    says: str
+    level: HealthLevel
+    action: HealthAction
+    summary: str
     """The worst finding in a sentence; empty without one."""
-    heard_at: datetime | None
+    seen_at: datetime | None
     """When the agent last reported."""
     lost: bool
     temperature_c: float | None
     power_w: float | None
-    utilisation_percent: float | None
+    utilization_percent: float | None
     memory_used_mib: float | None
     memory_total_mib: float | None
     ecc_corrected: float | None
@@ -69,13 +69,13 @@ class GpuView(View):
 
 class ServerHealthView(View):
     server: str
-    level: Level | None
+    level: HealthLevel | None
     """null until it is judged for the first time."""
-    action: Action | None
-    says: str
+    action: HealthAction | None
+    summary: str
     since: datetime | None
     judged_at: datetime | None
-    heard_at: datetime | None
+    seen_at: datetime | None
     """When its agent last reported; null if none ever did."""
     context: str
     """Where that agent runs: ramdisk or tenant."""
@@ -138,7 +138,9 @@ async def verdicts(session: AsyncSession, server_ids: Sequence[str]) -> dict[str
 def health_view(row: ServerHealth | None) -> HealthView | None:
     if row is None:
         return None
-    return HealthView(level=row.level, action=row.action, says=row.says, since=row.level_since)
+    return HealthView(
+        level=row.level, action=row.action, summary=row.summary, since=row.level_since
+    )
 
 
 async def gpu_views(session: AsyncSession, servers: Sequence[Server]) -> list[list[GpuView]]:
@@ -160,10 +162,10 @@ async def server_health_view(session: AsyncSession, server: Server) -> ServerHea
         server=server.name,
         level=row.level if row else None,
         action=row.action if row else None,
-        says=row.says if row else "",
+        summary=row.summary if row else "",
         since=row.level_since if row else None,
         judged_at=row.judged_at if row else None,
-        heard_at=heard.at if heard else None,
+        seen_at=heard.at if heard else None,
         context=str(heard.report.get("context", "")) if heard else "",
         state=str(health.get("state", "")),
         reason=str(health.get("reason", "")),
@@ -210,14 +212,14 @@ def _gpu(
         index=values.get("index"),
         uuid=key,
         product=values.get("name", ""),
-        level=worst.level if worst else Level.OK,
-        action=worst.action if worst else Action.NONE,
-        says=worst.says if worst else "",
-        heard_at=heard.at if heard else None,
+        level=worst.level if worst else HealthLevel.OK,
+        action=worst.action if worst else HealthAction.NONE,
+        summary=worst.summary if worst else "",
+        seen_at=heard.at if heard else None,
         lost=values.get("lost", False),
         temperature_c=shown.get("temperature_c"),
         power_w=shown.get("power_w"),
-        utilisation_percent=shown.get("utilisation_percent"),
+        utilization_percent=shown.get("utilization_percent"),
         memory_used_mib=shown.get("memory_used_mib"),
         memory_total_mib=values.get("memory_total_mib"),
         ecc_corrected=shown.get("ecc_corrected"),

@@ -12,7 +12,7 @@ from sqlmodel import col, select
 from sqlmodel.ext.asyncio.session import AsyncSession
 
 from provisioner.domain.health.gauges import GAUGES
-from provisioner.domain.health.levels import Level
+from provisioner.domain.health.levels import HealthLevel
 from provisioner.domain.incidents import IncidentKind
 from provisioner.service.views.base import View, seconds_between
 from provisioner.store.tables import (
@@ -30,7 +30,7 @@ Values = list[float | None]
 
 
 class LeaseIncidentView(View):
-    says: str
+    summary: str
     opened_at: datetime
 
 
@@ -52,7 +52,7 @@ class GpuSeriesView(View):
     memory_total_mib: float | None
     temperature_c: Values
     power_w: Values
-    utilisation_percent: Values
+    utilization_percent: Values
     memory_used_mib: Values
     ecc_corrected: Values
     """Since the driver was loaded, as `ecc_uncorrected`."""
@@ -60,10 +60,10 @@ class GpuSeriesView(View):
 
 
 class LeaseHealthView(View):
-    level: Level | None
+    level: HealthLevel | None
     """Now; null unless the server is the customer's and its agent has reported."""
-    says: str
-    heard_at: datetime | None
+    summary: str
+    seen_at: datetime | None
     """When the agent last reported."""
     state: str
     """Of reading the GPUs: ok, starting, absent, hung, failed; empty if the agent never said."""
@@ -91,8 +91,8 @@ async def lease_health_view(
     outages = await _outages(session, leases, now)
     view = LeaseHealthView(
         level=None,
-        says="",
-        heard_at=None,
+        summary="",
+        seen_at=None,
         state="",
         at=[],
         gpus=[],
@@ -104,14 +104,14 @@ async def lease_health_view(
         return view
     lease = leases[-1]
     view.incidents = (await open_incidents(session, [lease.id])).get(lease.id, [])
-    heard_at, health = await _heard(session, lease)
-    view.heard_at, view.state = heard_at, str(health.get("state", ""))
+    seen_at, health = await _heard(session, lease)
+    view.seen_at, view.state = seen_at, str(health.get("state", ""))
     samples = await _samples(session, lease, now)
     view.at = [sample.at for sample in samples]
     view.gpus = _series(samples, health.get("gpus", ()))
     judged = await session.get(ServerHealth, lease.server_id)
-    if judged and heard_at and lease.ends_at > now:
-        view.level, view.says = judged.level, judged.says
+    if judged and seen_at and lease.ends_at > now:
+        view.level, view.summary = judged.level, judged.summary
     return view
 
 
@@ -130,7 +130,7 @@ async def open_incidents(
     )
     incidents: dict[str, list[LeaseIncidentView]] = defaultdict(list)
     for row in found.all():
-        shown = LeaseIncidentView(says=row.reason, opened_at=row.opened_at)
+        shown = LeaseIncidentView(summary=row.reason, opened_at=row.opened_at)
         incidents[str(row.lease_id)].append(shown)
     return incidents
 

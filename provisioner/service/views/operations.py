@@ -7,7 +7,7 @@ from typing import Any
 from sqlmodel import col, select
 from sqlmodel.ext.asyncio.session import AsyncSession
 
-from provisioner.domain.lifecycle import OperationStatus, Step, Verb
+from provisioner.domain.lifecycle import OperationState, Step, Verb
 from provisioner.service.views.base import View, seconds_between
 from provisioner.store.tables import AuditEvent, Incident, Operation, Server, StepLog, StepRecord
 
@@ -25,7 +25,7 @@ class OperationView(View):
     id: str
     server: str
     verb: Verb
-    status: OperationStatus
+    state: OperationState
     step: Step
     step_started_at: datetime
     attempt: int
@@ -77,7 +77,7 @@ def _fields(row: Operation, server_name: str) -> dict[str, Any]:
         "id": row.id,
         "server": server_name,
         "verb": row.verb,
-        "status": row.status,
+        "state": row.state,
         "step": row.step,
         "step_started_at": row.step_started_at,
         "attempt": row.attempt,

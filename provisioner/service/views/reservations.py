@@ -17,7 +17,7 @@ from provisioner.store.tables import (
     Lease,
     Operation,
     Reservation,
-    ReservationStatus,
+    ReservationState,
     Server,
     StepRecord,
 )
@@ -65,7 +65,7 @@ class ReservationView(View):
     id: str
     class_: str = Field(alias="class")
     image: str
-    status: ReservationStatus
+    state: ReservationState
     starts_at: datetime
     ends_at: datetime
     created_at: datetime
@@ -103,7 +103,7 @@ async def reservation_views(
                 id=row.id,
                 class_=row.class_name,
                 image=image.name,
-                status=row.status,
+                state=row.state,
                 starts_at=row.starts_at,
                 ends_at=row.ends_at,
                 created_at=row.created_at,

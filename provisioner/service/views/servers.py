@@ -21,7 +21,7 @@ from provisioner.service.views.reservations import LeaseState, lease_state
 from provisioner.store.tables import (
     AgentIdentity,
     Disk,
-    EraseCertificate,
+    ErasureCertificate,
     Incident,
     Lease,
     Operation,
@@ -63,7 +63,7 @@ class DiskView(View):
     size_bytes: int
     transport: str
     present: bool
-    erased: bool
+    sanitised: bool
     """It has a certificate newer than the server's last use."""
     certificate: str | None
     """Its newest certificate."""
@@ -109,7 +109,7 @@ class _Related:
         self.agent: dict[str, AgentIdentity] = {}
         self.health: dict[str, ServerHealth] = {}
         self.disks: dict[str, list[Disk]] = {}
-        self.certificate: dict[tuple[str, str], EraseCertificate] = {}
+        self.certificate: dict[tuple[str, str], ErasureCertificate] = {}
         self.incidents: dict[str, list[Incident]] = {}
 
     async def read(self, session: AsyncSession, ids: Sequence[str]) -> None:
@@ -154,23 +154,23 @@ class _Related:
         # The newest of each disk only: a server keeps those of all its past tenants.
         newer = (
             select(
-                EraseCertificate,
+                ErasureCertificate,
                 func.row_number()
                 .over(
                     partition_by=(
-                        col(EraseCertificate.server_id),
-                        col(EraseCertificate.disk_serial),
+                        col(ErasureCertificate.server_id),
+                        col(ErasureCertificate.disk_serial),
                     ),
-                    order_by=col(EraseCertificate.finished_at).desc(),
+                    order_by=col(ErasureCertificate.finished_at).desc(),
                 )
                 .label("place"),
             )
-            .where(col(EraseCertificate.server_id).in_(ids))
+            .where(col(ErasureCertificate.server_id).in_(ids))
             .subquery()
         )
         newest = await session.exec(
-            select(EraseCertificate)
-            .join(newer, newer.c.id == col(EraseCertificate.id))
+            select(ErasureCertificate)
+            .join(newer, newer.c.id == col(ErasureCertificate.id))
             .where(newer.c.place == 1)
         )
         self.certificate = {(row.server_id, row.disk_serial): row for row in newest.all()}
@@ -250,7 +250,7 @@ def _agent(row: AgentIdentity | None) -> AgentView | None:
     )
 
 
-def _disk(disk: Disk, server: Server, certificate: EraseCertificate | None) -> DiskView:
+def _disk(disk: Disk, server: Server, certificate: ErasureCertificate | None) -> DiskView:
     return DiskView(
         serial=disk.serial,
         model=disk.model,
@@ -258,6 +258,6 @@ def _disk(disk: Disk, server: Server, certificate: EraseCertificate | None) -> D
         transport=disk.transport,
         present=disk.present,
         # Begun after the last use: an erasure under way then would not cover it.
-        erased=certificate is not None and certificate.started_at >= server.last_used_at,
+        sanitised=certificate is not None and certificate.started_at >= server.last_used_at,
         certificate=certificate.id if certificate else None,
     )

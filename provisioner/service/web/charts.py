@@ -25,7 +25,7 @@ class Signal(NamedTuple):
 SIGNALS = (
     Signal("temperature_c", "Temperature", "°C", 20, from_zero=False),
     Signal("power_w", "Power", "W", 100),
-    Signal("utilisation_percent", "Utilisation", "%", 100),
+    Signal("utilization_percent", "Utilisation", "%", 100),
     Signal("memory_used_mib", "Memory", "GiB", 1),
     Signal("ecc_corrected", "ECC corrected", "", 4),
     Signal("ecc_uncorrected", "ECC uncorrected", "", 4),

@@ -17,7 +17,7 @@ from provisioner.service.views.reservations import (
 from provisioner.service.web.charts import HEIGHT, WIDTH, gpu_charts
 from provisioner.service.web.render import duration, page
 from provisioner.service.web.session import Visitor, checked_form, for_role
-from provisioner.store.tables import Reservation, ReservationStatus, Role
+from provisioner.store.tables import Reservation, ReservationState, Role
 
 _SHOWN = 100
 _SILENT = timedelta(minutes=3)
@@ -43,13 +43,13 @@ async def overview(request: web.Request, who: Visitor) -> web.StreamResponse:
             .limit(_SHOWN)
         )
         views = await reservation_views(session, rows.all(), who.services.clock())
-    over = (ReservationStatus.ENDED, ReservationStatus.CANCELLED)
+    over = (ReservationState.ENDED, ReservationState.CANCELLED)
     return page(
         request,
         "overview.html",
         who,
-        current=[view for view in views if view.status not in over],
-        past=[view for view in views if view.status in over],
+        current=[view for view in views if view.state not in over],
+        past=[view for view in views if view.state in over],
     )
 
 
@@ -62,7 +62,7 @@ async def show(request: web.Request, who: Visitor) -> web.StreamResponse:
         certificates = await reservation_certificates(session, row.id)
         health = await lease_health_view(session, row.id, now)
     lease = view.lease
-    over = view.status in (ReservationStatus.ENDED, ReservationStatus.CANCELLED)
+    over = view.state in (ReservationState.ENDED, ReservationState.CANCELLED)
     left = (lease.ends_at if lease else view.ends_at) - now
     return page(
         request,
@@ -108,9 +108,9 @@ async def release(request: web.Request, who: Visitor) -> web.StreamResponse:
 
 def _unread(health: LeaseHealthView, now: datetime) -> list[str]:
     """Why there is less to see than there could be."""
-    if health.heard_at is None:
+    if health.seen_at is None:
         return ["The agent in your system has not reported yet, so nothing is measured."]
-    silence = now - health.heard_at
+    silence = now - health.seen_at
     if silence > _SILENT:
         return [f"The agent in your system last reported {duration(silence)} ago."]
     if health.state in _UNREAD:

@@ -1,6 +1,6 @@
 """Every table of the schema, by the name of what a row is."""
 
-from provisioner.store.tables.hardware import Disk, EraseCertificate, Server, ServerClass
+from provisioner.store.tables.hardware import Disk, ErasureCertificate, Server, ServerClass
 from provisioner.store.tables.health import (
     BmcReading,
     HealthFinding,
@@ -24,7 +24,7 @@ from provisioner.store.tables.rental import (
     Image,
     Lease,
     Reservation,
-    ReservationStatus,
+    ReservationState,
     Role,
     SshKey,
 )
@@ -38,7 +38,7 @@ __all__ = [
     "BmcReading",
     "Boot",
     "Disk",
-    "EraseCertificate",
+    "ErasureCertificate",
     "Extension",
     "HealthFinding",
     "HealthSample",
@@ -48,7 +48,7 @@ __all__ = [
     "Operation",
     "Outage",
     "Reservation",
-    "ReservationStatus",
+    "ReservationState",
     "Role",
     "Server",
     "ServerClass",

@@ -7,7 +7,7 @@ from sqlalchemy import JSON, BigInteger, Column, Index, UniqueConstraint
 from sqlmodel import Field, SQLModel
 
 from provisioner.domain.lifecycle import Intent, State
-from provisioner.domain.sanitisation import Level
+from provisioner.domain.sanitisation import SanitisationLevel
 from provisioner.store.columns import AT_ONCE, enum_text, new_id, utc_column, utc_now
 
 
@@ -21,7 +21,9 @@ class ServerClass(SQLModel, table=True):
     price_micro_per_hour: int = Field(sa_column=Column(BigInteger, nullable=False))
     """Price of one server for one hour, in millionths of `currency`."""
     currency: str
-    erase_floor: Level = Field(default=Level.CLEAR, sa_type=enum_text(Level))
+    sanitisation_floor: SanitisationLevel = Field(
+        default=SanitisationLevel.CLEAR, sa_type=enum_text(SanitisationLevel)
+    )
     """The weakest sanitisation that is good enough for this class."""
     revision: int = 0
     """Raised by every change of the class's bookings: taking its row lock puts them in order."""
@@ -106,18 +108,18 @@ class Disk(SQLModel, table=True):
     seen_at: datetime = Field(default_factory=utc_now, sa_column=utc_column())
 
 
-class EraseCertificate(SQLModel, table=True):
+class ErasureCertificate(SQLModel, table=True):
     """Proof that one disk was sanitised and read back (NIST SP 800-88 r2, section 4.7)."""
 
-    __tablename__ = "erase_certificate"
-    __table_args__ = (Index("ix_erase_certificate_disk", "server_id", "disk_serial"),)
+    __tablename__ = "erasure_certificate"
+    __table_args__ = (Index("ix_erasure_certificate_disk", "server_id", "disk_serial"),)
 
     id: str = Field(default_factory=lambda: new_id("cert"), primary_key=True)
     server_id: str = Field(foreign_key="server.id")
     operation_id: str = Field(foreign_key="operation.id", index=True)
     disk_serial: str
     method: str
-    level: Level = Field(sa_type=enum_text(Level))
+    level: SanitisationLevel = Field(sa_type=enum_text(SanitisationLevel))
     started_at: datetime = Field(sa_column=utc_column())
     finished_at: datetime = Field(sa_column=utc_column())
     evidence: dict[str, Any] = Field(sa_column=Column(JSON, nullable=False))

@@ -6,7 +6,7 @@ from typing import Any
 from sqlalchemy import JSON, Column, UniqueConstraint
 from sqlmodel import Field, SQLModel
 
-from provisioner.domain.health.levels import Action, Level
+from provisioner.domain.health.levels import HealthAction, HealthLevel
 from provisioner.store.columns import enum_text, new_id, unique_while, utc_column
 
 
@@ -16,9 +16,9 @@ class ServerHealth(SQLModel, table=True):
     __tablename__ = "server_health"
 
     server_id: str = Field(foreign_key="server.id", primary_key=True)
-    level: Level = Field(sa_type=enum_text(Level), index=True)
-    action: Action = Field(sa_type=enum_text(Action))
-    says: str
+    level: HealthLevel = Field(sa_type=enum_text(HealthLevel), index=True)
+    action: HealthAction = Field(sa_type=enum_text(HealthAction))
+    summary: str
     """The worst finding in a sentence."""
     level_since: datetime = Field(sa_column=utc_column())
     judged_at: datetime = Field(sa_column=utc_column())
@@ -39,9 +39,9 @@ class HealthFinding(SQLModel, table=True):
     boot_id: str
     rule: str
     part: str
-    level: Level = Field(sa_type=enum_text(Level))
-    action: Action = Field(sa_type=enum_text(Action))
-    says: str
+    level: HealthLevel = Field(sa_type=enum_text(HealthLevel))
+    action: HealthAction = Field(sa_type=enum_text(HealthAction))
+    summary: str
     source: str
     since: datetime = Field(sa_column=utc_column(index=True))
     seen: datetime = Field(sa_column=utc_column())
@@ -55,7 +55,7 @@ class HealthSample(SQLModel, table=True):
     server_id: str = Field(foreign_key="server.id", primary_key=True)
     at: datetime = Field(sa_column=Column(utc_column().type, primary_key=True))
     gpus: list[dict[str, Any]] = Field(sa_column=Column(JSON, nullable=False))
-    """Per GPU: index, temperature_c, power_w, utilisation_percent, memory_used_mib, and
+    """Per GPU: index, temperature_c, power_w, utilization_percent, memory_used_mib, and
     ecc_corrected and ecc_uncorrected since its driver was loaded; what is not read is absent."""
 
 

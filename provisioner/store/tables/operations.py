@@ -6,7 +6,7 @@ from typing import Any
 from sqlalchemy import JSON, Column
 from sqlmodel import Field, SQLModel
 
-from provisioner.domain.lifecycle import OperationStatus, Step, Verb
+from provisioner.domain.lifecycle import OperationState, Step, Verb
 from provisioner.store.columns import (
     enum_text,
     index_while,
@@ -27,9 +27,7 @@ class Operation(SQLModel, table=True):
     server_id: str = Field(foreign_key="server.id", index=True)
     lease_id: str | None = Field(default=None, foreign_key="lease.id")
     verb: Verb = Field(sa_type=enum_text(Verb))
-    status: OperationStatus = Field(
-        default=OperationStatus.RUNNING, sa_type=enum_text(OperationStatus)
-    )
+    state: OperationState = Field(default=OperationState.RUNNING, sa_type=enum_text(OperationState))
     step: Step = Field(sa_type=enum_text(Step))
     step_started_at: datetime = Field(default_factory=utc_now, sa_column=utc_column())
     attempt: int = 0

@@ -83,7 +83,7 @@ class Image(SQLModel, table=True):
     imported_at: datetime = Field(default_factory=utc_now, sa_column=utc_column())
 
 
-class ReservationStatus(StrEnum):
+class ReservationState(StrEnum):
     WAITING = "waiting"
     """Promised; no server is bound yet."""
     BOUND = "bound"
@@ -104,8 +104,8 @@ class Reservation(SQLModel, table=True):
     image_id: str = Field(foreign_key="image.id")
     starts_at: datetime = Field(sa_column=utc_column())
     ends_at: datetime = Field(sa_column=utc_column())
-    status: ReservationStatus = Field(
-        default=ReservationStatus.WAITING, sa_type=enum_text(ReservationStatus), index=True
+    state: ReservationState = Field(
+        default=ReservationState.WAITING, sa_type=enum_text(ReservationState), index=True
     )
     hostname: str
     authorized_keys: list[str] = Field(sa_column=Column(JSON, nullable=False))

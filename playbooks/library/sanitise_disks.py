@@ -3,7 +3,7 @@
 Which methods, in which order, is decided by the provisioner; here they are carried out. The next
 one is tried only when the disk *refuses* one; a disk that says yes and keeps its data is at fault.
 
-Variables: `disks`, a list of {serial, methods}. Result: `erasures`, one per disk.
+Variables: `disks`, a list of {serial, methods}. Result: `results`, one per disk.
 """
 
 from __future__ import annotations
@@ -90,7 +90,8 @@ def overwrite(raw: RawDisk, report: Report) -> None:
     raw.flush()
 
 
-# Names and preference are the provisioner's (domain/erasure.py); with each: does it leave zeroes?
+# Names and preference are those of provisioner/domain/sanitisation.py; with each: does it leave
+# zeroes?
 METHODS = {
     "nvme_sanitize_crypto": (sanitize(SANITIZE_CRYPTO_ERASE), False),
     "nvme_sanitize_block": (sanitize(SANITIZE_BLOCK_ERASE), False),
@@ -131,7 +132,7 @@ def await_running_sanitize(disk: Disk, attempts: list[dict[str, Any]]) -> None:
         if state == 2:
             progress(f"{disk.serial}: a sanitize is running already, waiting for its end")
             ended_well = controller.wait_for_sanitize(Reporter(disk.serial, "running sanitize"))
-            outcome = "erased" if ended_well else "failed"
+            outcome = "sanitised" if ended_well else "failed"
             attempts.append(attempt("running_sanitize", outcome, "started by another run", began))
             state = 1 if ended_well else 3
         if state == 3:
@@ -143,7 +144,7 @@ def attempt(method: str, outcome: str, detail: str, began: float) -> dict[str, A
     return {"method": method, "outcome": outcome, "detail": detail, "seconds": seconds}
 
 
-def erase(raw: RawDisk, methods: list[str], attempts: list[dict[str, Any]]) -> str | None:
+def sanitise_by(raw: RawDisk, methods: list[str], attempts: list[dict[str, Any]]) -> str | None:
     """Carry out the first method that the disk does not refuse; its name, or None."""
     for method in methods:
         began = time.monotonic()
@@ -153,24 +154,24 @@ def erase(raw: RawDisk, methods: list[str], attempts: list[dict[str, Any]]) -> s
             attempts.append(attempt(method, "refused", str(refusal), began))
             progress(f"{raw.disk.serial}: {method} is refused by the disk ({refusal})")
             continue
-        attempts.append(attempt(method, "erased", "", began))
+        attempts.append(attempt(method, "sanitised", "", began))
         return method
     return None
 
 
-def wipe(disk: Disk, methods: list[str], erasure: dict[str, Any]) -> None:
-    """Fill in `erasure` as it goes, so that a failure leaves its evidence."""
-    attempts = erasure["attempts"]
+def sanitise(disk: Disk, methods: list[str], result: dict[str, Any]) -> None:
+    """Fill in `result` as it goes, so that a failure leaves its evidence."""
+    attempts = result["attempts"]
     await_running_sanitize(disk, attempts)
     seed = os.urandom(16).hex()
     with RawDisk(disk) as raw:
         readback = ReadBack(raw, seed)
-        erasure.update(sample_seed=seed, **readback.evidence())
+        result.update(sample_seed=seed, **readback.evidence())
         readback.mark()
-        method = erase(raw, methods, attempts)
+        method = sanitise_by(raw, methods, attempts)
         if method is None:
             raise ServerFault(f"disk {disk.serial} refused every method of its policy", REPLACE)
-        erasure["method"] = method
+        result["method"] = method
         left = readback.check(must_be_zero=METHODS[method][1])
         if left:
             raise ServerFault(
@@ -179,15 +180,15 @@ def wipe(disk: Disk, methods: list[str], erasure: dict[str, Any]) -> None:
                 REPLACE,
             )
         raw.reread_partitions()
-    erasure.update(verified=True, finished_at=now())
+    result.update(verified=True, finished_at=now())
     progress(f"{disk.serial}: erased by {method}, read back")
 
 
-def wipe_thread(
-    disk: Disk, methods: list[str], erasure: dict[str, Any], failures: list[Failure]
+def sanitise_thread(
+    disk: Disk, methods: list[str], result: dict[str, Any], failures: list[Failure]
 ) -> None:
     try:
-        wipe(disk, methods, erasure)
+        sanitise(disk, methods, result)
     except Failure as failure:
         failures.append(failure)
     except OSError as error:
@@ -198,7 +199,7 @@ def matched(orders: list[dict[str, Any]]) -> list[tuple[Disk, list[str]]]:
     """(disk, methods) of each order; every disk of the server is in exactly one, or it fails."""
     unknown = {m for order in orders for m in order["methods"]} - METHODS.keys()
     if unknown:
-        raise Configuration(f"unknown erase method: {', '.join(sorted(unknown))}", "upgrade")
+        raise Configuration(f"unknown sanitisation method: {', '.join(sorted(unknown))}", "upgrade")
     present: dict[str, Disk] = {}
     for disk in disks():
         if disk.serial in present:
@@ -221,11 +222,11 @@ def matched(orders: list[dict[str, Any]]) -> list[tuple[Disk, list[str]]]:
 
 def main(variables: dict[str, Any]) -> dict[str, Any]:
     work = matched(variables["disks"])
-    erasures: list[dict[str, Any]] = []
+    results: list[dict[str, Any]] = []
     failures: list[Failure] = []
     threads: list[threading.Thread] = []
     for disk, methods in work:
-        erasure = {
+        result = {
             "serial": disk.serial,
             "model": disk.model,
             "firmware": disk.firmware,
@@ -237,14 +238,14 @@ def main(variables: dict[str, Any]) -> dict[str, Any]:
             "finished_at": None,
             "tool_versions": {"kernel": os.uname().release, "python": sys.version.split()[0]},
         }
-        erasures.append(erasure)
-        arguments = (disk, methods, erasure, failures)
-        threads.append(threading.Thread(target=wipe_thread, args=arguments))
+        results.append(result)
+        arguments = (disk, methods, result, failures)
+        threads.append(threading.Thread(target=sanitise_thread, args=arguments))
     for thread in threads:
         thread.start()
     for thread in threads:
         thread.join()
     if failures:
         reasons = "; ".join(failure.reason for failure in failures)
-        raise ServerFault(reasons, failures[0].next_action, {"erasures": erasures})
-    return {"erasures": erasures}
+        raise ServerFault(reasons, failures[0].next_action, {"results": results})
+    return {"results": results}
