@@ -151,7 +151,7 @@ class Api:
                 "GET",
                 address,
                 params={"after": after} if after else {},
-                headers={"Last-ServerSentEvent-ID": after} if after else {},
+                headers={"Last-Event-ID": after} if after else {},
                 timeout=httpx.Timeout(TIMEOUT_S, read=silence_s),
             ) as source:
                 if source.response.is_error:

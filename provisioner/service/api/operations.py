@@ -99,9 +99,9 @@ async def log(call: Call, query: LogQuery) -> Page[LogView]:
 async def events(call: Call, query: EventsQuery) -> web.StreamResponse:
     """Server-sent events: `log` for each line, `operation` on every change, to its end.
 
-    A client goes on after a line by `after` or the header Last-ServerSentEvent-ID.
+    A client goes on after a line by `after` or the header Last-Event-ID.
     """
-    after = call.request.headers.get("Last-ServerSentEvent-ID") or query.after
+    after = call.request.headers.get("Last-Event-ID") or query.after
     async with call.services.database.read() as session:
         operation = await _operation(session, call.path("id"))
     return await send_events(call.request, _follow(call.services, operation.id, after))
