@@ -269,7 +269,7 @@ CREATE TABLE lease (
     ready_at TIMESTAMP WITH TIME ZONE,
     locked_at TIMESTAMP WITH TIME ZONE,
     ended_at TIMESTAMP WITH TIME ZONE,
-    end_reason VARCHAR NOT NULL,
+    end_reason VARCHAR(40),
     PRIMARY KEY (id),
     FOREIGN KEY(reservation_id) REFERENCES reservation (id),
     FOREIGN KEY(server_id) REFERENCES server (id)
@@ -382,7 +382,7 @@ CREATE TABLE incident (
     server_id VARCHAR,
     operation_id VARCHAR,
     lease_id VARCHAR,
-    kind VARCHAR NOT NULL,
+    kind VARCHAR(40) NOT NULL,
     reason VARCHAR NOT NULL,
     next_action VARCHAR NOT NULL,
     opened_at TIMESTAMP WITH TIME ZONE NOT NULL,

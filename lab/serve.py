@@ -22,7 +22,7 @@ from cryptography.hazmat.primitives.serialization import (
 from rich.console import Console
 
 from lab.simulated import SimulatedRack, servers_of, simulated_drivers
-from provisioner.accounts.accounts import bootstrap_admin
+from provisioner.accounts.tokens import bootstrap_admin
 from provisioner.domain.webhook_addresses import AddressRules
 from provisioner.drivers.images import ImageLibrary
 from provisioner.drivers.webhooks.post import WebhookPost

@@ -12,7 +12,7 @@ from datetime import timedelta
 from ipaddress import IPv4Interface
 from pathlib import Path
 
-from provisioner.accounts.accounts import bootstrap_admin
+from provisioner.accounts.tokens import bootstrap_admin
 from provisioner.domain.webhook_addresses import AddressRules
 from provisioner.drivers.bmc.ipmi import IpmiBmc
 from provisioner.drivers.images import ImageLibrary

@@ -16,6 +16,7 @@ from sqlmodel import col, select
 from lab.nvml import FakeNvml
 from provisioner.domain.health import HEALTHY
 from provisioner.domain.lifecycle import State
+from provisioner.domain.reservations import ReservationState
 from provisioner.store.columns import utc_now
 from provisioner.store.database import Database
 from provisioner.store.secrets import new_token, token_hash
@@ -25,7 +26,6 @@ from provisioner.store.tables import (
     Image,
     Lease,
     Reservation,
-    ReservationState,
     Server,
     ServerClass,
     ServerHealth,

@@ -7,6 +7,7 @@ from sqlalchemy.exc import IntegrityError
 from sqlmodel import col, select
 from sqlmodel.ext.asyncio.session import AsyncSession
 
+from provisioner.domain.access import Actor, Permission
 from provisioner.domain.refusals import Fault, Refusal, RefusalKind
 from provisioner.domain.ssh_keys import KINDS, BadPublicKey, parse_public_key
 from provisioner.store import audit
@@ -22,9 +23,12 @@ async def keys_of(session: AsyncSession, account_id: str) -> Sequence[SshKey]:
 
 
 async def add_key(
-    session: AsyncSession, account_id: str, name: str, text: str, *, actor: str, now: datetime
+    session: AsyncSession, name: str, text: str, *, actor: Actor, now: datetime
 ) -> SshKey:
-    """Keep a public key under a name. Raises :class:`Refusal` (bad_public_key, key_exists)."""
+    """Keep a public key of the actor's account under a name. Raises :class:`Refusal` (forbidden,
+    bad_public_key, key_exists)."""
+    actor.require(Permission.RENT)
+    account_id = actor.account_id
     try:
         key = parse_public_key(text)
     except BadPublicKey as error:
@@ -50,12 +54,12 @@ async def add_key(
     return row
 
 
-async def remove_key(
-    session: AsyncSession, account_id: str, key_id: str, *, actor: str, now: datetime
-) -> None:
-    """Forget a key; systems that it was put on keep it. Raises :class:`Refusal` (unknown_key)."""
+async def remove_key(session: AsyncSession, key_id: str, *, actor: Actor, now: datetime) -> None:
+    """Forget a key of the actor's account; systems that it was put on keep it. Raises
+    :class:`Refusal` (forbidden, unknown_key)."""
+    actor.require(Permission.RENT)
     row = await session.get(SshKey, key_id)
-    if row is None or row.account_id != account_id:
+    if row is None or row.account_id != actor.account_id:
         raise Refusal(RefusalKind.NOT_FOUND, "unknown_key", f"no SSH key {key_id!r}")
     await session.delete(row)
     audit.record(session, actor, "ssh_key.remove", key_id, now, fingerprint=row.fingerprint)

@@ -7,6 +7,7 @@ from pathlib import Path
 
 from sqlmodel import select
 
+from provisioner.domain.access import Actor, Permission
 from provisioner.domain.refusals import Fault, Refusal, RefusalKind
 from provisioner.drivers.images import BootFacts, ImageLibrary, ImageManifest, ImageRefused
 from provisioner.store import audit
@@ -22,13 +23,14 @@ async def import_image(
     name: str,
     title: str,
     boot: BootFacts,
-    actor: str,
+    actor: Actor,
     now: datetime,
 ) -> Image:
     """Import a raw disk image of this machine. A known name gets the new content from now on.
 
     Raises :class:`Refusal` (no_such_file, not_an_image, library_full).
     """
+    actor.require(Permission.OPERATE)
     manifest = await asyncio.to_thread(_import, library, path, name, title, boot)
     async with database.write() as session:
         image = (await session.exec(select(Image).where(Image.name == name))).one_or_none()

@@ -10,6 +10,7 @@ from sqlalchemy.exc import IntegrityError
 from sqlmodel import col, select
 from sqlmodel.ext.asyncio.session import AsyncSession
 
+from provisioner.domain.access import Actor, Permission
 from provisioner.domain.refusals import Fault, Refusal, RefusalKind
 from provisioner.fleet.inventory import ClassEntry, InventoryDocument, ServerEntry
 from provisioner.fleet.servers import take_bmc_password
@@ -66,7 +67,7 @@ async def enrol(
     documents: Sequence[Any],
     secret_box: SecretBox,
     *,
-    actor: str,
+    actor: Actor,
     now: datetime,
     dry_run: bool = False,
 ) -> Enrolment:
@@ -76,6 +77,7 @@ async def enrol(
     :class:`Refusal` (bad_inventory) with every fault, its pointer starting at `/documents`; then
     nothing was changed. `dry_run` checks and reports without a change.
     """
+    actor.require(Permission.OPERATE)
     reading = _Reading()
     for position, document in enumerate(documents):
         reading.read(document, f"/documents/{position}")
@@ -145,7 +147,7 @@ async def _put_server(
     changed: dict[str, Any],
     *,
     secret_box: SecretBox,
-    actor: str,
+    actor: Actor,
     now: datetime,
 ) -> None:
     if row is None:
@@ -289,7 +291,7 @@ def _changes(server: Server, placed: _Placed, secret_box: SecretBox) -> dict[str
 
 
 def _put_class(
-    session: AsyncSession, entry: ClassEntry, known: ServerClass | None, actor: str, now: datetime
+    session: AsyncSession, entry: ClassEntry, known: ServerClass | None, actor: Actor, now: datetime
 ) -> None:
     wanted: dict[str, Any] = {
         "title": entry.title,

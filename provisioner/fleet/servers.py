@@ -7,6 +7,7 @@ from sqlalchemy.exc import IntegrityError
 from sqlmodel import col, select
 from sqlmodel.ext.asyncio.session import AsyncSession
 
+from provisioner.domain.access import Actor, Permission
 from provisioner.domain.lifecycle import Intent, OperationState, intents_for
 from provisioner.domain.refusals import Fault, Refusal, RefusalKind
 from provisioner.drivers.bmc import BmcTarget
@@ -30,10 +31,11 @@ async def server_named(session: AsyncSession, name: str) -> Server:
 
 
 async def file_intent(
-    session: AsyncSession, name: str, intent: Intent, reason: str, *, actor: str, now: datetime
+    session: AsyncSession, name: str, intent: Intent, reason: str, *, actor: Actor, now: datetime
 ) -> Server:
     """Ask for a change of state; the reconciler makes it. Raises :class:`Refusal`
     (unknown_server, intent_refused)."""
+    actor.require(Permission.OPERATE)
     server = await server_named(session, name)
     allowed = sorted(intents_for(server.state))
     if intent not in allowed:
@@ -56,9 +58,10 @@ async def file_intent(
     return server
 
 
-async def retry(session: AsyncSession, name: str, *, actor: str, now: datetime) -> Server:
+async def retry(session: AsyncSession, name: str, *, actor: Actor, now: datetime) -> Server:
     """Have a parked operation tried again now. Raises :class:`Refusal` (unknown_server,
     nothing_parked)."""
+    actor.require(Permission.OPERATE)
     server = await server_named(session, name)
     resumed = await session.exec(
         update(Operation)
@@ -90,11 +93,12 @@ async def set_bmc(
     password: str,
     address: str | None,
     port: int | None,
-    actor: str,
+    actor: Actor,
     now: datetime,
 ) -> Server:
     """Change how the server's BMC is reached. Raises :class:`Refusal` (unknown_server,
     bmc_address_taken)."""
+    actor.require(Permission.OPERATE)
     server = await server_named(session, name)
     server.bmc_username = username
     take_bmc_password(server, secret_box.seal(password))

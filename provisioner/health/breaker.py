@@ -14,6 +14,7 @@ from provisioner.domain.health import BY_A_PERSON, HealthLevel, breaker_trips
 from provisioner.domain.health.fleet import BREAKER_WINDOW
 from provisioner.domain.incidents import IncidentKind
 from provisioner.domain.lifecycle import State
+from provisioner.incidents import breaker_is_open, breaker_last_closed
 from provisioner.store.tables import Incident, Lease, Reservation, Server, ServerHealth
 
 UNFIT = or_(
@@ -23,25 +24,13 @@ UNFIT = or_(
 """Verdicts that take a server out of capacity."""
 
 
-async def is_open(session: AsyncSession) -> bool:
-    """Whether no server is quarantined for its health now."""
-    found = await session.exec(
-        select(Incident.id).where(
-            Incident.kind == IncidentKind.BREAKER.value, col(Incident.closed_at).is_(None)
-        )
-    )
-    return found.first() is not None
-
-
 async def holds_back(session: AsyncSession, now: datetime) -> bool:
     """Whether it is open, after opening it if so many servers turned faulty by now."""
-    if await is_open(session):
+    if await breaker_is_open(session):
         return True
-    closed = await session.exec(
-        select(func.max(Incident.closed_at)).where(Incident.kind == IncidentKind.BREAKER.value)
-    )
     # What a person has looked at and let pass does not open it once more.
-    since = max(now - BREAKER_WINDOW, closed.one() or now - BREAKER_WINDOW)
+    closed_at = await breaker_last_closed(session)
+    since = max(now - BREAKER_WINDOW, closed_at or now - BREAKER_WINDOW)
     turned = await _turned_unfit(session, since)
     total = (await session.exec(select(func.count()).where(Server.state != State.RETIRED))).one()
     if not breaker_trips([at for at, _ in turned], total, now):
@@ -80,7 +69,7 @@ async def _turned_unfit(session: AsyncSession, since: datetime) -> list[tuple[da
 
 
 async def _open(session: AsyncSession, rules: list[str], total: int, now: datetime) -> None:
-    incident = Incident(kind=IncidentKind.BREAKER.value, reason="", next_action="", opened_at=now)
+    incident = Incident(kind=IncidentKind.BREAKER, reason="", next_action="", opened_at=now)
     (common, times), *_ = Counter(rules).most_common(1)
     minutes = BREAKER_WINDOW.total_seconds() // 60
     incident.reason = (

@@ -9,7 +9,8 @@ from sqlmodel import select
 from sqlmodel.ext.asyncio.session import AsyncSession
 
 from provisioner.domain.health import HealthLevel, Verdict
-from provisioner.incidents import IncidentKind, close_incidents, open_incident
+from provisioner.domain.incidents import IncidentKind
+from provisioner.incidents import close_incidents, open_incident
 from provisioner.rental.outages import begin_outage, end_outage
 from provisioner.store.tables import AgentIdentity, HealthFinding, Lease, Server, ServerHealth
 

@@ -7,9 +7,10 @@ from sqlmodel import col, select
 from sqlmodel.ext.asyncio.session import AsyncSession
 
 from provisioner.domain.failures import Failure, FailureKind
+from provisioner.domain.incidents import IncidentKind
 from provisioner.domain.lifecycle import RAMDISK, OperationState, Step, next_step
 from provisioner.domain.retries import PATIENCE, TRIES, backoff
-from provisioner.incidents import IncidentKind, close_incidents, open_incident
+from provisioner.incidents import close_incidents, open_incident
 from provisioner.lifecycle.job import Change, Context, Done, GoTo, Job, Outcome, Wait
 from provisioner.lifecycle.snapshot import Snapshot
 from provisioner.lifecycle.step_log import StepLogWriter

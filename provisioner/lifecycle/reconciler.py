@@ -16,9 +16,10 @@ from typing import Any
 
 from sqlmodel.ext.asyncio.session import AsyncSession
 
+from provisioner.domain.incidents import IncidentKind
 from provisioner.domain.lifecycle import SLA, State, Transition, due
 from provisioner.health.breaker import holds_back
-from provisioner.incidents import IncidentKind, open_incident
+from provisioner.incidents import open_incident
 from provisioner.lifecycle.job import Context, Wait
 from provisioner.lifecycle.operation import run_step
 from provisioner.lifecycle.snapshot import SILENCE, Snapshot, load

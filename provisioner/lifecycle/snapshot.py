@@ -8,7 +8,7 @@ from sqlmodel.ext.asyncio.session import AsyncSession
 
 from provisioner.domain.health import Finding, Verdict, unfit
 from provisioner.domain.lifecycle import RUNS, Facts, State
-from provisioner.health.breaker import is_open
+from provisioner.incidents import breaker_is_open
 from provisioner.rental.reservations import lease_on
 from provisioner.store.tables import (
     AgentIdentity,
@@ -125,7 +125,7 @@ async def _fault(
     if health is None:
         return None
     found = unfit(Verdict.from_dict(health.verdict), agent.report.get("boot_id") if agent else None)
-    return None if found is None or await is_open(session) else found
+    return None if found is None or await breaker_is_open(session) else found
 
 
 async def _operation(session: AsyncSession, server: Server) -> Operation | None:

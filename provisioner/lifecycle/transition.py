@@ -6,7 +6,9 @@ from sqlalchemy import delete
 from sqlmodel import col
 from sqlmodel.ext.asyncio.session import AsyncSession
 
+from provisioner.domain.access import RECONCILER
 from provisioner.domain.health import next_action
+from provisioner.domain.incidents import IncidentKind
 from provisioner.domain.lifecycle import (
     REACHED,
     RUNS,
@@ -19,26 +21,18 @@ from provisioner.domain.lifecycle import (
     failed,
     faulty,
 )
+from provisioner.domain.reservations import LeaseEndReason, ReservationState
 from provisioner.incidents import (
-    IncidentKind,
     close_incidents,
     open_incident,
     open_one,
 )
 from provisioner.lifecycle.snapshot import Snapshot
-from provisioner.rental.leases import MOVED, set_end
+from provisioner.rental.leases import set_end
 from provisioner.rental.outages import end_outage
 from provisioner.rental.reservations import bind_waiting, lease_on
 from provisioner.store import audit
-from provisioner.store.tables import (
-    BmcReading,
-    Lease,
-    Operation,
-    Reservation,
-    ReservationState,
-    Server,
-    ServerHealth,
-)
+from provisioner.store.tables import BmcReading, Lease, Operation, Reservation, Server, ServerHealth
 
 FOR_HEALTH = (faulty, closed_and_faulty)
 """Conditions of the rows that the circuit breaker stops."""
@@ -108,9 +102,7 @@ async def carry_out(
         "because": transition.condition,
         "reason": server.reason,
     }
-    audit.record(
-        session, "reconciler", f"server.{transition.target.value}", server.id, now, **detail
-    )
+    audit.record(session, RECONCILER, f"server.{transition.target.value}", server.id, now, **detail)
     await session.flush()
     freed = State.AVAILABLE in (transition.source, transition.target)
     if freed or transition.when in (failed, faulty):
@@ -175,7 +167,7 @@ async def _move_lease(session: AsyncSession, server: Server, now: datetime) -> N
     reservation = await session.get_one(Reservation, lease.reservation_id)
     reservation.state = ReservationState.WAITING
     set_end(lease, now, now)
-    lease.end_reason = MOVED
+    lease.end_reason = LeaseEndReason.MOVED
     if server.state is State.AVAILABLE:
         # Nothing of the tenant's was ever on it: there is no access to take away.
         lease.ended_at = now

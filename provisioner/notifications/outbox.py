@@ -96,7 +96,7 @@ _UNTOLD_INCIDENTS = (
     .join(Reservation, col(Reservation.id) == col(Lease.reservation_id))
     .join(Webhook, col(Webhook.account_id) == col(Reservation.account_id))
     .where(
-        Incident.kind == IncidentKind.HEALTH.value,
+        Incident.kind == IncidentKind.HEALTH,
         col(Incident.opened_at) >= col(Webhook.created_at),
         col(Incident.opened_at) > bindparam("opened_after"),
         ~_told(col(Incident.id), literal(occasion_key(WebhookEvent.INCIDENT))),

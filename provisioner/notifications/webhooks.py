@@ -8,6 +8,7 @@ from sqlmodel.ext.asyncio.session import AsyncSession
 from yarl import URL
 
 from provisioner.domain import webhooks
+from provisioner.domain.access import Actor, Permission
 from provisioner.domain.refusals import Fault, Refusal, RefusalKind
 from provisioner.domain.webhook_addresses import AddressRules, IPAddress
 from provisioner.domain.webhooks import WebhookEvent
@@ -46,8 +47,9 @@ async def _are_ours(database: Database, addresses: Sequence[IPAddress]) -> bool:
         return found.first() is not None
 
 
-async def checked_url(database: Database, post: WebhookPost, rules: AddressRules, text: str) -> URL:
-    """A URL as a customer sets it. Raises :class:`Refusal` (bad_webhook)."""
+async def _checked_url(
+    database: Database, post: WebhookPost, rules: AddressRules, text: str
+) -> URL:
     try:
         url = rules.url(text)
         await fit_addresses(database, post, rules, url)
@@ -63,16 +65,27 @@ async def checked_url(database: Database, post: WebhookPost, rules: AddressRules
 
 
 async def set_webhook(
-    session: AsyncSession, box: SecretBox, account_id: str, url: URL, *, actor: str, now: datetime
+    database: Database,
+    box: SecretBox,
+    post: WebhookPost,
+    rules: AddressRules,
+    text: str,
+    *,
+    actor: Actor,
+    now: datetime,
 ) -> tuple[Webhook, str]:
-    """Keep a checked URL; the secret, which is new with every call, is known to nobody else."""
+    """Send the actor's messages to this address from now on. The secret, which is new with every
+    call, is known to nobody else. Raises :class:`Refusal` (forbidden, bad_webhook)."""
+    actor.require(Permission.RENT)
+    url = await _checked_url(database, post, rules, text)
     secret = webhooks.new_secret()
-    row = await session.get(Webhook, account_id)
-    if row is None:
-        row = Webhook(account_id=account_id, url="", secret_sealed="", created_at=now)
-    row.url, row.secret_sealed = str(url), box.seal(secret)
-    session.add(row)
-    audit.record(session, actor, "webhook.set", account_id, now, host=url.host)
+    async with database.write() as session:
+        row = await session.get(Webhook, actor.account_id)
+        if row is None:
+            row = Webhook(account_id=actor.account_id, url="", secret_sealed="", created_at=now)
+        row.url, row.secret_sealed = str(url), box.seal(secret)
+        session.add(row)
+        audit.record(session, actor, "webhook.set", actor.account_id, now, host=url.host)
     return row, secret
 
 
@@ -102,17 +115,19 @@ async def messages_of(
     return found.all()
 
 
-async def remove_webhook(
-    session: AsyncSession, account_id: str, *, actor: str, now: datetime
-) -> None:
-    """Messages under way are given up. Raises :class:`Refusal` (unknown_webhook)."""
-    await session.delete(await webhook_of(session, account_id))
-    audit.record(session, actor, "webhook.remove", account_id, now)
+async def remove_webhook(session: AsyncSession, *, actor: Actor, now: datetime) -> None:
+    """Send nothing any more; messages under way are given up. Raises :class:`Refusal`
+    (forbidden, unknown_webhook)."""
+    actor.require(Permission.RENT)
+    await session.delete(await webhook_of(session, actor.account_id))
+    audit.record(session, actor, "webhook.remove", actor.account_id, now)
 
 
-async def send_test(session: AsyncSession, account_id: str, now: datetime) -> WebhookMessage:
-    """A message that tells nothing; it is tried once. Raises :class:`Refusal`
-    (unknown_webhook, too_soon)."""
+async def send_test(session: AsyncSession, *, actor: Actor, now: datetime) -> WebhookMessage:
+    """A message that reports nothing; it is tried once. Raises :class:`Refusal`
+    (forbidden, unknown_webhook, too_soon)."""
+    actor.require(Permission.RENT)
+    account_id = actor.account_id
     await webhook_of(session, account_id)
     recent = await session.exec(
         select(WebhookMessage.id).where(

@@ -1,20 +1,22 @@
-"""Reserve and release as the API and the pages do it: names resolved, owner checked, audited."""
+"""Reserve a server from now on: names are resolved, what was typed is checked, capacity is kept."""
 
 import secrets
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
+from sqlmodel import select
 from sqlmodel.ext.asyncio.session import AsyncSession
 
 from provisioner.accounts.accounts import find_account
 from provisioner.accounts.ssh_keys import public_keys
 from provisioner.domain import names
+from provisioner.domain.access import Actor, Permission
+from provisioner.domain.calendar import Period
 from provisioner.domain.refusals import Fault, Refusal, RefusalKind
-from provisioner.rental import extension, reservations
-from provisioner.rental import swap as swaps
-from provisioner.service.http.bearer import Caller
+from provisioner.domain.reservations import LONGEST, SHORTEST
+from provisioner.rental.reservations import bind_waiting, free_servers, is_free, lock_class
 from provisioner.store import audit
-from provisioner.store.tables import Account, Reservation
+from provisioner.store.tables import Account, Image, Reservation
 
 USER_DATA_LIMIT = 64 * 1024
 """Bytes of user data in UTF-8."""
@@ -35,29 +37,58 @@ class Request:
 
 
 async def reserve(
-    session: AsyncSession, request: Request, caller: Caller, now: datetime
+    session: AsyncSession, request: Request, *, actor: Actor, now: datetime
 ) -> Reservation:
-    """Raises :class:`Refusal` as :func:`reservations.reserve` does, and forbidden,
-    unknown_account, unknown_key, bad_hostname, bad_user_data."""
-    account = await _account(session, request.account, caller)
+    """Promise one server of a class from now on, and bind one to it.
+
+    The same `idempotency_key` of the same account returns the first reservation made with it.
+    Raises :class:`Refusal` (forbidden, unknown_account, unknown_key, bad_hostname, bad_user_data,
+    no_keys, bad_duration, unknown_class, unknown_image, idempotency_mismatch, no_capacity).
+    """
+    account = await _account(session, request.account, actor)
     hostname = _hostname(request.hostname)
     _check_user_data(request.user_data)
-    keys = await public_keys(session, account.id, request.ssh_keys, literal=caller.is_operator)
-    reservation = await reservations.reserve(
-        session,
+    _check_duration(request.duration)
+    keys = await public_keys(
+        session, account.id, request.ssh_keys, literal=actor.may(Permission.SEE_ALL)
+    )
+    if not keys:
+        raise Refusal(
+            RefusalKind.INVALID,
+            "no_keys",
+            "without an SSH key nobody could log in",
+            next_action="add an SSH public key to the account and name it in the request",
+            faults=(Fault("/ssh_keys", "at least one is needed"),),
+        )
+    await lock_class(session, request.class_name)
+    image = await _image(session, request.image)
+    earlier = await _made_before(session, account.id, request.idempotency_key)
+    if earlier is not None:
+        return _same_request(earlier, request, image)
+
+    # Whoever waits goes first, and who waited past the end no longer counts.
+    await bind_waiting(session, request.class_name, now)
+    wanted = Period(now, now + request.duration)
+    await _require_capacity(session, request.class_name, wanted)
+    reservation = Reservation(
         account_id=account.id,
         class_name=request.class_name,
-        image_name=request.image,
-        duration=request.duration,
-        authorized_keys=keys,
+        image_id=image.id,
+        starts_at=wanted.start,
+        ends_at=wanted.end,
         hostname=hostname,
-        now=now,
+        authorized_keys=keys,
         user_data=request.user_data,
         idempotency_key=request.idempotency_key,
+        created_at=now,
     )
+    session.add(reservation)
+    await session.flush()
+    await bind_waiting(session, request.class_name, now)
+    await session.refresh(reservation)
     audit.record(
         session,
-        caller.actor,
+        actor,
         "reservation.create",
         reservation.id,
         now,
@@ -67,79 +98,16 @@ async def reserve(
     return reservation
 
 
-async def release(
-    session: AsyncSession, reservation_id: str, caller: Caller, now: datetime
-) -> Reservation:
-    """Raises :class:`Refusal` (unknown_reservation)."""
-    await visible_reservation(session, reservation_id, caller)
-    reservation = await reservations.release(session, reservation_id, now)
-    audit.record(session, caller.actor, "reservation.release", reservation_id, now)
-    return reservation
-
-
-async def extend(
-    session: AsyncSession,
-    reservation_id: str,
-    caller: Caller,
-    now: datetime,
-    *,
-    by: timedelta | None = None,
-    until: datetime | None = None,
-    idempotency_key: str | None = None,
-) -> Reservation:
-    """Raises :class:`Refusal` as :func:`extension.extend` does."""
-    await visible_reservation(session, reservation_id, caller)
-    reservation, made = await extension.extend(
-        session, reservation_id, by=by, until=until, now=now, idempotency_key=idempotency_key
-    )
-    if made is not None:
-        audit.record(
-            session,
-            caller.actor,
-            "reservation.extend",
-            reservation_id,
-            now,
-            from_end=made.from_end.isoformat(),
-            to_end=made.to_end.isoformat(),
-        )
-    return reservation
-
-
-async def swap(
-    session: AsyncSession, reservation_id: str, caller: Caller, now: datetime
-) -> Reservation:
-    """Raises :class:`Refusal` as :func:`rental.swap.swap` does."""
-    await visible_reservation(session, reservation_id, caller)
-    reservation = await swaps.swap(session, reservation_id, now, by_operator=caller.is_operator)
-    audit.record(session, caller.actor, "reservation.swap", reservation_id, now)
-    return reservation
-
-
-async def visible_reservation(
-    session: AsyncSession, reservation_id: str, caller: Caller
-) -> Reservation:
-    """A reservation that the caller may see; another's is as unknown as one that never was."""
-    reservation = await session.get(Reservation, reservation_id)
-    if reservation is None or not (
-        caller.is_operator or reservation.account_id == caller.account.id
-    ):
-        raise Refusal(
-            RefusalKind.NOT_FOUND, "unknown_reservation", f"no reservation {reservation_id!r}"
-        )
-    return reservation
-
-
-async def _account(session: AsyncSession, wanted: str, caller: Caller) -> Account:
-    if not wanted or wanted in (caller.account.id, caller.account.email):
-        return caller.account
-    if not caller.is_operator:
+async def _account(session: AsyncSession, wanted: str, actor: Actor) -> Account:
+    actor.require(Permission.RENT)
+    account = await find_account(session, wanted or actor.account_id)
+    if (account is None or account.id != actor.account_id) and not actor.may(Permission.SEE_ALL):
         raise Refusal(
             RefusalKind.FORBIDDEN,
             "forbidden",
             "only operators reserve on behalf of another account",
             faults=(Fault("/account", "leave it out"),),
         )
-    account = await find_account(session, wanted)
     if account is None or account.disabled_at is not None:
         raise _invalid("unknown_account", "/account", f"there is no active account {wanted!r}")
     return account
@@ -159,6 +127,70 @@ def _check_user_data(text: str) -> None:
     if size > USER_DATA_LIMIT:
         reason = f"user data may have {USER_DATA_LIMIT} bytes at most; this has {size}"
         raise _invalid("bad_user_data", "/user_data", reason)
+
+
+def _check_duration(duration: timedelta) -> None:
+    if not SHORTEST <= duration <= LONGEST:
+        raise Refusal(
+            RefusalKind.INVALID,
+            "bad_duration",
+            f"a reservation lasts from {SHORTEST.seconds} seconds to {LONGEST.days} days",
+            faults=(Fault("/duration_s", f"{duration.total_seconds():.0f} s is outside of that"),),
+        )
+
+
+async def _image(session: AsyncSession, name: str) -> Image:
+    image = (await session.exec(select(Image).where(Image.name == name))).one_or_none()
+    if image is None:
+        raise Refusal(
+            RefusalKind.INVALID,
+            "unknown_image",
+            f"there is no image {name!r}",
+            next_action="choose one of GET /v1/images",
+            faults=(Fault("/image", "no such image"),),
+        )
+    return image
+
+
+async def _made_before(
+    session: AsyncSession, account_id: str, idempotency_key: str | None
+) -> Reservation | None:
+    if idempotency_key is None:
+        return None
+    found = await session.exec(
+        select(Reservation).where(
+            Reservation.account_id == account_id,
+            Reservation.idempotency_key == idempotency_key,
+        )
+    )
+    return found.one_or_none()
+
+
+def _same_request(earlier: Reservation, request: Request, image: Image) -> Reservation:
+    same = (
+        earlier.class_name == request.class_name
+        and earlier.image_id == image.id
+        and earlier.ends_at - earlier.starts_at == request.duration
+    )
+    if not same:
+        raise Refusal(
+            RefusalKind.CONFLICT,
+            "idempotency_mismatch",
+            f"this idempotency key was used for another request ({earlier.id})",
+            next_action="use a new key for a new request",
+        )
+    return earlier
+
+
+async def _require_capacity(session: AsyncSession, class_name: str, wanted: Period) -> None:
+    if await is_free(session, class_name, wanted) and await free_servers(session, class_name) > 0:
+        return
+    raise Refusal(
+        RefusalKind.CONFLICT,
+        "no_capacity",
+        f"no server of class {class_name!r} is free now",
+        next_action="try again later, or choose another class",
+    )
 
 
 def _invalid(code: str, pointer: str, reason: str) -> Refusal:

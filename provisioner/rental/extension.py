@@ -8,13 +8,16 @@ from datetime import UTC, datetime, timedelta
 from sqlmodel import select
 from sqlmodel.ext.asyncio.session import AsyncSession
 
+from provisioner.domain.access import Actor
 from provisioner.domain.calendar import Period
 from provisioner.domain.lifecycle import State
 from provisioner.domain.refusals import Fault, Refusal, RefusalKind
+from provisioner.domain.reservations import LONGEST
 from provisioner.domain.webhooks import WebhookEvent
 from provisioner.notifications.outbox import tell
 from provisioner.rental.leases import set_end
-from provisioner.rental.reservations import ACTIVE, LONGEST, is_free, lock_class, open_lease
+from provisioner.rental.reservations import is_free, locked_reservation, open_lease
+from provisioner.store import audit
 from provisioner.store.database import call_attention
 from provisioner.store.tables import Extension, Reservation, Server
 
@@ -28,28 +31,23 @@ async def extend(
     *,
     by: timedelta | None = None,
     until: datetime | None = None,
+    actor: Actor,
     now: datetime,
     idempotency_key: str | None = None,
-) -> tuple[Reservation, Extension | None]:
+) -> Reservation:
     """Move the end of a reservation `by` a span or `until` a time; exactly one is given.
 
-    Returns the extension made, None where there was nothing to do: the end is there already, or
-    the same `idempotency_key` of the reservation was used for it before. Raises :class:`Refusal`
+    Nothing happens where the end is there already, or the same `idempotency_key` of the
+    reservation was used for it before. Raises :class:`Refusal`
     (unknown_reservation, bad_extension, reservation_over, no_capacity, idempotency_mismatch).
     """
-    reservation = await session.get(Reservation, reservation_id)
-    if reservation is None:
-        raise Refusal(
-            RefusalKind.NOT_FOUND, "unknown_reservation", f"no reservation {reservation_id!r}"
-        )
-    await lock_class(session, reservation.class_name)
-    await session.refresh(reservation)
+    reservation = await locked_reservation(session, reservation_id, actor)
     if idempotency_key is not None and await _made_before(
         session, reservation, by, until, idempotency_key
     ):
-        return reservation, None
+        return reservation
     lease = await open_lease(session, reservation.id)
-    if reservation.state not in ACTIVE or reservation.released_at is not None:
+    if reservation.state.is_over or reservation.released_at is not None:
         raise _over(reservation)
     # `now` was read before the lock was had: a server that is being taken back says it better.
     server = await session.get(Server, lease.server_id, populate_existing=True) if lease else None
@@ -58,7 +56,7 @@ async def extend(
 
     wanted = _wanted(reservation, by, until)
     if wanted is None:
-        return reservation, None
+        return reservation
     if not await is_free(session, reservation.class_name, wanted, beside=reservation.id):
         raise Refusal(
             RefusalKind.CONFLICT,
@@ -87,8 +85,17 @@ async def extend(
             previous_end=wanted.start.isoformat(),
         )
         await call_attention(session, lease.server_id)
+    audit.record(
+        session,
+        actor,
+        "reservation.extend",
+        reservation.id,
+        now,
+        from_end=wanted.start.isoformat(),
+        to_end=wanted.end.isoformat(),
+    )
     await session.flush()
-    return reservation, extension
+    return reservation
 
 
 async def _made_before(

@@ -7,9 +7,6 @@ from datetime import datetime
 
 from provisioner.store.tables import Lease
 
-MOVED = "moved"
-"""End reason of a lease whose reservation goes on, on another server."""
-
 
 def set_end(lease: Lease, ends_at: datetime, now: datetime) -> None:
     """Move the end; the next grant outranks those that the agent has. The caller holds the lock

@@ -26,7 +26,7 @@ async def lemon_scores(session: AsyncSession, class_name: str, now: datetime) ->
     faults = await session.exec(
         select(Server.id, Incident.opened_at)
         .join(Incident, col(Incident.server_id) == col(Server.id))
-        .where(*free, Incident.kind == IncidentKind.FAULT.value, col(Incident.opened_at) > since)
+        .where(*free, Incident.kind == IncidentKind.FAULT, col(Incident.opened_at) > since)
     )
     trouble: dict[str, list[tuple[datetime, HealthLevel]]] = defaultdict(list)
     for server_id, at, level in findings:

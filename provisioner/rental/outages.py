@@ -8,8 +8,7 @@ from datetime import datetime
 from sqlmodel import col, select
 from sqlmodel.ext.asyncio.session import AsyncSession
 
-from provisioner.domain.incidents import IncidentKind
-from provisioner.store.tables import Incident, Lease, Outage
+from provisioner.store.tables import Lease, Outage
 
 
 async def begin_outage(
@@ -41,15 +40,3 @@ async def outages_of(session: AsyncSession, lease_id: str) -> list[Outage]:
         select(Outage).where(Outage.lease_id == lease_id).order_by(col(Outage.began_at))
     )
     return list(found.all())
-
-
-async def open_health_incident(session: AsyncSession, lease_id: str) -> Incident | None:
-    """What the customer of a lease is told of its server's health, while it lasts."""
-    found = await session.exec(
-        select(Incident).where(
-            Incident.lease_id == lease_id,
-            Incident.kind == IncidentKind.HEALTH.value,
-            col(Incident.closed_at).is_(None),
-        )
-    )
-    return found.one_or_none()

@@ -1,34 +1,25 @@
-"""Reserve a server of a class for now, and give it back early.
+"""Reservations: what is promised, the servers bound to them, and giving one back.
 
 Every change of a class's bookings first takes the row lock of the class, so that two of them
 never decide on the same free server.
 """
 
-from datetime import datetime, timedelta
+from datetime import datetime
 
 from sqlalchemy import func, update
 from sqlmodel import col, select
 from sqlmodel.ext.asyncio.session import AsyncSession
 
+from provisioner.domain.access import Actor, Permission
 from provisioner.domain.calendar import Period, fits
 from provisioner.domain.lifecycle import IN_POOL, Intent, State
 from provisioner.domain.refusals import Fault, Refusal, RefusalKind
+from provisioner.domain.reservations import ACTIVE, LeaseEndReason, ReservationState
 from provisioner.rental.leases import set_end
 from provisioner.rental.lemons import lemon_scores
+from provisioner.store import audit
 from provisioner.store.database import call_attention
-from provisioner.store.tables import (
-    Image,
-    Lease,
-    Reservation,
-    ReservationState,
-    Server,
-    ServerClass,
-)
-
-SHORTEST = timedelta(minutes=1)
-LONGEST = timedelta(days=366)
-
-ACTIVE = (ReservationState.WAITING, ReservationState.BOUND)
+from provisioner.store.tables import Lease, Reservation, Server, ServerClass
 
 
 async def lock_class(session: AsyncSession, class_name: str) -> None:
@@ -66,115 +57,6 @@ async def free_servers(session: AsyncSession, class_name: str) -> int:
         )
     )
     return idle.one() - waiting.one()
-
-
-async def reserve(
-    session: AsyncSession,
-    *,
-    account_id: str,
-    class_name: str,
-    image_name: str,
-    duration: timedelta,
-    authorized_keys: list[str],
-    hostname: str,
-    now: datetime,
-    user_data: str = "",
-    idempotency_key: str | None = None,
-) -> Reservation:
-    """Promise one server of a class from now on, and bind one to it.
-
-    `authorized_keys` are OpenSSH public key lines that were validated already. The same
-    `idempotency_key` of the same account returns the first reservation made with it. Raises
-    :class:`Refusal` (unknown_class, unknown_image, bad_duration, no_keys, no_capacity,
-    idempotency_mismatch).
-    """
-    if not authorized_keys:
-        raise Refusal(
-            RefusalKind.INVALID,
-            "no_keys",
-            "without an SSH key nobody could log in",
-            next_action="add an SSH public key to the account and name it in the request",
-            faults=(Fault("/ssh_keys", "at least one is needed"),),
-        )
-    if not SHORTEST <= duration <= LONGEST:
-        raise Refusal(
-            RefusalKind.INVALID,
-            "bad_duration",
-            f"a reservation lasts from {SHORTEST.seconds} seconds to {LONGEST.days} days",
-            faults=(Fault("/duration_s", f"{duration.total_seconds():.0f} s is outside of that"),),
-        )
-    await lock_class(session, class_name)
-    image = (await session.exec(select(Image).where(Image.name == image_name))).one_or_none()
-    if image is None:
-        raise Refusal(
-            RefusalKind.INVALID,
-            "unknown_image",
-            f"there is no image {image_name!r}",
-            next_action="choose one of GET /v1/images",
-            faults=(Fault("/image", "no such image"),),
-        )
-    if idempotency_key is not None:
-        earlier = (
-            await session.exec(
-                select(Reservation).where(
-                    Reservation.account_id == account_id,
-                    Reservation.idempotency_key == idempotency_key,
-                )
-            )
-        ).one_or_none()
-        if earlier is not None:
-            return _same_request(earlier, class_name, image.id, duration)
-
-    # Whoever waits goes first, and who waited past his end no longer counts.
-    await bind_waiting(session, class_name, now)
-    wanted = Period(now, now + duration)
-    await _require_capacity(session, class_name, wanted)
-    reservation = Reservation(
-        account_id=account_id,
-        class_name=class_name,
-        image_id=image.id,
-        starts_at=wanted.start,
-        ends_at=wanted.end,
-        hostname=hostname,
-        authorized_keys=authorized_keys,
-        user_data=user_data,
-        idempotency_key=idempotency_key,
-        created_at=now,
-    )
-    session.add(reservation)
-    await session.flush()
-    await bind_waiting(session, class_name, now)
-    await session.refresh(reservation)
-    return reservation
-
-
-def _same_request(
-    earlier: Reservation, class_name: str, image_id: str, duration: timedelta
-) -> Reservation:
-    same = (
-        earlier.class_name == class_name
-        and earlier.image_id == image_id
-        and earlier.ends_at - earlier.starts_at == duration
-    )
-    if not same:
-        raise Refusal(
-            RefusalKind.CONFLICT,
-            "idempotency_mismatch",
-            f"this idempotency key was used for another request ({earlier.id})",
-            next_action="use a new key for a new request",
-        )
-    return earlier
-
-
-async def _require_capacity(session: AsyncSession, class_name: str, wanted: Period) -> None:
-    if await is_free(session, class_name, wanted) and await free_servers(session, class_name) > 0:
-        return
-    raise Refusal(
-        RefusalKind.CONFLICT,
-        "no_capacity",
-        f"no server of class {class_name!r} is free now",
-        next_action="try again later, or choose another class",
-    )
 
 
 async def is_free(
@@ -268,22 +150,47 @@ async def open_lease(session: AsyncSession, reservation_id: str) -> Lease | None
         select(Lease).where(
             Lease.reservation_id == reservation_id,
             col(Lease.ended_at).is_(None),
-            Lease.end_reason == "",
+            col(Lease.end_reason).is_(None),
         )
     )
     return found.one_or_none()
 
 
-async def release(session: AsyncSession, reservation_id: str, now: datetime) -> Reservation:
-    """End a reservation now: the server is taken back at once. Releasing twice is once."""
+async def visible_reservation(
+    session: AsyncSession, reservation_id: str, actor: Actor
+) -> Reservation:
+    """A reservation that the actor may see; another's is as unknown as one that never was.
+
+    Raises :class:`Refusal` (unknown_reservation).
+    """
     reservation = await session.get(Reservation, reservation_id)
-    if reservation is None:
+    if reservation is None or not actor.may_see(reservation.account_id):
         raise Refusal(
             RefusalKind.NOT_FOUND, "unknown_reservation", f"no reservation {reservation_id!r}"
         )
+    return reservation
+
+
+async def locked_reservation(
+    session: AsyncSession, reservation_id: str, actor: Actor
+) -> Reservation:
+    """The same, as it is under its class's lock, which is held until the session ends."""
+    actor.require(Permission.RENT)
+    reservation = await visible_reservation(session, reservation_id, actor)
     await lock_class(session, reservation.class_name)
     await session.refresh(reservation)
-    if reservation.state not in ACTIVE or reservation.released_at is not None:
+    return reservation
+
+
+async def release(
+    session: AsyncSession, reservation_id: str, *, actor: Actor, now: datetime
+) -> Reservation:
+    """End a reservation now: the server is taken back at once. Releasing twice is once.
+
+    Raises :class:`Refusal` (unknown_reservation).
+    """
+    reservation = await locked_reservation(session, reservation_id, actor)
+    if reservation.state.is_over or reservation.released_at is not None:
         return reservation
     reservation.released_at = now
     lease = await open_lease(session, reservation.id)
@@ -291,6 +198,7 @@ async def release(session: AsyncSession, reservation_id: str, now: datetime) -> 
         reservation.state = ReservationState.CANCELLED
     else:
         set_end(lease, min(lease.ends_at, now), now)
-        lease.end_reason = "released"
+        lease.end_reason = LeaseEndReason.RELEASED
         await call_attention(session, lease.server_id)
+    audit.record(session, actor, "reservation.release", reservation.id, now)
     return reservation

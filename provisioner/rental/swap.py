@@ -6,16 +6,25 @@ from sqlalchemy import func
 from sqlmodel import col, select
 from sqlmodel.ext.asyncio.session import AsyncSession
 
+from provisioner.domain.access import Actor, Permission
+from provisioner.domain.incidents import IncidentKind
 from provisioner.domain.refusals import Refusal, RefusalKind
-from provisioner.rental.leases import MOVED, set_end
-from provisioner.rental.outages import open_health_incident
-from provisioner.rental.reservations import bind_waiting, free_servers, lock_class, open_lease
+from provisioner.domain.reservations import LeaseEndReason, ReservationState
+from provisioner.incidents import open_for_lease
+from provisioner.rental.leases import set_end
+from provisioner.rental.reservations import (
+    bind_waiting,
+    free_servers,
+    locked_reservation,
+    open_lease,
+)
+from provisioner.store import audit
 from provisioner.store.database import call_attention
-from provisioner.store.tables import Lease, Reservation, ReservationState
+from provisioner.store.tables import Lease, Reservation
 
 
 async def swap(
-    session: AsyncSession, reservation_id: str, now: datetime, *, by_operator: bool = False
+    session: AsyncSession, reservation_id: str, *, actor: Actor, now: datetime
 ) -> Reservation:
     """Take the server back now and prepare another. What is on its disks is lost.
 
@@ -24,13 +33,7 @@ async def swap(
     Raises :class:`Refusal` (unknown_reservation, nothing_to_swap, not_faulty, swapped_already,
     no_capacity).
     """
-    reservation = await session.get(Reservation, reservation_id)
-    if reservation is None:
-        raise Refusal(
-            RefusalKind.NOT_FOUND, "unknown_reservation", f"no reservation {reservation_id!r}"
-        )
-    await lock_class(session, reservation.class_name)
-    await session.refresh(reservation)
+    reservation = await locked_reservation(session, reservation_id, actor)
     lease = await open_lease(session, reservation.id)
     if lease is not None:
         await session.refresh(lease)
@@ -41,7 +44,7 @@ async def swap(
             f"{reservation_id} has no server now that could be swapped",
             next_action="see whether it waits for one, or is over",
         )
-    if not by_operator:
+    if not actor.may(Permission.SEE_ALL):
         await _require_reason(session, lease)
     if await free_servers(session, reservation.class_name) <= 0:
         raise Refusal(
@@ -51,16 +54,17 @@ async def swap(
             next_action="try again later; the time in which the server is faulty is not charged",
         )
     set_end(lease, now, now)
-    lease.end_reason = MOVED
+    lease.end_reason = LeaseEndReason.MOVED
     reservation.state = ReservationState.WAITING
     await session.flush()
     await call_attention(session, lease.server_id)
     await bind_waiting(session, reservation.class_name, now)
+    audit.record(session, actor, "reservation.swap", reservation.id, now)
     return reservation
 
 
 async def _require_reason(session: AsyncSession, lease: Lease) -> None:
-    if await open_health_incident(session, lease.id) is None:
+    if await open_for_lease(session, lease.id, IncidentKind.HEALTH) is None:
         raise Refusal(
             RefusalKind.CONFLICT,
             "not_faulty",
@@ -70,7 +74,7 @@ async def _require_reason(session: AsyncSession, lease: Lease) -> None:
     swaps = await session.exec(
         select(func.count()).where(
             Lease.reservation_id == lease.reservation_id,
-            Lease.end_reason == MOVED,
+            Lease.end_reason == LeaseEndReason.MOVED,
             col(Lease.ready_at).is_not(None),
         )
     )

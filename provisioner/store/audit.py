@@ -5,11 +5,12 @@ from typing import Any
 
 from sqlmodel.ext.asyncio.session import AsyncSession
 
+from provisioner.domain.access import Actor
 from provisioner.store.tables import AuditEvent
 
 
 def record(
-    session: AsyncSession, actor: str, action: str, subject: str, at: datetime, **detail: Any
+    session: AsyncSession, actor: Actor, action: str, subject: str, at: datetime, **detail: Any
 ) -> None:
     """Add one event; `detail` is plain JSON and never holds a secret."""
-    session.add(AuditEvent(at=at, actor=actor, action=action, subject=subject, detail=detail))
+    session.add(AuditEvent(at=at, actor=actor.name, action=action, subject=subject, detail=detail))

@@ -12,7 +12,7 @@ from dataclasses import dataclass, replace
 from datetime import timedelta
 from pathlib import Path
 
-from world import Clock, World
+from world import CUSTOMER, Clock, World
 
 from lab.simulated import OFF
 from provisioner.domain.lifecycle import RAMDISK, Step, Verb
@@ -94,7 +94,7 @@ async def play_loop(world: World) -> None:
         await world.settle()
         world.rack.write_secret(world.machine())
         async with world.database.write() as session:
-            await release(session, lease.reservation_id, world.clock())
+            await release(session, lease.reservation_id, actor=CUSTOMER, now=world.clock())
     await world.settle()
 
 

@@ -3,7 +3,7 @@
 from typing import Any
 
 from sqlmodel import col, select
-from world import World
+from world import CUSTOMER, OPERATOR, World
 
 from lab.simulated import RAMDISK, TENANT
 from provisioner.domain.health import Verdict
@@ -77,7 +77,8 @@ class SickWorld:
 
     async def swap(self, reservation: Reservation, *, by_operator: bool = False) -> None:
         async with self.world.database.write() as session:
-            await swap(session, reservation.id, self.world.clock(), by_operator=by_operator)
+            actor = OPERATOR if by_operator else CUSTOMER
+            await swap(session, reservation.id, actor=actor, now=self.world.clock())
 
     async def leave(self, reservation_id: str, *, swap: bool) -> None:
         """Give a server back, or have it swapped if there is another."""

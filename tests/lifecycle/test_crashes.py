@@ -13,8 +13,8 @@ from world import World
 
 from lab.simulated import RAMDISK, SECRET
 from provisioner.domain.lifecycle import STEPS, State, Step, Verb
+from provisioner.domain.reservations import ReservationState
 from provisioner.store.database import Database
-from provisioner.store.tables import ReservationState
 
 CRASHES = [
     Crash(verb, step, acted)

@@ -6,7 +6,7 @@ from datetime import datetime, timedelta
 from pathlib import Path
 
 import pytest
-from world import World
+from world import CUSTOMER, World
 
 from provisioner.domain.lifecycle import State
 from provisioner.domain.refusals import Refusal
@@ -30,15 +30,15 @@ async def extended(
     key: str | None = None,
 ) -> Reservation:
     async with world.database.write() as session:
-        row, _ = await extend(
+        return await extend(
             session,
             reservation.id,
             by=None if until else by,
             until=until,
+            actor=CUSTOMER,
             now=now or world.clock(),
             idempotency_key=key,
         )
-        return row
 
 
 @pytest.fixture
@@ -202,7 +202,7 @@ async def test_a_reservation_that_moved_can_be_extended_and_released(two_servers
             break
         await world.turn(seconds=1)
     old, new = await world.leases(reservation)
-    assert (old.end_reason, new.end_reason) == ("moved", "")
+    assert (old.end_reason, new.end_reason) == ("moved", None)
     await extended(world, reservation)
     old, new = await world.leases(reservation)
     assert new.ends_at == reservation.ends_at + timedelta(hours=1)

@@ -5,11 +5,11 @@ from collections.abc import Awaitable, Callable
 import pytest
 from sick_world import DEAD_DISK, LOST_ROW, WELL, SickWorld
 from sqlmodel import select
-from world import World
+from world import OPERATOR, World
 
 from provisioner.domain.lifecycle import State
 from provisioner.domain.refusals import Refusal
-from provisioner.fleet.incidents import close_incident
+from provisioner.incidents import close_breaker
 from provisioner.store.tables import AuditEvent
 
 SERVERS = 4
@@ -22,7 +22,7 @@ async def four(new_pool: Callable[[int], Awaitable[World]]) -> SickWorld:
 
 async def _close(sick: SickWorld, incident_id: str) -> None:
     async with sick.world.database.write() as session:
-        await close_incident(session, incident_id, actor="account:op", now=sick.world.clock())
+        await close_breaker(session, incident_id, actor=OPERATOR, now=sick.world.clock())
 
 
 async def _quarantined(sick: SickWorld) -> int:
@@ -73,7 +73,7 @@ async def test_quarantining_goes_on_when_a_person_closes_the_incident(four: Sick
     assert await four.kinds() == ["fault"] * 3
     async with four.world.database.read() as session:
         events = await session.exec(select(AuditEvent).where(AuditEvent.subject == incident.id))
-        assert [event.actor for event in events] == ["account:op"]
+        assert [event.actor for event in events] == [OPERATOR.name]
 
 
 async def test_servers_that_turn_faulty_one_after_the_other_are_quarantined(

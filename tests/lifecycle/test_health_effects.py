@@ -19,7 +19,7 @@ from lab.simulated import TENANT
 from provisioner.domain.health import HealthAction, HealthLevel
 from provisioner.domain.lifecycle import Intent, State
 from provisioner.domain.refusals import Refusal
-from provisioner.store.tables import ReservationState
+from provisioner.domain.reservations import ReservationState
 
 
 @pytest.fixture

@@ -8,10 +8,10 @@ from world import World
 from lab.simulated import OFF, RAMDISK, SECRET, TENANT
 from provisioner.domain.lifecycle import Intent, OperationState, State
 from provisioner.domain.refusals import Refusal
+from provisioner.domain.reservations import ReservationState
 from provisioner.domain.retries import BOOTS
 from provisioner.domain.sanitisation import SanitisationLevel
 from provisioner.store.database import Database
-from provisioner.store.tables import ReservationState
 
 
 async def test_an_enrolled_server_becomes_available_wiped_and_waits_in_its_ramdisk(

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 from sqlmodel import col, select
-from world import World
+from world import CUSTOMER, World
 from yarl import URL
 
 from provisioner.domain.webhook_addresses import AddressRules, IPAddress
@@ -23,7 +23,6 @@ from provisioner.store.database import Database
 from provisioner.store.migrate import migrate
 from provisioner.store.tables import Incident, Reservation, WebhookMessage
 
-CUSTOMER = "acc_customer"
 RULES = AddressRules()
 Answer = Callable[[], int]
 
@@ -75,23 +74,29 @@ class Site:
         )
 
     async def set_webhook(self) -> None:
-        async with self.world.database.write() as session:
-            _, self.secret = await set_webhook(
-                session,
-                self.world.box,
-                CUSTOMER,
-                URL("https://example.com/hook"),
-                actor="test",
-                now=self.world.clock(),
-            )
+        _, self.secret = await set_webhook(
+            self.world.database,
+            self.world.box,
+            self.receiver,
+            RULES,
+            "https://example.com/hook",
+            actor=CUSTOMER,
+            now=self.world.clock(),
+        )
 
     async def send_test(self) -> None:
         async with self.world.database.write() as session:
-            await send_test(session, CUSTOMER, self.world.clock())
+            await send_test(session, actor=CUSTOMER, now=self.world.clock())
 
     async def extend(self, reservation: Reservation, **by: float) -> None:
         async with self.world.database.write() as session:
-            await extend(session, reservation.id, by=timedelta(**by), now=self.world.clock())
+            await extend(
+                session,
+                reservation.id,
+                by=timedelta(**by),
+                actor=CUSTOMER,
+                now=self.world.clock(),
+            )
 
     async def turn(self, **by: float) -> None:
         """Let time pass and the sender look."""
@@ -314,7 +319,7 @@ async def test_a_server_of_ours_is_not_posted_to_in_whatever_network(site: Site)
 async def test_messages_under_way_are_given_up_with_the_webhook(site: Site) -> None:
     await site.send_test()
     async with site.world.database.write() as session:
-        await remove_webhook(session, CUSTOMER, actor="test", now=site.world.clock())
+        await remove_webhook(session, actor=CUSTOMER, now=site.world.clock())
     await site.turn()
     (message,) = await site.messages()
     assert (message.due_at, message.error) == (None, "there is no webhook any more")
@@ -369,7 +374,7 @@ async def test_several_processes_send_each_message_once(shared: Site) -> None:
 def any_message(site: Site) -> WebhookMessage:
     now = site.world.clock()
     return WebhookMessage(
-        account_id=CUSTOMER,
+        account_id=CUSTOMER.account_id,
         subject=new_id("x"),
         event="lease.ready",
         body={"type": "lease.ready", "data": {}},

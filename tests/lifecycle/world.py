@@ -8,14 +8,17 @@ from typing import Any
 from sqlmodel import col, select
 
 from lab.simulated import SimulatedRack, SimulatedServer, numbered_servers, simulated_drivers
+from provisioner.domain.access import Actor, Role
 from provisioner.domain.lifecycle import Intent, State
+from provisioner.domain.reservations import ReservationState
 from provisioner.domain.sanitisation import SanitisationLevel
 from provisioner.drivers.plays import Plays
 from provisioner.health.judge import Judge
 from provisioner.lifecycle.job import Context, Limits
 from provisioner.lifecycle.reconciler import Reconciler
 from provisioner.lifecycle.snapshot import Snapshot, load
-from provisioner.rental.reservations import release, reserve
+from provisioner.rental import booking
+from provisioner.rental.reservations import release
 from provisioner.store.database import Database, call_attention
 from provisioner.store.secrets import SecretBox, token_hash
 from provisioner.store.tables import (
@@ -26,13 +29,14 @@ from provisioner.store.tables import (
     Incident,
     Lease,
     Reservation,
-    ReservationState,
     Server,
     ServerClass,
 )
 
 KEY = "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIGJ1dCBub3QgYSByZWFsIGtleSBhdCBhbGwh customer"
 CLASS = "sim"
+CUSTOMER = Actor.account("acc_customer", Role.CUSTOMER)
+OPERATOR = Actor.account("acc_operator", Role.OPERATOR)
 
 
 class Clock:
@@ -258,21 +262,20 @@ class World:
 
     async def reserve(self, hours: float = 1, key: str | None = None) -> Reservation:
         async with self.database.write() as session:
-            return await reserve(
-                session,
-                account_id="acc_customer",
+            request = booking.Request(
                 class_name=CLASS,
-                image_name="debian-12",
+                image="debian-12",
                 duration=timedelta(hours=hours),
-                authorized_keys=[KEY],
+                ssh_keys=[KEY],
                 hostname="train-1",
-                now=self.clock(),
+                account=CUSTOMER.account_id,
                 idempotency_key=key,
             )
+            return await booking.reserve(session, request, actor=OPERATOR, now=self.clock())
 
     async def release(self, reservation: Reservation) -> None:
         async with self.database.write() as session:
-            await release(session, reservation.id, self.clock())
+            await release(session, reservation.id, actor=CUSTOMER, now=self.clock())
 
     async def reservation_state(self, reservation_id: str) -> ReservationState:
         async with self.database.read() as session:

@@ -15,7 +15,7 @@ import pytest
 from aiohttp import web
 from rackctl_fleet import FakeBmc, seed
 
-from provisioner.accounts.accounts import bootstrap_admin
+from provisioner.accounts.tokens import bootstrap_admin
 from provisioner.domain.webhook_addresses import AddressRules
 from provisioner.drivers.images import ImageLibrary
 from provisioner.rackctl.__main__ import main

@@ -12,12 +12,12 @@ from playwright.async_api import async_playwright, expect
 from service_factories import Clock, Factory, FakeBmc
 from sqlmodel import SQLModel
 
+from provisioner.domain.access import Role
 from provisioner.drivers.images import ImageLibrary
 from provisioner.service.app import make_app
 from provisioner.service.context import Services
 from provisioner.store.database import Database
 from provisioner.store.secrets import SecretBox
-from provisioner.store.tables import Role
 
 _CHROMIUM = shutil.which("chromium") or "/usr/bin/chromium"
 _PATIENCE_MS = 30_000

@@ -12,6 +12,7 @@ from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 from sqlmodel import select
 
 from provisioner.accounts.passwords import hash_password
+from provisioner.domain.access import Role
 from provisioner.domain.lifecycle import State, Step, Verb
 from provisioner.domain.sanitisation import SanitisationLevel
 from provisioner.drivers.bmc import BmcTarget, BmcUnreachable, Power, PowerAction, Sensor
@@ -29,7 +30,6 @@ from provisioner.store.tables import (
     Lease,
     Operation,
     Reservation,
-    Role,
     Server,
     ServerClass,
     StepLog,

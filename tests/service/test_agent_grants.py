@@ -8,6 +8,7 @@ from datetime import timedelta
 import pytest
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 
+from provisioner.domain.access import PROVISIONER
 from provisioner.domain.lifecycle import State
 from provisioner.rental.extension import extend
 from provisioner.rental.grants import public_key
@@ -65,7 +66,13 @@ async def test_who_waits_hears_of_an_extension(anybody, tenant, services, clock)
     done, _ = await asyncio.wait([waiting], timeout=0.2)
     assert not done
     async with services.database.write() as session:
-        await extend(session, lease.reservation_id, by=timedelta(minutes=30), now=clock())
+        await extend(
+            session,
+            lease.reservation_id,
+            by=timedelta(minutes=30),
+            actor=PROVISIONER,
+            now=clock(),
+        )
     answer = await asyncio.wait_for(waiting, 30)
     granted = checked(services, await answer.json())
     assert granted["sequence"] == 2
@@ -78,7 +85,13 @@ async def test_a_change_is_seen_however_long_the_database_was_away(tenant, servi
     link = await links.find(token_hash(token))
     await links.refresh(clock())
     async with services.database.write() as session:
-        await extend(session, lease.reservation_id, by=timedelta(minutes=30), now=clock())
+        await extend(
+            session,
+            lease.reservation_id,
+            by=timedelta(minutes=30),
+            actor=PROVISIONER,
+            now=clock(),
+        )
     clock.turn(minutes=10)
     await links.refresh(clock())
     assert link.lease.sequence == 2

@@ -19,8 +19,9 @@ from health_rows import (
 )
 from sqlmodel import select
 
+from provisioner.domain.access import Role
 from provisioner.domain.health import HealthAction, HealthLevel
-from provisioner.store.tables import Image, Lease, Reservation, Role
+from provisioner.store.tables import Image, Lease, Reservation
 
 
 async def get(client, path, status=200):

@@ -9,7 +9,8 @@ from service_factories import public_key
 from sqlmodel import select
 
 from provisioner.domain.lifecycle import State, Step, Verb
-from provisioner.store.tables import AuditEvent, Lease, Reservation, ReservationState
+from provisioner.domain.reservations import ReservationState
+from provisioner.store.tables import AuditEvent, Lease, Reservation
 
 BODY = {"class": "lab-2nvme", "image": "debian-12", "duration_s": 7200, "ssh_keys": ["laptop"]}
 

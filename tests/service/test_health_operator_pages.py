@@ -6,7 +6,8 @@ import pytest
 from health_rows import LOST, gpu, health, heard, judged, lost
 from service_factories import PASSWORD
 
-from provisioner.store.tables import BmcReading, Role
+from provisioner.domain.access import Role
+from provisioner.store.tables import BmcReading
 
 
 @pytest.fixture

@@ -9,9 +9,10 @@ from service_factories import PASSWORD, public_key
 from sqlmodel import func, select
 from yarl import URL
 
+from provisioner.domain.access import Role
 from provisioner.domain.lifecycle import State
 from provisioner.service.app import make_app
-from provisioner.store.tables import Incident, Reservation, Role, SshKey
+from provisioner.store.tables import Incident, Reservation, SshKey
 
 
 @pytest.fixture

@@ -9,11 +9,12 @@ from dataclasses import replace
 from sqlmodel.ext.asyncio.session import AsyncSession
 
 from provisioner.domain.failures import Failure, FailureKind
+from provisioner.domain.incidents import IncidentKind
 from provisioner.domain.lifecycle import OperationState
 from provisioner.domain.retries import PATIENCE
 from provisioner.drivers.bmc import BmcLoginRefused, BmcUser
 from provisioner.drivers.network import Switch
-from provisioner.incidents import IncidentKind, close_incidents, open_incident
+from provisioner.incidents import close_incidents, open_incident
 from provisioner.lifecycle.job import Change, Done, Job, Outcome, Wait
 from provisioner.lifecycle.steps.ramdisk import open_boot_window, ramdisk_answers
 from provisioner.store.secrets import new_bmc_password

@@ -5,21 +5,15 @@ from datetime import datetime
 from sqlmodel import col, select
 from sqlmodel.ext.asyncio.session import AsyncSession
 
+from provisioner.domain.incidents import IncidentKind
+from provisioner.domain.reservations import LeaseEndReason, ReservationState
 from provisioner.domain.webhooks import WebhookEvent
 from provisioner.drivers.network import SwitchUnreachable
-from provisioner.incidents import IncidentKind, open_incident
+from provisioner.incidents import open_incident
 from provisioner.lifecycle.job import Change, Done, Job, Outcome
 from provisioner.notifications.outbox import tell
-from provisioner.rental.leases import MOVED
 from provisioner.rental.reservations import lease_on
-from provisioner.store.tables import (
-    AgentIdentity,
-    Lease,
-    Operation,
-    Reservation,
-    ReservationState,
-    Server,
-)
+from provisioner.store.tables import AgentIdentity, Lease, Operation, Reservation, Server
 
 
 async def shut_port(job: Job) -> Outcome:
@@ -82,9 +76,9 @@ def _end_lease(job: Job) -> Change:
 
 async def _close(session: AsyncSession, lease: Lease, now: datetime) -> None:
     lease.ended_at = now
-    lease.end_reason = lease.end_reason or "expired"
+    lease.end_reason = lease.end_reason or LeaseEndReason.EXPIRED
     lease.host_key_secret = lease.agent_token_secret = ""
-    moved = lease.end_reason == MOVED
+    moved = lease.end_reason is LeaseEndReason.MOVED
     if not moved:
         reservation = await session.get_one(Reservation, lease.reservation_id)
         reservation.state = ReservationState.ENDED

@@ -10,6 +10,7 @@ from contextlib import suppress
 
 from aiohttp import web
 
+from provisioner.domain.access import Actor
 from provisioner.rental import reservations
 from provisioner.rental.grants import grant_of
 from provisioner.service.agents.agent_token import unknown_identity
@@ -18,7 +19,6 @@ from provisioner.service.agents.links import Link
 from provisioner.service.context import services_of
 from provisioner.service.http.bearer import bearer
 from provisioner.service.http.problems import HttpError
-from provisioner.store import audit
 from provisioner.store.secrets import token_hash
 from provisioner.store.tables import Lease
 
@@ -52,9 +52,8 @@ async def release(request: web.Request) -> web.Response:
     link, lease = await _tenant(request)
     now = services.clock()
     async with services.database.write() as session:
-        reservation = await reservations.release(session, lease.reservation_id, now)
-        actor = f"agent:{link.server_id}"
-        audit.record(session, actor, "reservation.release", reservation.id, now, lease=lease.id)
+        actor = Actor.tenant_agent(link.server_id, link.account_id)
+        await reservations.release(session, lease.reservation_id, actor=actor, now=now)
     return web.Response(status=204)
 
 

@@ -20,6 +20,7 @@ from sqlmodel import SQLModel, col
 from sqlmodel.ext.asyncio.session import AsyncSession
 
 from agent.protocol import Report
+from provisioner.domain.access import Actor
 from provisioner.service.agents.links import Link, Links
 from provisioner.store import audit
 from provisioner.store.columns import JsonText
@@ -93,7 +94,7 @@ class Ingest:
                     .where(col(Lease.id) == lease.id, col(Lease.locked_at).is_(None))
                     .values(locked_at=kept.seen_at)
                 )
-                actor = f"agent:{link.server_id}"
+                actor = Actor.tenant_agent(link.server_id, link.account_id)
                 audit.record(session, actor, "lease.locked", lease.id, kept.seen_at)
             await _write(session, {link.identity_id: kept})
         link.seen = True

@@ -13,7 +13,7 @@ from sqlmodel.ext.asyncio.session import AsyncSession
 
 from agent.protocol import Report
 from provisioner.store.database import Database
-from provisioner.store.tables import AgentIdentity, Lease, Server
+from provisioner.store.tables import AgentIdentity, Lease, Reservation, Server
 
 _MARGIN = timedelta(seconds=30)
 """Changes are dated by the clocks of other machines, and before they are committed."""
@@ -26,6 +26,8 @@ class Link:
     identity_id: str
     server_id: str
     serial: str
+    account_id: str
+    """Whose lease it is; empty for a ramdisk's."""
     lease: Lease | None
     """The row, detached; replaced when its grant changes."""
     seen: bool
@@ -104,12 +106,14 @@ async def _load(session: AsyncSession, *where: Any) -> dict[str, Link]:
             AgentIdentity.server_id,
             Server.serial,
             Lease,
+            Reservation.account_id,
             AgentIdentity.seen_at,
             said["boot_id"].as_string(),
             said["uptime_s"].as_float(),
         )
         .join(Server, col(Server.id) == col(AgentIdentity.server_id))
         .outerjoin(Lease, col(Lease.id) == col(AgentIdentity.lease_id))
+        .outerjoin(Reservation, col(Reservation.id) == col(Lease.reservation_id))
         .where(col(AgentIdentity.revoked_at).is_(None), *where)
     )
     return {
@@ -117,10 +121,21 @@ async def _load(session: AsyncSession, *where: Any) -> dict[str, Link]:
             identity_id=identity_id,
             server_id=server_id,
             serial=serial,
+            account_id=account_id or "",
             lease=lease,
             seen=seen_at is not None,
             boot_id=boot_id or "",
             uptime_s=uptime_s or 0.0,
         )
-        for token_hash, identity_id, server_id, serial, lease, seen_at, boot_id, uptime_s in rows
+        for (
+            token_hash,
+            identity_id,
+            server_id,
+            serial,
+            lease,
+            account_id,
+            seen_at,
+            boot_id,
+            uptime_s,
+        ) in rows
     }

@@ -5,7 +5,8 @@ from typing import Annotated
 
 from pydantic import AfterValidator, Field
 
-from provisioner.accounts import accounts, passwords, ssh_keys
+from provisioner.accounts import accounts, passwords, ssh_keys, tokens
+from provisioner.domain.access import Role
 from provisioner.domain.ssh_keys import LONGEST as LONGEST_KEY
 from provisioner.fleet.inventory import Line
 from provisioner.service.http.endpoint import Body, Call
@@ -16,7 +17,6 @@ from provisioner.service.views.accounts import (
     ssh_key_view,
 )
 from provisioner.service.views.base import Page, PageQuery, View, page
-from provisioner.store.tables import Role
 
 _TEN_YEARS_S = 10 * 366 * 86400
 
@@ -61,13 +61,13 @@ class TokenView(View):
 
 async def me(call: Call) -> AccountView:
     """The account that asks"""
-    return account_view(call.caller.account)
+    return account_view(call.account)
 
 
 async def list_keys(call: Call) -> Page[SshKeyView]:
     """SSH public keys of the account"""
     async with call.services.database.read() as session:
-        rows = await ssh_keys.keys_of(session, call.caller.account.id)
+        rows = await ssh_keys.keys_of(session, call.account.id)
     return Page(items=[ssh_key_view(row) for row in rows])
 
 
@@ -75,12 +75,7 @@ async def add_key(call: Call, body: NewSshKey) -> SshKeyView:
     """Add an SSH public key"""
     async with call.services.database.write() as session:
         row = await ssh_keys.add_key(
-            session,
-            call.caller.account.id,
-            body.name,
-            body.public_key,
-            actor=call.caller.actor,
-            now=call.now(),
+            session, body.name, body.public_key, actor=call.actor, now=call.now()
         )
     return ssh_key_view(row)
 
@@ -88,13 +83,7 @@ async def add_key(call: Call, body: NewSshKey) -> SshKeyView:
 async def remove_key(call: Call) -> None:
     """Remove an SSH public key"""
     async with call.services.database.write() as session:
-        await ssh_keys.remove_key(
-            session,
-            call.caller.account.id,
-            call.path("id"),
-            actor=call.caller.actor,
-            now=call.now(),
-        )
+        await ssh_keys.remove_key(session, call.path("id"), actor=call.actor, now=call.now())
 
 
 async def list_accounts(call: Call, query: PageQuery) -> Page[AccountView]:
@@ -115,7 +104,7 @@ async def create_account(call: Call, body: NewAccount) -> AccountView:
             email=body.email,
             role=body.role,
             password_hash=password_hash,
-            by=call.caller.account,
+            actor=call.actor,
             now=call.now(),
         )
     return account_view(row)
@@ -125,12 +114,12 @@ async def issue_token(call: Call, body: NewToken) -> TokenView:
     """Make an API token for an account; it is shown this once"""
     lifetime = timedelta(seconds=body.expires_in_s) if body.expires_in_s else None
     async with call.services.database.write() as session:
-        row, text = await accounts.issue_token(
+        row, text = await tokens.issue_token(
             session,
             call.path("id"),
             body.name,
             lifetime=lifetime,
-            by=call.caller.account,
+            actor=call.actor,
             now=call.now(),
         )
     return TokenView(id=row.id, token=text, expires_at=row.expires_at)
@@ -140,6 +129,6 @@ async def disable_account(call: Call) -> AccountView:
     """End an account's logins and tokens at once; its leases run to their end"""
     async with call.services.database.write() as session:
         row = await accounts.disable_account(
-            session, call.path("id"), by=call.caller.account, now=call.now()
+            session, call.path("id"), actor=call.actor, now=call.now()
         )
     return account_view(row)

@@ -2,6 +2,7 @@
 
 from datetime import datetime
 
+from provisioner.domain.access import Permission
 from provisioner.domain.lifecycle import State
 from provisioner.domain.refusals import Refusal, RefusalKind
 from provisioner.drivers.bmc import BmcTarget, Power, PowerAction
@@ -9,7 +10,6 @@ from provisioner.fleet.servers import bmc_target, server_named
 from provisioner.service.http.endpoint import Body, Call
 from provisioner.service.views.base import Page, View
 from provisioner.store import audit
-from provisioner.store.tables import Role
 
 _BY_HAND = (State.QUARANTINED, State.MAINTENANCE)
 """States in which the reconciler leaves the power alone."""
@@ -58,7 +58,7 @@ async def power(call: Call) -> PowerView:
 async def set_power(call: Call, body: PowerRequest) -> PowerView:
     """Switch the server on or off, reset or power-cycle it; answers what the BMC says then"""
     if body.force:
-        call.caller.require(Role.ADMIN)
+        call.actor.require(Permission.OVERRIDE)
     async with call.services.database.write() as session:
         server = await server_named(session, call.path("name"))
         if server.state not in _BY_HAND and not body.force:
@@ -71,7 +71,7 @@ async def set_power(call: Call, body: PowerRequest) -> PowerView:
             )
         audit.record(
             session,
-            call.caller.actor,
+            call.actor,
             "server.power",
             server.id,
             call.now(),

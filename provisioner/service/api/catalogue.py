@@ -67,7 +67,7 @@ async def add_image(call: Call, body: NewImage) -> ImageView:
         name=body.name,
         title=body.title,
         boot=body.boot.facts(),
-        actor=call.caller.actor,
+        actor=call.actor,
         now=call.now(),
     )
     return image_view(row)

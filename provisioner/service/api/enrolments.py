@@ -40,7 +40,7 @@ async def create(call: Call, body: EnrolmentRequest, query: EnrolmentQuery) -> E
             session,
             body.documents,
             call.services.secret_box,
-            actor=call.caller.actor,
+            actor=call.actor,
             now=call.now(),
             dry_run=query.dry_run,
         )

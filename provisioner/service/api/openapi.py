@@ -10,6 +10,7 @@ from aiohttp import web
 from pydantic import BaseModel
 from pydantic.json_schema import models_json_schema
 
+from provisioner.domain.access import least_role
 from provisioner.fleet.inventory import InventoryDocument
 from provisioner.service.api.endpoints import ENDPOINTS
 from provisioner.service.http.endpoint import Endpoint
@@ -59,11 +60,12 @@ def _has_model(endpoint: Endpoint) -> bool:
 
 def _operation(endpoint: Endpoint, schemas: _Schemas) -> dict[str, Any]:
     summary, _, description = endpoint.summary.partition("\n\n")
+    role = least_role(endpoint.permission).value
     operation: dict[str, Any] = {
         "operationId": f"{endpoint.handler.__module__.rpartition('.')[2]}_"
         f"{endpoint.handler.__name__}",
         "summary": summary,
-        "description": f"{description.strip()}\n\nRole: {endpoint.role.value}.".strip(),
+        "description": f"{description.strip()}\n\nRole: {role}.".strip(),
         "tags": [endpoint.path.split("/")[1]],
         "parameters": _parameters(endpoint),
         "responses": {

@@ -1,14 +1,11 @@
 """Servers: look, file intents, credentials of the BMC."""
 
-from collections.abc import Sequence
 from ipaddress import ip_address
 from typing import Annotated
 
 from pydantic import AfterValidator, Field
-from sqlmodel import col, select
-from sqlmodel.ext.asyncio.session import AsyncSession
 
-from provisioner.domain.lifecycle import Intent, State
+from provisioner.domain.lifecycle import Intent
 from provisioner.fleet import servers
 from provisioner.fleet.inventory import Line
 from provisioner.service.http.endpoint import Body, Call
@@ -18,16 +15,14 @@ from provisioner.service.views.certificates import (
     certificate_view,
     server_certificates,
 )
-from provisioner.service.views.servers import ServerView, server_views
-from provisioner.store.tables import Server
+from provisioner.service.views.servers import (
+    ServerQuery,
+    ServerView,
+    server_views,
+    servers_by_name,
+)
 
 Address = Annotated[str, AfterValidator(lambda text: str(ip_address(text)))]
-
-
-class ServerQuery(PageQuery):
-    state: State | None = None
-    class_: str | None = Field(default=None, alias="class")
-    rack: str | None = None
 
 
 class IntentRequest(Body):
@@ -42,24 +37,10 @@ class BmcAccess(Body):
     port: int | None = Field(default=None, ge=1, le=65535)
 
 
-async def matching(session: AsyncSession, query: ServerQuery) -> Sequence[Server]:
-    """Servers by name."""
-    statement = select(Server).order_by(col(Server.name)).limit(query.fetch)
-    if query.state is not None:
-        statement = statement.where(Server.state == query.state)
-    if query.class_ is not None:
-        statement = statement.where(Server.class_name == query.class_)
-    if query.rack is not None:
-        statement = statement.where(Server.rack == query.rack)
-    if query.cursor is not None:
-        statement = statement.where(col(Server.name) > query.cursor)
-    return (await session.exec(statement)).all()
-
-
 async def list_all(call: Call, query: ServerQuery) -> Page[ServerView]:
     """Servers by name, with their state and why"""
     async with call.services.database.read() as session:
-        shown, following = page(query, await matching(session, query), lambda row: row.name)
+        shown, following = page(query, await servers_by_name(session, query), lambda row: row.name)
         return Page(items=await server_views(session, shown, call.now()), next=following)
 
 
@@ -78,7 +59,7 @@ async def file_intent(call: Call, body: IntentRequest) -> ServerView:
             call.path("name"),
             body.intent,
             body.reason,
-            actor=call.caller.actor,
+            actor=call.actor,
             now=call.now(),
         )
         return (await server_views(session, [server], call.now()))[0]
@@ -87,9 +68,7 @@ async def file_intent(call: Call, body: IntentRequest) -> ServerView:
 async def retry(call: Call) -> ServerView:
     """Have a parked operation tried again now"""
     async with call.services.database.write() as session:
-        server = await servers.retry(
-            session, call.path("name"), actor=call.caller.actor, now=call.now()
-        )
+        server = await servers.retry(session, call.path("name"), actor=call.actor, now=call.now())
         return (await server_views(session, [server], call.now()))[0]
 
 
@@ -104,7 +83,7 @@ async def set_bmc(call: Call, body: BmcAccess) -> ServerView:
             password=body.password,
             address=body.address,
             port=body.port,
-            actor=call.caller.actor,
+            actor=call.actor,
             now=call.now(),
         )
         return (await server_views(session, [server], call.now()))[0]

@@ -9,6 +9,7 @@ from sqlmodel import col, select
 from sqlmodel.ext.asyncio.session import AsyncSession
 
 from agent.protocol import RAMDISK, AgentConfig, Identity, IdentityRequest, Ready
+from provisioner.domain.access import Actor
 from provisioner.service.agents.agent_token import agent_identity
 from provisioner.service.context import Services, services_of
 from provisioner.service.http.messages import read_message
@@ -38,7 +39,9 @@ async def exchange(request: web.Request) -> web.Response:
                 issued_at=now,
             )
         )
-        audit.record(session, f"agent:{server.id}", "boot.identified", server.id, now, boot=boot.id)
+        audit.record(
+            session, Actor.ramdisk_agent(server.id), "boot.identified", server.id, now, boot=boot.id
+        )
     identity = Identity(
         server=server.id,
         hostname=server.name,

@@ -14,11 +14,13 @@ from typing import Any, TypeVar, get_type_hints
 from aiohttp import web
 from pydantic import BaseModel, ConfigDict, ValidationError
 
+from provisioner.accounts.actor import actor_of
+from provisioner.domain.access import Actor, Permission
 from provisioner.domain.refusals import Fault
 from provisioner.service.context import Services, services_of
-from provisioner.service.http.bearer import Caller, caller_by_token
+from provisioner.service.http.bearer import account_by_token
 from provisioner.service.http.problems import HttpError, invalid_request
-from provisioner.store.tables import Role
+from provisioner.store.tables import Account
 
 M = TypeVar("M", bound=BaseModel)
 
@@ -37,7 +39,8 @@ class Call:
 
     request: web.Request
     services: Services
-    caller: Caller
+    account: Account
+    actor: Actor
 
     def path(self, name: str) -> str:
         return self.request.match_info[name]
@@ -48,11 +51,11 @@ class Call:
 
 @dataclass(frozen=True)
 class Endpoint:
-    """`path` is below `/v1`; `role` is the least that may call it."""
+    """`path` is below `/v1`; `permission` is what its caller needs."""
 
     method: str
     path: str
-    role: Role
+    permission: Permission
     handler: Callable[..., Awaitable[Any]]
     status: int = 200
     body_limit: int = BODY_LIMIT
@@ -88,14 +91,15 @@ class Endpoint:
         return re.findall(r"{(\w+)}", self.path)
 
     async def handle(self, request: web.Request) -> web.StreamResponse:
-        caller = await caller_by_token(request)
-        caller.require(self.role)
+        account = await account_by_token(request)
+        actor = actor_of(account)
+        actor.require(self.permission)
         arguments: dict[str, Any] = {}
         if self.query is not None:
             arguments["query"] = read_query(request, self.query)
         if self.body is not None:
             arguments["body"] = await _read_body(request, self.body, self.body_limit)
-        call = Call(request, services_of(request), caller)
+        call = Call(request, services_of(request), account, actor)
         answer = await self.handler(call, **arguments)
         if isinstance(answer, web.StreamResponse):
             return answer

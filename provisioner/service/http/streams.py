@@ -1,13 +1,16 @@
 """Server-sent events (WHATWG HTML, section 9.2) from what the database says as time goes on."""
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Awaitable, Callable
 from dataclasses import dataclass
+from typing import TypeVar
 
 from aiohttp import web
+from pydantic import BaseModel
 
 from provisioner.store.database import DatabaseUnavailable
 
+_M = TypeVar("_M", bound=BaseModel)
 _QUIET_S = 15.0
 """A comment is sent after so long without an event, so that a lost client is noticed."""
 
@@ -52,3 +55,31 @@ async def send_events(
         pass  # the client asks again where it stands
     await response.write_eof()
     return response
+
+
+async def send_changes(
+    request: web.Request,
+    name: str,
+    read: Callable[[], Awaitable[_M]],
+    *,
+    over: Callable[[_M], bool],
+    poll_s: float,
+) -> web.StreamResponse:
+    """Send what `read` answers each time that it differs, until it is over.
+
+    What the first `read` raises is raised before anything is sent.
+    """
+    first = await read()
+
+    async def events() -> AsyncIterator[ServerSentEvent | None]:
+        view, last = first, ""
+        while True:
+            data = view.model_dump_json(by_alias=True)
+            yield ServerSentEvent(name, data) if data != last else None
+            last = data
+            if over(view):
+                return
+            await asyncio.sleep(poll_s)
+            view = await read()
+
+    return await send_events(request, events())

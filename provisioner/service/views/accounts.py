@@ -2,8 +2,9 @@
 
 from datetime import datetime
 
+from provisioner.domain.access import Role
 from provisioner.service.views.base import View
-from provisioner.store.tables import Account, Role, SshKey
+from provisioner.store.tables import Account, SshKey
 
 
 class AccountView(View):

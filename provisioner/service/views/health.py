@@ -13,8 +13,11 @@ from provisioner.domain.health.gauges import gauges
 from provisioner.domain.health.levels import HealthAction, HealthLevel
 from provisioner.domain.health.rule import Scope
 from provisioner.domain.health.rules import BY_NAME
-from provisioner.service.views.base import View
+from provisioner.service.views.base import PageQuery, View
 from provisioner.store.tables import AgentIdentity, BmcReading, Server, ServerHealth
+
+_SERVERS_A_LOOK = 50
+"""A report of eight GPUs has 13 kB."""
 
 
 class HealthView(View):
@@ -90,6 +93,12 @@ class ServerHealthView(View):
     findings: list[FindingView]
     """The worst first."""
     gpus: list[GpuView]
+
+
+class GpuQuery(PageQuery):
+    bad: bool = False
+    class_: str | None = Field(default=None, alias="class")
+    rack: str | None = None
 
 
 class Heard(NamedTuple):
@@ -225,3 +234,31 @@ def _gpu(
         ecc_corrected=shown.get("ecc_corrected"),
         ecc_uncorrected=shown.get("ecc_uncorrected"),
     )
+
+
+async def gpus_by_server(session: AsyncSession, query: GpuQuery) -> list[tuple[str, int, GpuView]]:
+    """GPUs after the cursor with their server's name and their place in it; a part of a server
+    does no harm, so a page may end within one."""
+    name, _, place = (query.cursor or "").rpartition("/")
+    after = (name, int(place) if place.isdecimal() else -1)
+    statement = select(Server).order_by(col(Server.name)).limit(_SERVERS_A_LOOK)
+    if query.bad:
+        statement = statement.join(ServerHealth).where(ServerHealth.level != HealthLevel.OK)
+    if query.class_ is not None:
+        statement = statement.where(Server.class_name == query.class_)
+    if query.rack is not None:
+        statement = statement.where(Server.rack == query.rack)
+    rows: list[tuple[str, int, GpuView]] = []
+    looked = statement.where(col(Server.name) >= name)
+    while len(rows) < query.fetch:
+        servers = (await session.exec(looked)).all()
+        for row, gpus in zip(servers, await gpu_views(session, servers), strict=True):
+            rows += [
+                (row.name, number, gpu)
+                for number, gpu in enumerate(gpus)
+                if (row.name, number) > after and not (query.bad and gpu.level is HealthLevel.OK)
+            ]
+        if len(servers) < _SERVERS_A_LOOK:
+            break
+        looked = statement.where(col(Server.name) > servers[-1].name)
+    return rows

@@ -4,11 +4,15 @@ from collections.abc import Sequence
 from datetime import datetime
 from typing import Any
 
+from pydantic import Field
 from sqlmodel import col, select
 from sqlmodel.ext.asyncio.session import AsyncSession
 
+from provisioner.domain.incidents import IncidentKind
 from provisioner.domain.lifecycle import OperationState, Step, Verb
-from provisioner.service.views.base import View, seconds_between
+from provisioner.domain.refusals import Refusal, RefusalKind
+from provisioner.fleet.servers import server_named
+from provisioner.service.views.base import Page, PageQuery, View, page, seconds_between
 from provisioner.store.tables import AuditEvent, Incident, Operation, Server, StepLog, StepRecord
 
 
@@ -52,7 +56,7 @@ class IncidentView(View):
     server: str | None
     """null where it is about many servers"""
     operation: str | None
-    kind: str
+    kind: IncidentKind
     reason: str
     next_action: str
     opened_at: datetime
@@ -66,6 +70,91 @@ class AuditView(View):
     action: str
     subject: str
     detail: dict[str, Any]
+
+
+class OperationQuery(PageQuery):
+    server: str | None = None
+
+
+class LogQuery(PageQuery):
+    after: str | None = Field(default=None, max_length=200)
+    """Only lines after the one of this identifier."""
+
+
+class IncidentQuery(PageQuery):
+    open: bool | None = None
+
+
+class AuditQuery(PageQuery):
+    subject: str | None = None
+
+
+async def known_operation(session: AsyncSession, operation_id: str) -> Operation:
+    """Raises :class:`Refusal` (unknown_operation)."""
+    row = await session.get(Operation, operation_id)
+    if row is None:
+        raise Refusal(RefusalKind.NOT_FOUND, "unknown_operation", f"no operation {operation_id!r}")
+    return row
+
+
+async def operation_page(session: AsyncSession, query: OperationQuery) -> Page[OperationView]:
+    """The newest first."""
+    statement = (
+        select(Operation, Server.name)
+        .join(Server, col(Server.id) == col(Operation.server_id))
+        .order_by(col(Operation.id).desc())
+        .limit(query.fetch)
+    )
+    if query.server is not None:
+        server = await server_named(session, query.server)
+        statement = statement.where(Operation.server_id == server.id)
+    if query.cursor is not None:
+        statement = statement.where(col(Operation.id) < query.cursor)
+    rows = (await session.exec(statement)).all()
+    shown, following = page(query, rows, lambda row: row[0].id)
+    return Page(items=[operation_view(row, name) for row, name in shown], next=following)
+
+
+async def operations_of(session: AsyncSession, server: Server, limit: int) -> Sequence[Operation]:
+    """A server's last operations, the newest first."""
+    found = await session.exec(
+        select(Operation)
+        .where(Operation.server_id == server.id)
+        .order_by(col(Operation.id).desc())
+        .limit(limit)
+    )
+    return found.all()
+
+
+async def incident_page(session: AsyncSession, query: IncidentQuery) -> Page[IncidentView]:
+    """The newest first."""
+    statement = (
+        select(Incident, Server.name)
+        .outerjoin(Server, col(Server.id) == col(Incident.server_id))
+        .order_by(col(Incident.id).desc())
+        .limit(query.fetch)
+    )
+    if query.open is True:
+        statement = statement.where(col(Incident.closed_at).is_(None))
+    elif query.open is False:
+        statement = statement.where(col(Incident.closed_at).is_not(None))
+    if query.cursor is not None:
+        statement = statement.where(col(Incident.id) < query.cursor)
+    rows = (await session.exec(statement)).all()
+    shown, following = page(query, rows, lambda row: row[0].id)
+    return Page(items=[incident_view(row, name) for row, name in shown], next=following)
+
+
+async def audit_page(session: AsyncSession, query: AuditQuery) -> Page[AuditView]:
+    """The newest first."""
+    statement = select(AuditEvent).order_by(col(AuditEvent.id).desc()).limit(query.fetch)
+    if query.subject is not None:
+        statement = statement.where(AuditEvent.subject == query.subject)
+    if query.cursor is not None:
+        statement = statement.where(col(AuditEvent.id) < query.cursor)
+    rows = (await session.exec(statement)).all()
+    shown, following = page(query, rows, lambda row: row.id)
+    return Page(items=[audit_view(row) for row in shown], next=following)
 
 
 def operation_view(row: Operation, server_name: str) -> OperationView:

@@ -9,18 +9,20 @@ from pydantic import Field
 from sqlmodel import col, select
 from sqlmodel.ext.asyncio.session import AsyncSession
 
+from provisioner.domain.access import Actor, Permission
 from provisioner.domain.lifecycle import Step
-from provisioner.service.views.base import View, seconds_between
-from provisioner.service.views.lease_health import LeaseIncidentView, open_incidents
-from provisioner.store.tables import (
-    Image,
-    Lease,
-    Operation,
-    Reservation,
+from provisioner.domain.reservations import (
+    LeaseEndReason,
+    ReservationAction,
     ReservationState,
-    Server,
-    StepRecord,
+    Standing,
+    allowed_actions,
 )
+from provisioner.rental.reservations import visible_reservation
+from provisioner.service.context import Services
+from provisioner.service.views.base import Page, PageQuery, View, page, seconds_between
+from provisioner.service.views.lease_health import LeaseIncidentView, open_incidents
+from provisioner.store.tables import Image, Lease, Operation, Reservation, Server, StepRecord
 
 
 class LeaseState(StrEnum):
@@ -73,6 +75,13 @@ class ReservationView(View):
     hostname: str
     account: str
     lease: LeaseView | None
+    allowed_actions: list[ReservationAction]
+    """What its customer may ask of it now."""
+
+    @property
+    def is_over(self) -> bool:
+        """Nothing about it changes any more: it has ended, and access to its server is gone."""
+        return self.state.is_over and (self.lease is None or self.lease.state is LeaseState.ENDED)
 
 
 async def reservation_views(
@@ -89,7 +98,13 @@ async def reservation_views(
         .where(col(Lease.reservation_id).in_([row.id for row in rows]))
         .order_by(col(Lease.bound_at), col(Lease.id))
     )
-    lease_of = {lease.reservation_id: (lease, server) for lease, server in found.all()}
+    rows_found = found.all()
+    lease_of = {lease.reservation_id: (lease, server) for lease, server in rows_found}
+    swapped = {
+        lease.reservation_id
+        for lease, _ in rows_found
+        if lease.end_reason is LeaseEndReason.MOVED and lease.ready_at is not None
+    }
     leases = [lease.id for lease, _ in lease_of.values()]
     records = await _records(session, leases)
     incidents = await open_incidents(session, leases)
@@ -120,6 +135,17 @@ async def reservation_views(
                 )
                 if lease and server
                 else None,
+                allowed_actions=allowed_actions(
+                    Standing(
+                        row.state,
+                        row.ends_at,
+                        row.released_at,
+                        faulty=lease is not None
+                        and bool(incidents.get(lease.id))
+                        and row.id not in swapped,
+                    ),
+                    now,
+                ),
             )
         )
     return views
@@ -129,6 +155,42 @@ async def reservation_view(
     session: AsyncSession, row: Reservation, now: datetime
 ) -> ReservationView:
     return (await reservation_views(session, [row], now))[0]
+
+
+async def reservation_page(
+    session: AsyncSession, query: PageQuery, actor: Actor, now: datetime
+) -> Page[ReservationView]:
+    """Those that the actor may see, the newest first."""
+    statement = select(Reservation).order_by(col(Reservation.id).desc()).limit(query.fetch)
+    if not actor.may(Permission.SEE_ALL):
+        statement = statement.where(Reservation.account_id == actor.account_id)
+    if query.cursor is not None:
+        statement = statement.where(col(Reservation.id) < query.cursor)
+    rows = (await session.exec(statement)).all()
+    shown, following = page(query, rows, lambda row: row.id)
+    return Page(items=await reservation_views(session, shown, now), next=following)
+
+
+async def reservations_of(
+    session: AsyncSession, account_id: str, limit: int, now: datetime
+) -> list[ReservationView]:
+    """An account's own, the newest first."""
+    found = await session.exec(
+        select(Reservation)
+        .where(Reservation.account_id == account_id)
+        .order_by(col(Reservation.id).desc())
+        .limit(limit)
+    )
+    return await reservation_views(session, found.all(), now)
+
+
+async def current_reservation(
+    services: Services, actor: Actor, reservation_id: str
+) -> ReservationView:
+    """As it is at this moment. Raises :class:`Refusal` (unknown_reservation)."""
+    async with services.database.read() as session:
+        row = await visible_reservation(session, reservation_id, actor)
+        return await reservation_view(session, row, services.clock())
 
 
 async def _records(session: AsyncSession, lease_ids: Sequence[str]) -> dict[str, list[StepRecord]]:

@@ -9,7 +9,7 @@ from sqlmodel import col, func, select
 from sqlmodel.ext.asyncio.session import AsyncSession
 
 from provisioner.domain.lifecycle import Intent, State, intents_for
-from provisioner.service.views.base import View
+from provisioner.service.views.base import PageQuery, View
 from provisioner.service.views.health import HealthView, health_view, verdicts
 from provisioner.service.views.operations import (
     IncidentView,
@@ -98,6 +98,31 @@ class ServerView(View):
     last_used_at: datetime
     enrolled_at: datetime
     allowed_intents: list[Intent]
+
+
+class ServerQuery(PageQuery):
+    state: State | None = None
+    class_: str | None = Field(default=None, alias="class")
+    rack: str | None = None
+
+
+async def servers_by_name(session: AsyncSession, query: ServerQuery) -> Sequence[Server]:
+    """Those of a query, one more than it shows."""
+    statement = select(Server).order_by(col(Server.name)).limit(query.fetch)
+    if query.state is not None:
+        statement = statement.where(Server.state == query.state)
+    if query.class_ is not None:
+        statement = statement.where(Server.class_name == query.class_)
+    if query.rack is not None:
+        statement = statement.where(Server.rack == query.rack)
+    if query.cursor is not None:
+        statement = statement.where(col(Server.name) > query.cursor)
+    return (await session.exec(statement)).all()
+
+
+async def count_by_state(session: AsyncSession) -> dict[State, int]:
+    found = await session.exec(select(Server.state, func.count()).group_by(col(Server.state)))
+    return {State(state): count for state, count in found.all()}
 
 
 class _Related:

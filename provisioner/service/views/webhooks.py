@@ -2,8 +2,13 @@
 
 from datetime import datetime
 
+from sqlmodel.ext.asyncio.session import AsyncSession
+
+from provisioner.notifications import webhooks
 from provisioner.service.views.base import View
 from provisioner.store.tables import Webhook, WebhookMessage
+
+_SHOWN = 20
 
 
 class WebhookMessageView(View):
@@ -49,3 +54,14 @@ def webhook_message_view(row: WebhookMessage) -> WebhookMessageView:
 
 def new_webhook_view(row: Webhook, secret: str) -> NewWebhookView:
     return NewWebhookView(url=row.url, created_at=row.created_at, secret=secret)
+
+
+async def webhook_view(session: AsyncSession, account_id: str) -> WebhookView:
+    """Raises :class:`Refusal` (unknown_webhook)."""
+    row = await webhooks.webhook_of(session, account_id)
+    messages = await webhooks.messages_of(session, account_id, _SHOWN)
+    return WebhookView(
+        url=row.url,
+        created_at=row.created_at,
+        messages=[webhook_message_view(message) for message in messages],
+    )

@@ -4,33 +4,33 @@ import secrets
 
 from aiohttp import web
 
+from provisioner.domain.access import Permission
 from provisioner.domain.refusals import Refusal
-from provisioner.rental import booking
-from provisioner.service.views.reservations import reservation_view
+from provisioner.rental import extension
+from provisioner.service.views.reservations import current_reservation
 from provisioner.service.web.render import page
 from provisioner.service.web.reserve import UNITS, duration_of
-from provisioner.service.web.session import Visitor, checked_form, for_role
-from provisioner.store.tables import Role
+from provisioner.service.web.session import Visitor, checked_form, page_for
 
 _DEFAULTS = {"amount": "2", "unit": "hours"}
 
 
-@for_role(Role.CUSTOMER)
+@page_for(Permission.RENT)
 async def form(request: web.Request, who: Visitor) -> web.StreamResponse:
     return await _page(request, who, _DEFAULTS)
 
 
-@for_role(Role.CUSTOMER)
+@page_for(Permission.RENT)
 async def submit(request: web.Request, who: Visitor) -> web.StreamResponse:
     fields = await checked_form(request, who.session)
     reservation_id = request.match_info["id"]
     try:
         async with who.services.database.write() as session:
-            await booking.extend(
+            await extension.extend(
                 session,
                 reservation_id,
-                who.caller,
-                who.services.clock(),
+                actor=who.actor,
+                now=who.services.clock(),
                 by=duration_of(fields, "/by_s"),
                 idempotency_key=fields.get("idempotency_key", "")[:100] or None,
             )
@@ -42,9 +42,7 @@ async def submit(request: web.Request, who: Visitor) -> web.StreamResponse:
 async def _page(
     request: web.Request, who: Visitor, fields: dict[str, str], refusal: Refusal | None = None
 ) -> web.Response:
-    async with who.services.database.read() as session:
-        row = await booking.visible_reservation(session, request.match_info["id"], who.caller)
-        view = await reservation_view(session, row, who.services.clock())
+    view = await current_reservation(who.services, who.actor, request.match_info["id"])
     return page(
         request,
         "extend.html",

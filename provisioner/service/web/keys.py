@@ -5,31 +5,30 @@ from collections import defaultdict
 from aiohttp import web
 
 from provisioner.accounts import ssh_keys
+from provisioner.domain.access import Permission
 from provisioner.domain.refusals import Refusal
 from provisioner.service.views.accounts import ssh_key_view
 from provisioner.service.web.render import page
-from provisioner.service.web.session import Form, Visitor, checked_form, for_role
-from provisioner.store.tables import Role
+from provisioner.service.web.session import Form, Visitor, checked_form, page_for
 
 NAME_LIMIT = 200
 
 
-@for_role(Role.CUSTOMER)
+@page_for(Permission.RENT)
 async def show(request: web.Request, who: Visitor) -> web.StreamResponse:
     return await _page(request, who, {}, {})
 
 
-@for_role(Role.CUSTOMER)
+@page_for(Permission.RENT)
 async def add(request: web.Request, who: Visitor) -> web.StreamResponse:
     fields = await checked_form(request, who.session)
     try:
         async with who.services.database.write() as session:
             await ssh_keys.add_key(
                 session,
-                who.caller.account.id,
                 key_name(fields),
                 fields.get("public_key", ""),
-                actor=who.caller.actor,
+                actor=who.actor,
                 now=who.services.clock(),
             )
     except Refusal as refusal:
@@ -45,15 +44,14 @@ def key_name(fields: Form) -> str:
     return "".join(c for c in name if c.isprintable())[:NAME_LIMIT] or "key"
 
 
-@for_role(Role.CUSTOMER)
+@page_for(Permission.RENT)
 async def remove(request: web.Request, who: Visitor) -> web.StreamResponse:
     await checked_form(request, who.session)
     async with who.services.database.write() as session:
         await ssh_keys.remove_key(
             session,
-            who.caller.account.id,
             request.match_info["id"],
-            actor=who.caller.actor,
+            actor=who.actor,
             now=who.services.clock(),
         )
     raise web.HTTPSeeOther("/keys")
@@ -63,7 +61,7 @@ async def _page(
     request: web.Request, who: Visitor, fields: dict[str, str], errors: dict[str, str]
 ) -> web.Response:
     async with who.services.database.read() as session:
-        rows = await ssh_keys.keys_of(session, who.caller.account.id)
+        rows = await ssh_keys.keys_of(session, who.account.id)
     return page(
         request,
         "keys.html",

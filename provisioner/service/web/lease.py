@@ -1,23 +1,24 @@
 """A customer's reservations, and the page of one: how far it is, how to log in, give it back."""
 
 from datetime import datetime, timedelta
+from functools import partial
 
 from aiohttp import web
-from sqlmodel import col, select
 
-from provisioner.rental import booking
-from provisioner.service.api.reservations import stream
+from provisioner.domain.access import Permission
+from provisioner.rental import reservations
+from provisioner.rental import swap as swaps
+from provisioner.service.http.streams import send_changes
 from provisioner.service.views.certificates import reservation_certificates
 from provisioner.service.views.lease_health import LeaseHealthView, lease_health_view
 from provisioner.service.views.reservations import (
-    LeaseState,
+    current_reservation,
     reservation_view,
-    reservation_views,
+    reservations_of,
 )
 from provisioner.service.web.charts import HEIGHT, WIDTH, gpu_charts
 from provisioner.service.web.render import duration, page
-from provisioner.service.web.session import Visitor, checked_form, for_role
-from provisioner.store.tables import Reservation, ReservationState, Role
+from provisioner.service.web.session import Visitor, checked_form, page_for
 
 _SHOWN = 100
 _SILENT = timedelta(minutes=3)
@@ -32,37 +33,29 @@ _UNREAD = {
 }
 
 
-@for_role(Role.CUSTOMER)
+@page_for(Permission.RENT)
 async def overview(request: web.Request, who: Visitor) -> web.StreamResponse:
     """The newest reservations; those that go on stand first."""
     async with who.services.database.read() as session:
-        rows = await session.exec(
-            select(Reservation)
-            .where(Reservation.account_id == who.caller.account.id)
-            .order_by(col(Reservation.id).desc())
-            .limit(_SHOWN)
-        )
-        views = await reservation_views(session, rows.all(), who.services.clock())
-    over = (ReservationState.ENDED, ReservationState.CANCELLED)
+        views = await reservations_of(session, who.account.id, _SHOWN, who.services.clock())
     return page(
         request,
         "overview.html",
         who,
-        current=[view for view in views if view.state not in over],
-        past=[view for view in views if view.state in over],
+        current=[view for view in views if not view.state.is_over],
+        past=[view for view in views if view.state.is_over],
     )
 
 
-@for_role(Role.CUSTOMER)
+@page_for(Permission.RENT)
 async def show(request: web.Request, who: Visitor) -> web.StreamResponse:
     now = who.services.clock()
     async with who.services.database.read() as session:
-        row = await booking.visible_reservation(session, request.match_info["id"], who.caller)
+        row = await reservations.visible_reservation(session, request.match_info["id"], who.actor)
         view = await reservation_view(session, row, now)
         certificates = await reservation_certificates(session, row.id)
         health = await lease_health_view(session, row.id, now)
     lease = view.lease
-    over = view.state in (ReservationState.ENDED, ReservationState.CANCELLED)
     left = (lease.ends_at if lease else view.ends_at) - now
     return page(
         request,
@@ -76,33 +69,39 @@ async def show(request: web.Request, who: Visitor) -> web.StreamResponse:
         chart_box=(WIDTH, HEIGHT),
         unread=_unread(health, now) if lease and lease.ssh_command else [],
         left=max(0.0, left.total_seconds()),
-        over=over,
-        live=not over or (lease is not None and lease.state is not LeaseState.ENDED),
-        releasable=not over and view.released_at is None,
-        extensible=not over and view.released_at is None and view.ends_at > now,
+        over=view.state.is_over,
+        live=not view.is_over,
     )
 
 
-@for_role(Role.CUSTOMER)
+@page_for(Permission.RENT)
 async def events(request: web.Request, who: Visitor) -> web.StreamResponse:
-    return await stream(request, who.services, who.caller, request.match_info["id"])
+    return await send_changes(
+        request,
+        "reservation",
+        partial(current_reservation, who.services, who.actor, request.match_info["id"]),
+        over=lambda view: view.is_over,
+        poll_s=who.services.poll_s,
+    )
 
 
-@for_role(Role.CUSTOMER)
+@page_for(Permission.RENT)
 async def swap(request: web.Request, who: Visitor) -> web.StreamResponse:
     await checked_form(request, who.session)
     reservation_id = request.match_info["id"]
     async with who.services.database.write() as session:
-        await booking.swap(session, reservation_id, who.caller, who.services.clock())
+        await swaps.swap(session, reservation_id, actor=who.actor, now=who.services.clock())
     raise web.HTTPSeeOther(f"/reservations/{reservation_id}")
 
 
-@for_role(Role.CUSTOMER)
+@page_for(Permission.RENT)
 async def release(request: web.Request, who: Visitor) -> web.StreamResponse:
     await checked_form(request, who.session)
     reservation_id = request.match_info["id"]
     async with who.services.database.write() as session:
-        await booking.release(session, reservation_id, who.caller, who.services.clock())
+        await reservations.release(
+            session, reservation_id, actor=who.actor, now=who.services.clock()
+        )
     raise web.HTTPSeeOther(f"/reservations/{reservation_id}")
 
 

@@ -4,6 +4,7 @@ from aiohttp import web
 
 from provisioner.accounts import passwords
 from provisioner.accounts.accounts import find_account
+from provisioner.accounts.actor import actor_of
 from provisioner.service.context import services_of
 from provisioner.service.web import session as sessions
 from provisioner.service.web.render import open_page
@@ -52,7 +53,7 @@ async def submit(request: web.Request) -> web.StreamResponse:
         return _page(request, target, email=email, error=_WRONG, status=401)
     by_name.passed(email)
     async with services.database.write() as database:
-        audit.record(database, f"account:{account.id}", "account.login", account.id, now)
+        audit.record(database, actor_of(account), "account.login", account.id, now)
     # A new session, so that one planted before the login is worth nothing.
     response = web.Response(status=303, headers={"Location": target})
     sessions.set_cookie(services, response, sessions.begin(services, account))

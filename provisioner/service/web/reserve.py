@@ -7,26 +7,27 @@ from datetime import timedelta
 from aiohttp import web
 
 from provisioner.accounts import ssh_keys
+from provisioner.domain.access import Permission
 from provisioner.domain.refusals import Fault, Refusal, RefusalKind
 from provisioner.rental import booking
 from provisioner.service.views.accounts import ssh_key_view
 from provisioner.service.views.catalogue import class_views, image_views
 from provisioner.service.web.keys import key_name
 from provisioner.service.web.render import page
-from provisioner.service.web.session import Form, Visitor, checked_form, for_role
-from provisioner.store.tables import Reservation, Role
+from provisioner.service.web.session import Form, Visitor, checked_form, page_for
+from provisioner.store.tables import Reservation
 
 UNITS = {"minutes": 60, "hours": 3600, "days": 86400}
 _DEFAULTS = {"amount": "2", "unit": "hours"}
 
 
-@for_role(Role.CUSTOMER)
+@page_for(Permission.RENT)
 async def form(request: web.Request, who: Visitor) -> web.StreamResponse:
     fields = {**_DEFAULTS, "class": request.query.get("class", "")}
     return await _page(request, who, {**fields, "idempotency_key": secrets.token_urlsafe(16)})
 
 
-@for_role(Role.CUSTOMER)
+@page_for(Permission.RENT)
 async def submit(request: web.Request, who: Visitor) -> web.StreamResponse:
     fields = await checked_form(request, who.session)
     try:
@@ -44,10 +45,9 @@ async def _reserve(fields: Form, who: Visitor) -> Reservation:
         if fields.get("public_key", "").strip():
             key = await ssh_keys.add_key(
                 session,
-                who.caller.account.id,
                 key_name(fields),
                 fields["public_key"],
-                actor=who.caller.actor,
+                actor=who.actor,
                 now=now,
             )
             chosen.append(key.id)
@@ -61,7 +61,7 @@ async def _reserve(fields: Form, who: Visitor) -> Reservation:
             user_data=fields.get("user_data", "").replace("\r\n", "\n"),
             idempotency_key=fields.get("idempotency_key", "")[:100] or None,
         )
-        return await booking.reserve(session, wanted, who.caller, now)
+        return await booking.reserve(session, wanted, actor=who.actor, now=now)
 
 
 def duration_of(fields: Form, pointer: str) -> timedelta:
@@ -90,7 +90,7 @@ async def _page(
     async with who.services.database.read() as session:
         classes = await class_views(session)
         images = await image_views(session)
-        keys = await ssh_keys.keys_of(session, who.caller.account.id)
+        keys = await ssh_keys.keys_of(session, who.account.id)
     known = {key.id for key in keys}
     return page(
         request,

@@ -16,11 +16,12 @@ from urllib.parse import quote
 from aiohttp import web
 from multidict import MultiMapping
 
+from provisioner.accounts.actor import actor_of
+from provisioner.domain.access import Actor, Permission
 from provisioner.service.context import Services, services_of
-from provisioner.service.http.bearer import Caller
 from provisioner.service.http.problems import HttpError
 from provisioner.store.secrets import SecretUnreadable
-from provisioner.store.tables import Account, Role
+from provisioner.store.tables import Account
 
 LIFETIME_S = 12 * 3600
 
@@ -43,8 +44,16 @@ class Visitor:
     """Who looks at a page."""
 
     session: Session
-    caller: Caller
+    account: Account
     services: Services
+
+    @property
+    def actor(self) -> Actor:
+        return actor_of(self.account)
+
+    @property
+    def is_operator(self) -> bool:
+        return self.actor.may(Permission.OPERATE)
 
 
 def _cookie_name(services: Services) -> str:
@@ -107,7 +116,7 @@ async def visitor(request: web.Request) -> Visitor | None:
         account = await database.get(Account, session.account)
     if account is None or account.disabled_at is not None or _digest(account) != session.password:
         return None
-    return Visitor(session, Caller(account), services)
+    return Visitor(session, account, services)
 
 
 async def checked_form(request: web.Request, session: Session) -> Form:
@@ -146,8 +155,8 @@ Page = Callable[[web.Request, Visitor], Awaitable[web.StreamResponse]]
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
 
-def for_role(role: Role) -> Callable[[Page], Handler]:
-    """A page for accounts of at least a role; others are asked to log in."""
+def page_for(permission: Permission) -> Callable[[Page], Handler]:
+    """A page for accounts with a permission; whoever is not logged in is asked to log in."""
 
     def decorate(page: Page) -> Handler:
         @wraps(page)
@@ -156,7 +165,7 @@ def for_role(role: Role) -> Callable[[Page], Handler]:
             if who is None:
                 to = f"?next={quote(request.path_qs, safe='')}" if request.method == "GET" else ""
                 raise web.HTTPSeeOther(f"/login{to}")
-            who.caller.require(role)
+            who.actor.require(permission)
             return await page(request, who)
 
         return handler

@@ -2,47 +2,52 @@
 
 from aiohttp import web
 
+from provisioner.domain.access import Permission
 from provisioner.domain.refusals import Refusal
 from provisioner.notifications import webhooks
-from provisioner.service.api.webhooks import set_webhook, webhook_view
-from provisioner.service.views.webhooks import NewWebhookView
+from provisioner.service.views.webhooks import NewWebhookView, new_webhook_view, webhook_view
 from provisioner.service.web.render import page
-from provisioner.service.web.session import Visitor, checked_form, for_role
-from provisioner.store.tables import Role
+from provisioner.service.web.session import Visitor, checked_form, page_for
 
 
-@for_role(Role.CUSTOMER)
+@page_for(Permission.RENT)
 async def show(request: web.Request, who: Visitor) -> web.StreamResponse:
     return await _page(request, who)
 
 
-@for_role(Role.CUSTOMER)
+@page_for(Permission.RENT)
 async def put(request: web.Request, who: Visitor) -> web.StreamResponse:
     """Answers with the page itself: the secret is shown this once."""
     fields = await checked_form(request, who.session)
     url = fields.get("url", "").strip()
     try:
-        made = await set_webhook(who.services, who.caller, url)
+        row, secret = await webhooks.set_webhook(
+            who.services.database,
+            who.services.secret_box,
+            who.services.webhook_post,
+            who.services.webhook_rules,
+            url,
+            actor=who.actor,
+            now=who.services.clock(),
+        )
     except Refusal as refusal:
         return await _page(request, who, url=url, refusal=refusal)
-    return await _page(request, who, made=made)
+    return await _page(request, who, made=new_webhook_view(row, secret))
 
 
-@for_role(Role.CUSTOMER)
+@page_for(Permission.RENT)
 async def test(request: web.Request, who: Visitor) -> web.StreamResponse:
     await checked_form(request, who.session)
     async with who.services.database.write() as session:
-        await webhooks.send_test(session, who.caller.account.id, who.services.clock())
+        await webhooks.send_test(session, actor=who.actor, now=who.services.clock())
     raise web.HTTPSeeOther("/webhook")
 
 
-@for_role(Role.CUSTOMER)
+@page_for(Permission.RENT)
 async def remove(request: web.Request, who: Visitor) -> web.StreamResponse:
     await checked_form(request, who.session)
     async with who.services.database.write() as session:
-        await webhooks.remove_webhook(
-            session, who.caller.account.id, actor=who.caller.actor, now=who.services.clock()
-        )
+        await webhooks.remove_webhook(session, actor=who.actor, now=who.services.clock())
     raise web.HTTPSeeOther("/webhook")
 
 
@@ -56,7 +61,7 @@ async def _page(
 ) -> web.Response:
     async with who.services.database.read() as session:
         try:
-            webhook = await webhook_view(session, who.caller.account.id)
+            webhook = await webhook_view(session, who.account.id)
         except Refusal:
             webhook = None
     return page(

@@ -24,8 +24,6 @@ from provisioner.store.tables.rental import (
     Image,
     Lease,
     Reservation,
-    ReservationState,
-    Role,
     SshKey,
 )
 from provisioner.store.tables.webhooks import Webhook, WebhookMessage
@@ -48,8 +46,6 @@ __all__ = [
     "Operation",
     "Outage",
     "Reservation",
-    "ReservationState",
-    "Role",
     "Server",
     "ServerClass",
     "ServerHealth",

@@ -6,6 +6,7 @@ from typing import Any
 from sqlalchemy import JSON, Column
 from sqlmodel import Field, SQLModel
 
+from provisioner.domain.incidents import IncidentKind
 from provisioner.domain.lifecycle import OperationState, Step, Verb
 from provisioner.store.columns import (
     enum_text,
@@ -136,8 +137,7 @@ class Incident(SQLModel, table=True):
     operation_id: str | None = Field(default=None, foreign_key="operation.id")
     lease_id: str | None = Field(default=None, foreign_key="lease.id", index=True)
     """The lease that it disturbs: its customer is told."""
-    kind: str
-    """`domain.incidents.IncidentKind`."""
+    kind: IncidentKind = Field(sa_type=enum_text(IncidentKind))
     reason: str
     next_action: str
     opened_at: datetime = Field(default_factory=utc_now, sa_column=utc_column())

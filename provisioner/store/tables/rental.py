@@ -1,12 +1,13 @@
 """Who rents what: accounts and their keys, images, reservations, leases."""
 
 from datetime import datetime
-from enum import StrEnum
 from typing import Any
 
 from sqlalchemy import JSON, BigInteger, Column, UniqueConstraint
 from sqlmodel import Field, SQLModel
 
+from provisioner.domain.access import Role
+from provisioner.domain.reservations import LeaseEndReason, ReservationState
 from provisioner.store.columns import (
     enum_text,
     index_while,
@@ -15,12 +16,6 @@ from provisioner.store.columns import (
     utc_column,
     utc_now,
 )
-
-
-class Role(StrEnum):
-    CUSTOMER = "customer"
-    OPERATOR = "operator"
-    ADMIN = "admin"
 
 
 class Account(SQLModel, table=True):
@@ -81,15 +76,6 @@ class Image(SQLModel, table=True):
     boot: dict[str, Any] = Field(sa_column=Column(JSON, nullable=False))
     """Root partition, kernel, command line and login user."""
     imported_at: datetime = Field(default_factory=utc_now, sa_column=utc_column())
-
-
-class ReservationState(StrEnum):
-    WAITING = "waiting"
-    """Promised; no server is bound yet."""
-    BOUND = "bound"
-    """Its lease exists."""
-    ENDED = "ended"
-    CANCELLED = "cancelled"
 
 
 class Reservation(SQLModel, table=True):
@@ -162,5 +148,7 @@ class Lease(SQLModel, table=True):
     """When the agent said that it closed access."""
     ended_at: datetime | None = Field(default=None, sa_column=utc_column(nullable=True))
     """Access gone, seen out of band (power off read back)."""
-    end_reason: str = ""
-    """expired, released, or moved."""
+    end_reason: LeaseEndReason | None = Field(
+        default=None, sa_column=Column(enum_text(LeaseEndReason), nullable=True)
+    )
+    """None while nothing ended it."""

@@ -1,0 +1,8 @@
+"""The actor that an account, or the bearer of a token, acts as."""
+
+from provisioner.domain.access import Actor
+from provisioner.store.tables import Account
+
+
+def actor_of(account: Account) -> Actor:
+    return Actor.account(account.id, account.role)
