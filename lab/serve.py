@@ -23,21 +23,10 @@ from rich.console import Console
 
 from lab.simulated import SimulatedRack, servers_of, simulated_drivers
 from provisioner.accounts.tokens import bootstrap_admin
-from provisioner.domain.webhook_addresses import AddressRules
-from provisioner.drivers.images import ImageLibrary
+from provisioner.daemon import Daemon, open_database
 from provisioner.drivers.webhooks.post import WebhookPost
-from provisioner.health.judge import Judge
-from provisioner.health.sensors import SensorPoll
-from provisioner.lifecycle.job import Context
-from provisioner.lifecycle.reconciler import Reconciler
-from provisioner.notifications.sender import WebhookSender
 from provisioner.rackctl.inventory_files import read_inventory
-from provisioner.service.app import make_app
-from provisioner.service.context import Services
-from provisioner.service.http.serving import serve
-from provisioner.store.columns import utc_now
-from provisioner.store.database import Database
-from provisioner.store.migrate import migrate
+from provisioner.settings import Settings
 from provisioner.store.secrets import SecretBox
 
 ROOT = Path(__file__).parents[1]
@@ -104,47 +93,33 @@ def run(port: int) -> int:
 async def _serve(url: str, port: int) -> None:
     shutil.rmtree(FOLDER, ignore_errors=True)
     FOLDER.mkdir(parents=True)
-    database = Database(f"sqlite:///{FOLDER / 'ironlease.db'}")
-    await migrate(database)
-    box = SecretBox.from_file(FOLDER / "secret.key")
+    settings = Settings(
+        data_dir=FOLDER,
+        ramdisk_dir=FOLDER,
+        listen_port=port,
+        public_url=url,
+        machine_url=url,
+        # A receiver of one's own on this machine is what there is to try webhooks with.
+        webhook_allow_http=True,
+        webhook_allow_networks=[ip_network("127.0.0.0/8")],
+    )
     documents = read_inventory(INVENTORY).documents
     rack = SimulatedRack(FOLDER / "rack.json", HttpLink(url), servers_of(documents), pace=2)
-    drivers = simulated_drivers(rack)
-    library = ImageLibrary(FOLDER / "images")
-    # A receiver of one's own on this machine is what there is to try it with.
-    post = WebhookPost()
-    rules = AddressRules(allow_http=True, allowed=(ip_network("127.0.0.0/8"),))
-    app = make_app(
-        Services(
+    async with open_database(settings) as database:
+        daemon = Daemon(
+            settings=settings,
             database=database,
-            secret_box=box,
-            bmc=drivers.bmc,
-            images=library,
-            machine_url=url,
-            ramdisk_dir=FOLDER,
+            box=SecretBox.from_file(settings.secret_key_file),
+            drivers=simulated_drivers(rack),
             authorized_key="",
-            public_url=url,
-            webhook_post=post,
-            webhook_rules=rules,
+            post=WebhookPost(),
         )
-    )
-    serving = await serve(app, "127.0.0.1", port)
-    try:
-        async with database.write() as session:
-            token = await bootstrap_admin(session)
-        await _furnish(url, token, documents)
-        context = Context(
-            drivers=drivers, box=box, clock=utc_now, machine_url=url, authorized_key=""
-        )
-        async with asyncio.TaskGroup() as tasks:
-            tasks.create_task(Reconciler(database, context).run())
-            tasks.create_task(Judge(database, clock=utc_now).run())
-            tasks.create_task(SensorPoll(database, drivers.bmc, box, clock=utc_now).run())
-            tasks.create_task(WebhookSender(database, box, post=post, rules=rules).run())
+        async with daemon.serving(), asyncio.TaskGroup() as tasks:
+            async with database.write() as session:
+                token = await bootstrap_admin(session)
+            await _furnish(url, token, documents)
+            tasks.create_task(daemon.work())
             tasks.create_task(_agents(rack))
-    finally:
-        await serving.cleanup()
-        await database.close()
 
 
 async def _agents(rack: SimulatedRack) -> None:

@@ -7,6 +7,7 @@ from sqlmodel import col, select
 from sqlmodel.ext.asyncio.session import AsyncSession
 
 from provisioner.accounts.accounts import find_account, known_account, require_rank
+from provisioner.accounts.actor import actor_of
 from provisioner.domain.access import PROVISIONER, Actor, Role
 from provisioner.store import audit
 from provisioner.store.columns import utc_now
@@ -38,8 +39,8 @@ async def issue_token(
     return token, text
 
 
-async def account_of_token(session: AsyncSession, text: str, now: datetime) -> Account | None:
-    """The account that a bearer token belongs to; None when either is no longer good."""
+async def actor_of_token(session: AsyncSession, text: str, now: datetime) -> Actor | None:
+    """Whom a bearer token speaks for; None when it or its account is no longer good."""
     found = await session.exec(
         select(ApiToken, Account)
         .join(Account, col(Account.id) == col(ApiToken.account_id))
@@ -53,7 +54,8 @@ async def account_of_token(session: AsyncSession, text: str, now: datetime) -> A
     if row is None:
         return None
     token, account = row
-    return account if token.expires_at is None or token.expires_at > now else None
+    expired = token.expires_at is not None and token.expires_at <= now
+    return None if expired else actor_of(account)
 
 
 async def bootstrap_admin(session: AsyncSession) -> str:

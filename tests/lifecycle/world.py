@@ -33,7 +33,7 @@ from provisioner.store.tables import (
     ServerClass,
 )
 
-KEY = "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIGJ1dCBub3QgYSByZWFsIGtleSBhdCBhbGwh customer"
+KEY = "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIGJ1dCBub3QgYSByZWFsIGtleSwgYnV0IGF0IGFsbCEh customer"
 CLASS = "sim"
 CUSTOMER = Actor.account("acc_customer", Role.CUSTOMER)
 OPERATOR = Actor.account("acc_operator", Role.OPERATOR)

@@ -13,11 +13,10 @@ from aiohttp import web
 from provisioner.domain.access import Actor
 from provisioner.rental import reservations
 from provisioner.rental.grants import grant_of
-from provisioner.service.agents.agent_token import unknown_identity
 from provisioner.service.agents.ingest import INGEST
 from provisioner.service.agents.links import Link
 from provisioner.service.context import services_of
-from provisioner.service.http.bearer import bearer
+from provisioner.service.http.bearer import bearer, unknown_agent
 from provisioner.service.http.problems import HttpError
 from provisioner.store.secrets import token_hash
 from provisioner.store.tables import Lease
@@ -60,7 +59,7 @@ async def release(request: web.Request) -> web.Response:
 async def _tenant(request: web.Request) -> tuple[Link, Lease]:
     link = await request.app[INGEST].links.find(token_hash(bearer(request)))
     if link is None:
-        raise unknown_identity()
+        raise unknown_agent()
     if link.lease is None:
         raise HttpError(403, "no_lease", "this is the agent of a ramdisk: it has no lease")
     return link, link.lease

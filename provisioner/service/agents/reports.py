@@ -4,11 +4,10 @@ from aiohttp import web
 
 from agent.protocol import RAMDISK, TENANT, Report, ReportAnswer
 from provisioner.rental.grants import grant_of
-from provisioner.service.agents.agent_token import unknown_identity
 from provisioner.service.agents.ingest import INGEST
 from provisioner.service.agents.links import Link
 from provisioner.service.context import services_of
-from provisioner.service.http.bearer import bearer
+from provisioner.service.http.bearer import bearer, unknown_agent
 from provisioner.service.http.messages import read_message
 from provisioner.service.http.problems import HttpError
 from provisioner.store.secrets import token_hash
@@ -19,7 +18,7 @@ async def report(request: web.Request) -> web.Response:
     ingest = request.app[INGEST]
     link = await ingest.links.find(token_hash(bearer(request)))
     if link is None:
-        raise unknown_identity()
+        raise unknown_agent()
     said = await read_message(request, Report)
     _check_sender(link, said)
     await ingest.take(link, said)

@@ -61,13 +61,14 @@ class TokenView(View):
 
 async def me(call: Call) -> AccountView:
     """The account that asks"""
-    return account_view(call.account)
+    async with call.services.database.read() as session:
+        return account_view(await accounts.known_account(session, call.actor.account_id))
 
 
 async def list_keys(call: Call) -> Page[SshKeyView]:
     """SSH public keys of the account"""
     async with call.services.database.read() as session:
-        rows = await ssh_keys.keys_of(session, call.account.id)
+        rows = await ssh_keys.keys_of(session, call.actor.account_id)
     return Page(items=[ssh_key_view(row) for row in rows])
 
 

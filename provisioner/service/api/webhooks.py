@@ -22,7 +22,7 @@ class WantedWebhook(Body):
 async def show(call: Call) -> WebhookView:
     """The account's webhook and its last messages"""
     async with call.services.database.read() as session:
-        return await webhook_view(session, call.account.id)
+        return await webhook_view(session, call.actor.account_id)
 
 
 async def put(call: Call, body: WantedWebhook) -> NewWebhookView:

@@ -10,8 +10,8 @@ from sqlmodel.ext.asyncio.session import AsyncSession
 
 from agent.protocol import RAMDISK, AgentConfig, Identity, IdentityRequest, Ready
 from provisioner.domain.access import Actor
-from provisioner.service.agents.agent_token import agent_identity
 from provisioner.service.context import Services, services_of
+from provisioner.service.http.bearer import bearer, unknown_agent
 from provisioner.service.http.messages import read_message
 from provisioner.service.http.problems import HttpError
 from provisioner.store import audit
@@ -120,7 +120,7 @@ async def ready(request: web.Request) -> web.Response:
     """`POST /boot/ready`: the ramdisk's SSH server listens."""
     services = services_of(request)
     await read_message(request, Ready)
-    identity = await agent_identity(request)
+    identity = await _agent_identity(request)
     if identity.boot_id is None:
         raise HttpError(403, "no_ramdisk", "only the agent of a ramdisk reports it ready")
     now = services.clock()
@@ -132,3 +132,18 @@ async def ready(request: web.Request) -> web.Response:
             .values(ready_at=now)
         )
     return web.Response(status=204)
+
+
+async def _agent_identity(request: web.Request) -> AgentIdentity:
+    """The identity of the request's bearer token, unless it was revoked (401)."""
+    async with services_of(request).database.read() as session:
+        found = await session.exec(
+            select(AgentIdentity).where(
+                AgentIdentity.token_hash == token_hash(bearer(request)),
+                col(AgentIdentity.revoked_at).is_(None),
+            )
+        )
+        identity = found.one_or_none()
+    if identity is None:
+        raise unknown_agent()
+    return identity

@@ -1,11 +1,11 @@
-"""Who is asking: the account of a request's bearer token."""
+"""Who is asking, by the bearer token of the request."""
 
 from aiohttp import web
 
-from provisioner.accounts.tokens import account_of_token
+from provisioner.accounts.tokens import actor_of_token
+from provisioner.domain.access import Actor
 from provisioner.service.context import services_of
-from provisioner.service.http.problems import unauthenticated
-from provisioner.store.tables import Account
+from provisioner.service.http.problems import HttpError, unauthenticated
 
 
 def bearer(request: web.Request) -> str:
@@ -17,12 +17,17 @@ def bearer(request: web.Request) -> str:
     return token
 
 
-async def account_by_token(request: web.Request) -> Account:
+async def actor_by_token(request: web.Request) -> Actor:
     """Raises HttpError (401) for a token that is not good."""
     services = services_of(request)
     token = bearer(request)
     async with services.database.read() as session:
-        account = await account_of_token(session, token, services.clock())
-    if account is None:
+        actor = await actor_of_token(session, token, services.clock())
+    if actor is None:
         raise unauthenticated("the API token is unknown, expired or revoked")
-    return account
+    return actor
+
+
+def unknown_agent() -> HttpError:
+    """For an agent whose token is unknown or was revoked: it asks for nothing more."""
+    return unauthenticated("the agent's identity is unknown or was revoked")

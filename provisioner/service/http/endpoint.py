@@ -14,13 +14,11 @@ from typing import Any, TypeVar, get_type_hints
 from aiohttp import web
 from pydantic import BaseModel, ConfigDict, ValidationError
 
-from provisioner.accounts.actor import actor_of
 from provisioner.domain.access import Actor, Permission
 from provisioner.domain.refusals import Fault
 from provisioner.service.context import Services, services_of
-from provisioner.service.http.bearer import account_by_token
+from provisioner.service.http.bearer import actor_by_token
 from provisioner.service.http.problems import HttpError, invalid_request
-from provisioner.store.tables import Account
 
 M = TypeVar("M", bound=BaseModel)
 
@@ -39,7 +37,6 @@ class Call:
 
     request: web.Request
     services: Services
-    account: Account
     actor: Actor
 
     def path(self, name: str) -> str:
@@ -91,15 +88,14 @@ class Endpoint:
         return re.findall(r"{(\w+)}", self.path)
 
     async def handle(self, request: web.Request) -> web.StreamResponse:
-        account = await account_by_token(request)
-        actor = actor_of(account)
+        actor = await actor_by_token(request)
         actor.require(self.permission)
         arguments: dict[str, Any] = {}
         if self.query is not None:
             arguments["query"] = read_query(request, self.query)
         if self.body is not None:
             arguments["body"] = await _read_body(request, self.body, self.body_limit)
-        call = Call(request, services_of(request), account, actor)
+        call = Call(request, services_of(request), actor)
         answer = await self.handler(call, **arguments)
         if isinstance(answer, web.StreamResponse):
             return answer

@@ -11,10 +11,9 @@ from pydantic import BaseModel, ConfigDict, Field
 from sqlmodel import col, select
 
 from agent.metrics import exposition
-from provisioner.accounts.actor import actor_of
 from provisioner.domain.access import Permission
 from provisioner.service.context import services_of
-from provisioner.service.http.bearer import account_by_token
+from provisioner.service.http.bearer import actor_by_token
 from provisioner.service.http.endpoint import read_query
 from provisioner.service.http.problems import HttpError
 from provisioner.service.views.health import newest_reports
@@ -41,7 +40,7 @@ class Wanted(BaseModel):
 
 async def gpu_metrics(request: web.Request) -> web.Response:
     """For operators: what a GPU does is its tenant's business, and theirs."""
-    actor_of(await account_by_token(request)).require(Permission.OPERATE)
+    (await actor_by_token(request)).require(Permission.OPERATE)
     wanted = read_query(request, Wanted)
     services = services_of(request)
     statement = select(Server).order_by(col(Server.name)).limit(MOST + 1)

@@ -1,0 +1,226 @@
+"""The composition root: the only place that wires settings, database, drivers, service and loops.
+
+The command line runs it on real hardware, `lab.serve` on simulated servers.
+"""
+
+import asyncio
+import logging
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from ipaddress import IPv4Interface
+from pathlib import Path
+
+from provisioner.domain.webhook_addresses import AddressRules
+from provisioner.drivers.bmc.ipmi import IpmiBmc
+from provisioner.drivers.images import ImageLibrary
+from provisioner.drivers.netboot.dnsmasq import Dnsmasq
+from provisioner.drivers.netboot.dnsmasq_settings import DnsmasqSettings
+from provisioner.drivers.netboot.external import ExternalNetboot
+from provisioner.drivers.network import Switch
+from provisioner.drivers.network.open_vswitch import OpenVSwitch
+from provisioner.drivers.plays.runner import AnsiblePlays
+from provisioner.drivers.ssh.keys import key_file
+from provisioner.drivers.ssh.paramiko_ssh import ParamikoSsh
+from provisioner.drivers.webhooks.post import WebhookPost
+from provisioner.garbage import collect_by_the_clock
+from provisioner.health.judge import Judge
+from provisioner.health.sensors import SensorPoll
+from provisioner.lifecycle.job import Context, Drivers, Limits, MachineNetwork, Netboot
+from provisioner.lifecycle.reconciler import Reconciler
+from provisioner.lifecycle.steps.ramdisk import address_reservations
+from provisioner.notifications.sender import WebhookSender
+from provisioner.service.app import make_app
+from provisioner.service.context import Services
+from provisioner.service.http.serving import serve
+from provisioner.settings import Settings
+from provisioner.store.columns import utc_now
+from provisioner.store.database import Database
+from provisioner.store.migrate import migrate
+from provisioner.store.secrets import SecretBox
+
+log = logging.getLogger("provisioner")
+
+
+@dataclass(frozen=True)
+class Daemon:
+    """Everything that runs in one process, put together and not yet started."""
+
+    settings: Settings
+    database: Database
+    box: SecretBox
+    drivers: Drivers
+    authorized_key: str
+    """The provisioner's own public SSH key."""
+    post: WebhookPost
+    clock: Callable[[], datetime] = utc_now
+
+    @property
+    def services(self) -> Services:
+        """What the service's handlers work with."""
+        return Services(
+            database=self.database,
+            secret_box=self.box,
+            bmc=self.drivers.bmc,
+            images=ImageLibrary(self.settings.image_dir),
+            machine_url=self.settings.machine_url,
+            ramdisk_dir=self.settings.ramdisk_dir,
+            authorized_key=self.authorized_key,
+            public_url=self.settings.public_url,
+            machine_networks=tuple(self.settings.machine_networks),
+            webhook_post=self.post,
+            webhook_rules=webhook_rules(self.settings),
+            clock=self.clock,
+        )
+
+    @property
+    def context(self) -> Context:
+        """What the steps of operations work with."""
+        settings = self.settings
+        return Context(
+            drivers=self.drivers,
+            box=self.box,
+            clock=self.clock,
+            machine_url=settings.machine_url,
+            authorized_key=self.authorized_key,
+            kept_bmc_users=frozenset(settings.kept_bmc_users),
+            rotate_bmc_passwords=settings.rotate_bmc_passwords,
+            network=MachineNetwork(
+                prefix=provisioning_network(settings).network.prefixlen,
+                gateway=settings.gateway,
+                dns_servers=tuple(settings.dns_servers),
+            ),
+            limits=Limits(
+                boot=timedelta(seconds=settings.boot_limit_s),
+                tenant_boot=timedelta(seconds=settings.tenant_boot_limit_s),
+                sanitise=timedelta(seconds=settings.sanitise_limit_s),
+            ),
+        )
+
+    @asynccontextmanager
+    async def serving(self) -> AsyncIterator[None]:
+        """The service answers until the end of the `with`."""
+        runner = await serve(
+            make_app(self.services), self.settings.listen_host, self.settings.listen_port
+        )
+        try:
+            yield
+        finally:
+            await runner.cleanup()
+
+    async def work(self) -> None:
+        """Run all background loops until cancelled."""
+        site, clock = self.settings.site, self.clock
+        reconciler = Reconciler(
+            self.database,
+            self.context,
+            claim_ttl=timedelta(seconds=self.settings.claim_ttl_s),
+            concurrency=self.settings.concurrency,
+            site=site,
+        )
+        sensors = SensorPoll(self.database, self.drivers.bmc, self.box, clock=clock, site=site)
+        sender = WebhookSender(
+            self.database,
+            self.box,
+            post=self.post,
+            rules=webhook_rules(self.settings),
+            clock=clock,
+        )
+        async with asyncio.TaskGroup() as tasks:
+            tasks.create_task(collect_by_the_clock())
+            tasks.create_task(reconciler.run())
+            tasks.create_task(Judge(self.database, clock=clock, site=site).run())
+            tasks.create_task(sensors.run())
+            tasks.create_task(sender.run())
+
+
+async def run(settings: Settings) -> None:
+    """Run the daemon on real hardware until it is cancelled."""
+    async with open_database(settings) as database:
+        private_key, authorized_key = key_file(settings.data_dir / "ssh" / "id_ed25519")
+        post = WebhookPost()
+        try:
+            async with running_drivers(settings, database, private_key) as drivers:
+                box = SecretBox.from_file(settings.secret_key_file)
+                daemon = Daemon(settings, database, box, drivers, authorized_key, post)
+                async with daemon.serving():
+                    await daemon.work()
+        finally:
+            post.close()
+
+
+@asynccontextmanager
+async def open_database(settings: Settings) -> AsyncIterator[Database]:
+    """The database of the settings, brought to the current schema."""
+    database = Database(settings.database_url)
+    try:
+        await migrate(database)
+        yield database
+    finally:
+        await database.close()
+
+
+@asynccontextmanager
+async def running_drivers(
+    settings: Settings, database: Database, private_key: Path
+) -> AsyncIterator[Drivers]:
+    async with running_netboot(settings, database) as netboot:
+        bmc, ssh = IpmiBmc(), ParamikoSsh(private_key)
+        plays = AnsiblePlays(root=settings.data_dir / "plays", private_key=private_key)
+        try:
+            yield Drivers(bmc=bmc, plays=plays, ssh=ssh, netboot=netboot, switch=_switch(settings))
+        finally:
+            await plays.close()
+            await ssh.close()
+            await bmc.close()
+
+
+@asynccontextmanager
+async def running_netboot(settings: Settings, database: Database) -> AsyncIterator[Netboot]:
+    """DHCP and TFTP on the provisioning network, knowing every enrolled server."""
+    if not settings.netboot_interface:
+        yield ExternalNetboot()
+        return
+    netboot = Dnsmasq(
+        DnsmasqSettings(
+            interface=settings.netboot_interface,
+            address=provisioning_network(settings),
+            base_url=settings.machine_url,
+            state_dir=settings.netboot_dir / "dnsmasq",
+            tftp_root=settings.netboot_dir / "tftp",
+        ),
+        on_death=lambda reason: log.error("dnsmasq died and is started again: %s", reason),
+    )
+    async with database.read() as session:
+        hosts = await address_reservations(session)
+    await netboot.start(hosts)
+    try:
+        yield netboot
+    finally:
+        await netboot.stop()
+
+
+def _switch(settings: Settings) -> Switch | None:
+    if settings.switch_run_dir is None:
+        return None
+    return OpenVSwitch(
+        settings.switch_run_dir,
+        settings.switch_bridge,
+        provisioner_port=settings.switch_provisioner_port,
+        provisioner=settings.netboot_address,
+    )
+
+
+def provisioning_network(settings: Settings) -> IPv4Interface:
+    """The provisioner's own address on the network that servers boot from."""
+    return IPv4Interface(f"{settings.netboot_address}/{settings.netboot_netmask}")
+
+
+def webhook_rules(settings: Settings) -> AddressRules:
+    """Where customers' webhooks may go."""
+    return AddressRules(
+        allow_http=settings.webhook_allow_http,
+        allowed=tuple(settings.webhook_allow_networks),
+        refused=(*settings.machine_networks, provisioning_network(settings).network),
+    )
