@@ -36,51 +36,74 @@ ServerName = Annotated[str, Field(min_length=1, max_length=63), AfterValidator(_
 
 
 class _Strict(BaseModel):
-    model_config = ConfigDict(extra="forbid", populate_by_name=True, frozen=True)
+    model_config = ConfigDict(
+        extra="forbid", populate_by_name=True, frozen=True, use_attribute_docstrings=True
+    )
 
 
-class BmcEntry(_Strict):
-    """A server's BMC. `port` 623 is IPMI's."""
+class BmcEntry(_Strict, title="InventoryBmc"):
+    """A server's BMC."""
 
     protocol: Literal["ipmi"] = "ipmi"
+    """Management protocol."""
     address: IPvAnyAddress
+    """IP address of the BMC."""
     port: int = Field(default=623, ge=1, le=65535)
+    """UDP port of the BMC. 623 is that of IPMI."""
     username: Line
+    """User to log in as."""
     password: SecretStr = Field(min_length=1, max_length=200)
+    """Password of the user. It is stored encrypted and never shown."""
 
 
-class ServerEntry(_Strict):
+class ServerEntry(_Strict, title="InventoryServer"):
     """One server: where it is, how it is recognised, and what it should have."""
 
     name: ServerName
+    """Name of the server: letters, digits and hyphens."""
     class_name: Line = Field(alias="class")
+    """Class of the server."""
     serial: Line
+    """Serial number, as the server's firmware reports it."""
     boot_mac: Mac
+    """MAC address of the card that the server boots from."""
     address: IPvAnyAddress
+    """IP address to give to the server."""
     switch_port: Line | None = None
-    """Its port on the switch that the provisioner controls."""
+    """Port of the server on the switch that the provisioner controls. Null when there is none."""
     bmc: BmcEntry
+    """The server's BMC."""
     expect: dict[str, Any] = Field(default_factory=dict)
+    """Hardware to check for: `cpus`, `memory_mib`, `gpus` and `disks`."""
 
 
-class ClassEntry(_Strict):
-    """A server class; `price_per_hour` is a decimal number in text, never a float."""
+class ClassEntry(_Strict, title="InventoryClass"):
+    """A server class."""
 
     name: Line
+    """Name to reserve by."""
     title: Line
+    """What a server of the class has, in words."""
     price_per_hour: Annotated[str, AfterValidator(_price)]
+    """Price of one server for one hour: a decimal number in text, never a float."""
     currency: str = Field(pattern=r"^[A-Z]{3}$")
+    """Currency of the price (ISO 4217)."""
     sanitisation_floor: SanitisationLevel = SanitisationLevel.CLEAR
+    """The weakest sanitisation that is good enough for this class."""
 
     @property
     def price_micro(self) -> int:
         return int(Decimal(self.price_per_hour) * MICRO)
 
 
-class InventoryDocument(_Strict):
+class InventoryDocument(_Strict, title="InventoryDocument"):
     """One rack of a site."""
 
     site: Line
+    """Name of the site."""
     rack: Line
+    """Name of the rack."""
     classes: list[ClassEntry] = Field(default_factory=list)
+    """Server classes to create or change."""
     servers: list[ServerEntry] = Field(default_factory=list)
+    """Servers of the rack."""

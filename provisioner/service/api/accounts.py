@@ -31,32 +31,60 @@ def _email(text: str) -> str:
 Email = Annotated[Line, AfterValidator(_email)]
 
 
-class NewSshKey(Body):
+class NewSshKey(
+    Body,
+    title="NewSshKey",
+    json_schema_extra={"examples": [{"name": "laptop", "public_key": "ssh-ed25519 AAAA… ada"}]},
+):
+    """An SSH public key to add."""
+
     name: Line
+    """Name to know the key by."""
     public_key: str = Field(min_length=1, max_length=LONGEST_KEY)
-    """One line of a .pub file."""
+    """The key as one line of a `.pub` file."""
 
 
-class NewAccount(Body):
+class NewAccount(
+    Body,
+    title="NewAccount",
+    json_schema_extra={"examples": [{"name": "Ada", "email": "ada@example.com"}]},
+):
+    """An account to create."""
+
     name: Line
+    """Name of the person or organisation."""
     email: Email
+    """Address to log in with."""
     role: Role = Role.CUSTOMER
+    """What the account may do. Only administrators create operators and administrators."""
     password: str | None = Field(
         default=None, min_length=passwords.SHORTEST, max_length=passwords.LONGEST
     )
-    """Without one the account has API tokens only."""
+    """Password for the pages. Without one the account has API tokens only."""
 
 
-class NewToken(Body):
+class NewToken(
+    Body,
+    title="NewToken",
+    json_schema_extra={"examples": [{"name": "ci", "expires_in_s": 2592000}]},
+):
+    """An API token to create."""
+
     name: Line
+    """Name to know the token by."""
     expires_in_s: int | None = Field(default=None, ge=60, le=_TEN_YEARS_S)
+    """Lifetime in seconds. Without one the token does not expire."""
 
 
-class TokenView(View):
+class TokenView(View, title="CreatedToken"):
+    """A new API token."""
+
     id: str
+    """Identifier of the token."""
     token: str
-    """Shown this once."""
+    """The token. It is shown only once."""
     expires_at: datetime | None
+    """When the token expires. Null if it does not."""
 
 
 async def me(call: Call) -> AccountView:

@@ -15,33 +15,57 @@ _BY_HAND = (State.QUARANTINED, State.MAINTENANCE)
 """States in which the reconciler leaves the power alone."""
 
 
-class PowerRequest(Body):
+class PowerRequest(
+    Body, title="PowerRequest", json_schema_extra={"examples": [{"action": "cycle"}]}
+):
+    """What to do to a server's power."""
+
     action: PowerAction
+    """The action."""
     force: bool = False
-    """Administrators: also while the provisioner is at work on the server."""
+    """Act even while the provisioner is at work on the server. Only for administrators."""
 
 
-class PowerView(View):
+class PowerView(View, title="ServerPower"):
+    """Whether a server is on."""
+
     power: Power
+    """What the BMC reports."""
 
 
-class SensorView(View):
+class SensorView(View, title="Sensor"):
+    """A reading of a sensor."""
+
     name: str
+    """Name of the sensor."""
     kind: str
+    """What the sensor measures."""
     value: float | None
+    """The reading in `unit`. Null when the sensor has a state and no number."""
     unit: str
+    """Unit of the reading. Empty without a number."""
     health: str
+    """`ok`, `warning`, `critical`, `failed` or `unavailable`."""
 
 
-class LogEntryView(View):
+class LogEntryView(View, title="BmcLogEntry"):
+    """A record of the BMC's system event log."""
+
     at: datetime | None
+    """When it happened, by the BMC's clock. Null when the BMC does not know."""
     source: str
+    """Sensor or part that the record is about."""
     text: str
+    """What happened."""
     severity: str
+    """How severe the BMC considers it."""
 
 
-class BmcInventoryView(View):
+class BmcInventoryView(View, title="BmcInventory"):
+    """Parts of a server as its BMC knows them."""
+
     items: dict[str, dict[str, str]]
+    """Name and value of each part's attributes, by the name of the part."""
 
 
 async def _target(call: Call) -> BmcTarget:

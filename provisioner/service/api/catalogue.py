@@ -18,16 +18,19 @@ from provisioner.service.views.catalogue import (
 )
 
 
-class ImageBoot(Body):
-    """How the image's system is started without firmware; paths are inside its root partition."""
+class ImageBoot(Body, title="ImageBoot"):
+    """How an image's system is started without firmware. Paths are inside its root partition."""
 
     partition: int = Field(ge=1, le=128)
+    """Number of the root partition."""
     kernel: Line
+    """Path of the kernel."""
     cmdline: Line
-    """File that holds the kernel's command line."""
+    """Path of the file that holds the kernel's command line."""
     initrd: Line | None = None
+    """Path of the initial ramdisk. Null when the kernel needs none."""
     user: Line
-    """Who the customer logs in as."""
+    """User that customers log in as."""
 
     def facts(self) -> BootFacts:
         facts = BootFacts(
@@ -38,12 +41,36 @@ class ImageBoot(Body):
         return facts
 
 
-class NewImage(Body):
+class NewImage(
+    Body,
+    title="NewImage",
+    json_schema_extra={
+        "examples": [
+            {
+                "path": "/srv/images/debian-12.raw",
+                "name": "debian-12",
+                "title": "Debian 12",
+                "boot": {
+                    "partition": 1,
+                    "kernel": "/vmlinuz",
+                    "initrd": "/initrd.img",
+                    "cmdline": "/etc/kernel/cmdline",
+                    "user": "root",
+                },
+            }
+        ]
+    },
+):
+    """A disk image to import."""
+
     path: Line
-    """A raw disk image on the provisioner's machine."""
+    """Absolute path of a raw disk image on the provisioner's machine."""
     name: Line
+    """Name to reserve with. An image of that name is replaced."""
     title: Line
+    """The system and its version, in words."""
     boot: ImageBoot
+    """How the system is started."""
 
 
 async def list_classes(call: Call) -> Page[ClassView]:

@@ -15,21 +15,66 @@ Document = Annotated[
 """Taken as it is: enrolment reads it piece by piece, so that it can name every fault at once."""
 
 
-class EnrolmentRequest(Body):
+class EnrolmentRequest(
+    Body,
+    title="EnrolmentRequest",
+    json_schema_extra={
+        "examples": [
+            {
+                "documents": [
+                    {
+                        "site": "example",
+                        "rack": "a1",
+                        "classes": [
+                            {
+                                "name": "8x-h100-80gb",
+                                "title": "8 x H100 80 GB",
+                                "price_per_hour": "17.60",
+                                "currency": "EUR",
+                            }
+                        ],
+                        "servers": [
+                            {
+                                "name": "a1-u04",
+                                "class": "8x-h100-80gb",
+                                "serial": "EX0A1U04",
+                                "boot_mac": "02:00:00:0a:01:04",
+                                "address": "192.0.2.4",
+                                "bmc": {
+                                    "address": "198.51.100.4",
+                                    "username": "ironlease",
+                                    "password": "secret",
+                                },
+                            }
+                        ],
+                    }
+                ]
+            }
+        ]
+    },
+):
+    """Racks to enrol."""
+
     documents: list[Document] = Field(min_length=1, max_length=1000)
+    """Inventory documents, each one rack of a site."""
 
 
 class EnrolmentQuery(BaseModel):
-    model_config = ConfigDict(extra="forbid")
+    model_config = ConfigDict(extra="forbid", use_attribute_docstrings=True)
 
     dry_run: bool = False
-    """Check and report, change nothing."""
+    """Check and report, but change nothing."""
 
 
-class EnrolmentView(View):
+class EnrolmentView(View, title="EnrolmentResult"):
+    """What became of the servers of an enrolment."""
+
     created: list[str]
+    """Names of the servers that are new."""
     updated: list[str]
+    """Names of the servers that were changed."""
     unchanged: list[str]
+    """Names of the servers that were enrolled like this before."""
 
 
 async def create(call: Call, body: EnrolmentRequest, query: EnrolmentQuery) -> EnrolmentView:

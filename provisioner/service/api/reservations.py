@@ -27,24 +27,47 @@ from provisioner.service.views.reservations import (
 _LONGEST_KEY = 200
 
 
-class NewReservation(Body):
+class NewReservation(
+    Body,
+    title="NewReservation",
+    json_schema_extra={
+        "examples": [
+            {
+                "class": "8x-h100-80gb",
+                "image": "debian-12",
+                "duration_s": 7200,
+                "ssh_keys": ["laptop"],
+            }
+        ]
+    },
+):
+    """A server to reserve from now on."""
+
     class_: Line = Field(alias="class")
+    """Class of the server."""
     image: Line
+    """Name of the image to install."""
     duration_s: int
+    """Length of the reservation in seconds, from 60 seconds to 366 days."""
     ssh_keys: list[str] = Field(max_length=50)
-    """Identifiers or names of the account's keys; for operators also public key lines."""
+    """Identifiers or names of the account's keys. Operators may also give public key lines."""
     hostname: str = Field(default="", max_length=253)
+    """Host name of the server's system. Empty for a random one."""
     user_data: str = ""
-    """Run on the first boot; 64 KiB at most."""
+    """Script or cloud-config to run on the first boot, up to 64 KiB."""
     account: str = Field(default="", max_length=200)
-    """Operators: identifier or e-mail of the account to reserve for."""
+    """Identifier or e-mail address of the account to reserve for. Only for operators."""
 
 
-class WantedExtension(Body):
-    """One of the two."""
+class WantedExtension(
+    Body, title="NewExtension", json_schema_extra={"examples": [{"by_s": 7200}]}
+):
+    """How much longer a reservation is to last. Give one of the two."""
 
     by_s: int | None = None
+    """Seconds to add to the reservation's end."""
     until: AwareDatetime | None = None
+    """New end of the reservation."""
 
     @model_validator(mode="after")
     def _one(self) -> "WantedExtension":

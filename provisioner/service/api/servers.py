@@ -25,16 +25,34 @@ from provisioner.service.views.servers import (
 Address = Annotated[str, AfterValidator(lambda text: str(ip_address(text)))]
 
 
-class IntentRequest(Body):
+class IntentRequest(
+    Body,
+    title="IntentRequest",
+    json_schema_extra={"examples": [{"intent": "maintain", "reason": "new power supply"}]},
+):
+    """What to ask of a server."""
+
     intent: Intent
+    """The request."""
     reason: str = Field(default="", max_length=1000)
+    """Why, for the audit trail and other operators."""
 
 
-class BmcAccess(Body):
+class BmcAccess(
+    Body,
+    title="BmcAccess",
+    json_schema_extra={"examples": [{"username": "ironlease", "password": "secret"}]},
+):
+    """How to reach a server's BMC."""
+
     username: Line
+    """User to log in as."""
     password: str = Field(min_length=1, max_length=200)
+    """Password of the user. It is stored encrypted and never shown."""
     address: Address | None = None
+    """IP address of the BMC. Null to leave it as it is."""
     port: int | None = Field(default=None, ge=1, le=65535)
+    """UDP port of the BMC. Null to leave it as it is."""
 
 
 async def list_all(call: Call, query: ServerQuery) -> Page[ServerView]:

@@ -15,8 +15,15 @@ from provisioner.service.views.webhooks import (
 )
 
 
-class WantedWebhook(Body):
+class WantedWebhook(
+    Body,
+    title="NewWebhook",
+    json_schema_extra={"examples": [{"url": "https://example.com/hook"}]},
+):
+    """A webhook to set."""
+
     url: str = Field(min_length=1, max_length=LONGEST)
+    """Address to post messages to. It must be reachable from the Internet."""
 
 
 async def show(call: Call) -> WebhookView:

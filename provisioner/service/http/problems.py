@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from http import HTTPStatus
 
 from aiohttp import web
-from pydantic import BaseModel, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, ValidationError
 
 from agent.protocol import ProtocolError
 from provisioner.domain.failures import Failure
@@ -27,20 +27,39 @@ CONTENT_TYPE = "application/problem+json"
 
 
 class FaultView(BaseModel):
-    pointer: str = Field(description="JSON pointer (RFC 6901) into the request's body")
+    """One thing that is wrong in a request."""
+
+    model_config = ConfigDict(title="FieldError", use_attribute_docstrings=True)
+
+    pointer: str
+    """JSON pointer (RFC 6901) into the request body. Empty for the body as a whole."""
     reason: str
+    """What is wrong there."""
 
 
 class Problem(BaseModel):
-    """RFC 9457; `code` is for programs, `detail` and `next_action` are for people."""
+    """An error (RFC 9457): `code` is for programs, `detail` and `next_action` are for people."""
+
+    model_config = ConfigDict(
+        title="Problem",
+        use_attribute_docstrings=True,
+        json_schema_serialization_defaults_required=True,
+    )
 
     type: str = ""
+    """URI of the kind of problem: `urn:ironlease:problem:` and the code."""
     title: str = ""
+    """Phrase of the HTTP status."""
     status: int
+    """HTTP status."""
     detail: str
+    """What went wrong."""
     code: str
+    """Stable name of the kind of problem, such as `no_capacity`."""
     next_action: str = ""
+    """What to do about it. Empty when there is nothing to add."""
     errors: list[FaultView] = []
+    """What is wrong in the request, place by place. Empty when no place is to blame."""
 
 
 @dataclass(frozen=True, slots=True)

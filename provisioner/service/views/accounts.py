@@ -7,21 +7,36 @@ from provisioner.service.views.base import View
 from provisioner.store.tables import Account, SshKey
 
 
-class AccountView(View):
+class AccountView(View, title="Account"):
+    """Somebody who may log in or call the API."""
+
     id: str
+    """Identifier of the account."""
     name: str
+    """Name of the person or organisation."""
     email: str
+    """Address that the account logs in with."""
     role: Role
+    """What the account may do."""
     created_at: datetime
+    """When the account was created."""
     disabled_at: datetime | None
+    """When the account was disabled. Null while it is active."""
 
 
-class SshKeyView(View):
+class SshKeyView(View, title="SshKey"):
+    """An SSH public key of an account."""
+
     id: str
+    """Identifier of the key."""
     name: str
+    """Name that the account knows the key by."""
     public_key: str
+    """The key as one line of a `.pub` file."""
     fingerprint: str
+    """SHA-256 fingerprint, as `ssh-keygen -l` prints it."""
     created_at: datetime
+    """When the key was added."""
 
 
 def account_view(row: Account) -> AccountView:

@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Sequence
 from datetime import datetime
-from typing import Generic, TypeVar
+from typing import Any, Generic, TypeVar
 
 from pydantic import BaseModel, ConfigDict, Field
 
@@ -11,23 +11,38 @@ R = TypeVar("R")
 
 
 class View(BaseModel):
-    model_config = ConfigDict(populate_by_name=True)
+    """What an answer holds. Every subclass names its schema by `title`, whatever the class is
+    called; the docstring of a field is its description in the API's document."""
+
+    model_config = ConfigDict(
+        populate_by_name=True,
+        use_attribute_docstrings=True,
+        json_schema_serialization_defaults_required=True,
+    )
 
 
 class Page(View, Generic[T]):
-    """Part of a list; `next` is the cursor of the part after it, null at the end."""
+    """One page of a list."""
 
     items: list[T]
+    """The entries of this page."""
     next: str | None = None
+    """Cursor of the next page, for the parameter `cursor`. Null on the last page."""
+
+    @classmethod
+    def model_parametrized_name(cls, params: tuple[type[Any], ...]) -> str:
+        return f"{params[0].model_config['title']}Page"
 
 
 class PageQuery(BaseModel):
-    """Which part of a list is asked for."""
+    """Which page of a list is wanted."""
 
-    model_config = ConfigDict(extra="forbid")
+    model_config = ConfigDict(extra="forbid", use_attribute_docstrings=True)
 
     limit: int = Field(default=100, ge=1, le=1000)
+    """Entries per page."""
     cursor: str | None = Field(default=None, max_length=200)
+    """`next` of the page before."""
 
     @property
     def fetch(self) -> int:

@@ -11,20 +11,32 @@ from provisioner.service.views.base import View
 from provisioner.store.tables import Image, ServerClass
 
 
-class ClassView(View):
+class ClassView(View, title="ServerClass"):
+    """A kind of server that can be rented."""
+
     name: str
+    """Name to reserve by."""
     title: str
+    """What a server of the class has, in words."""
     price_per_hour: str
-    """A decimal number in `currency`."""
+    """Price of one server for one hour: a decimal number in `currency`, such as `"17.60"`."""
     currency: str
+    """Currency of the price (ISO 4217)."""
     free: int
+    """Number of servers that are free now."""
 
 
-class ImageView(View):
+class ImageView(View, title="Image"):
+    """An operating system that can be installed on a server."""
+
     name: str
+    """Name to reserve with."""
     title: str
+    """The system and its version, in words."""
     digest: str
+    """SHA-256 of the image's manifest, in hexadecimal."""
     size_bytes: int
+    """Size of the disk image in bytes."""
 
 
 def decimal_price(micro: int) -> str:

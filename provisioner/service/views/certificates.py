@@ -12,21 +12,34 @@ from provisioner.service.views.base import PageQuery, View
 from provisioner.store.tables import ErasureCertificate, Lease, Server
 
 
-class CertificateView(View):
+class CertificateView(View, title="ErasureCertificate"):
+    """Proof that one disk was sanitised and read back."""
+
     id: str
+    """Identifier of the certificate."""
     server: str
+    """Name of the server that holds the disk."""
     operation: str
+    """Identifier of the operation that sanitised the disk."""
     disk_serial: str
+    """Serial number of the disk."""
     method: str
+    """How the disk was sanitised, such as `nvme_sanitize_crypto`."""
     level: SanitisationLevel
+    """Level that the method reaches."""
     started_at: datetime
+    """When sanitisation began."""
     finished_at: datetime
+    """When the disk had been read back."""
     evidence: dict[str, Any]
+    """Attempts, samples read back and tool versions, as the sanitisation recorded them."""
 
 
-class LeaseCertificateView(CertificateView):
+class LeaseCertificateView(CertificateView, title="LeaseCertificate"):
+    """An erasure certificate that frames a lease."""
+
     occasion: Literal["before", "after"]
-    """Erased before the server was handed over, or after the lease ended."""
+    """Whether the disk was sanitised before the hand-over or after the lease ended."""
 
 
 async def server_certificates(

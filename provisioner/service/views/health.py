@@ -20,85 +20,121 @@ _SERVERS_A_LOOK = 50
 """A report of eight GPUs has 13 kB."""
 
 
-class HealthView(View):
-    """The last verdict in short."""
+class HealthView(View, title="HealthSummary"):
+    """The last verdict on a server in short."""
 
     level: HealthLevel
+    """How well the server is."""
     action: HealthAction
+    """What repairs it."""
     summary: str
-    """The worst finding in a sentence."""
+    """The worst finding in a sentence. Empty when nothing is found."""
     since: datetime
-    """Since when it has this level."""
+    """Since when the server has had this level."""
 
 
-class FindingView(View):
+class FindingView(View, title="Finding"):
+    """One thing that is wrong with a server or a part of it."""
+
     part: str
-    """`server`, a GPU's UUID, or a disk's or link's name."""
+    """`server`, the UUID of a GPU, or the name of a disk or link."""
     level: HealthLevel
+    """How bad it is."""
     action: HealthAction
+    """What repairs it."""
     summary: str
+    """What was found, in a sentence."""
     source: str
+    """Document or specification that the rule follows."""
     since: datetime
+    """Since when it has been true."""
 
 
-class GpuView(View):
-    """One GPU: what is found of it, and what its server's newest report says; what was not read is
-    null."""
+class GpuView(View, title="Gpu"):
+    """One GPU with its worst finding and its readings in the server's newest report. Readings
+    are null when the GPU did not provide them."""
 
     server: str
+    """Name of the server."""
     class_: str = Field(alias="class")
+    """Class of the server."""
     rack: str
+    """Rack of the server."""
     index: int | None
-    """null for one that is known by a finding only: the newest report does not have it."""
+    """Number of the GPU in its server. Null when the newest report does not list it."""
     uuid: str
-    """Where it is on the PCI bus, if no UUID is known."""
+    """UUID of the GPU, or its PCI address when no UUID is known."""
     product: str
+    """Product name. Empty when unknown."""
     level: HealthLevel
+    """How well the GPU is."""
     action: HealthAction
+    """What repairs it."""
     summary: str
-    """The worst finding in a sentence; empty without one."""
+    """The worst finding in a sentence. Empty when nothing is found."""
     seen_at: datetime | None
-    """When the agent last reported."""
+    """When the server's agent last reported. Null if it never did."""
     lost: bool
+    """True when the GPU has fallen off the bus."""
     temperature_c: float | None
+    """Temperature in degrees Celsius. Null when not read."""
     power_w: float | None
+    """Power draw in watts. Null when not read."""
     utilization_percent: float | None
+    """Share of time in which the GPU was busy, in percent. Null when not read."""
     memory_used_mib: float | None
+    """Memory in use in MiB. Null when not read."""
     memory_total_mib: float | None
+    """Size of the memory in MiB. Null when not read."""
     ecc_corrected: float | None
-    """Since its driver was loaded, as `ecc_uncorrected`."""
+    """Corrected memory errors since the driver was loaded. Null when not read."""
     ecc_uncorrected: float | None
+    """Uncorrected memory errors since the driver was loaded. Null when not read."""
 
 
-class ServerHealthView(View):
+class ServerHealthView(View, title="ServerHealth"):
+    """How a server is, and why."""
+
     server: str
+    """Name of the server."""
     level: HealthLevel | None
-    """null until it is judged for the first time."""
+    """How well the server is. Null until it is judged for the first time."""
     action: HealthAction | None
+    """What repairs it. Null until it is judged for the first time."""
     summary: str
+    """The worst finding in a sentence. Empty when nothing is found."""
     since: datetime | None
+    """Since when the server has had this level. Null until it is judged for the first time."""
     judged_at: datetime | None
+    """When the verdict last changed or was confirmed. Null until the first verdict."""
     seen_at: datetime | None
-    """When its agent last reported; null if none ever did."""
+    """When the server's agent last reported. Null if it never did."""
     context: str
-    """Where that agent runs: ramdisk or tenant."""
+    """Where that agent runs: `ramdisk` or `tenant`. Empty if it never reported."""
     state: str
-    """Of reading the GPUs: ok, or why it is not: starting, absent, hung, failed."""
+    """State of reading the GPUs: `ok`, `starting`, `absent`, `hung` or `failed`. Empty if the
+    agent never reported it."""
     reason: str
+    """Why the GPUs cannot be read. Empty when they can."""
     driver: str
+    """Version of the GPU driver. Empty when unknown."""
     sensors_read_at: datetime | None
-    """When its BMC's sensors were last read, which are judged too; null if they never were."""
+    """When the BMC's sensors were last read. Null if they never were."""
     sensors_error: str
-    """Why there is no newer reading; empty when there is none to be missed."""
+    """Why there is no newer sensor reading. Empty when the last reading succeeded."""
     findings: list[FindingView]
-    """The worst first."""
+    """What is wrong, the worst first."""
     gpus: list[GpuView]
+    """The server's GPUs."""
 
 
 class GpuQuery(PageQuery):
     bad: bool = False
+    """Only GPUs with a finding."""
     class_: str | None = Field(default=None, alias="class")
+    """Only servers of this class."""
     rack: str | None = None
+    """Only servers of this rack."""
 
 
 class Heard(NamedTuple):

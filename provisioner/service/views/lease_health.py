@@ -29,53 +29,74 @@ SHOWN = timedelta(hours=24)
 Values = list[float | None]
 
 
-class LeaseIncidentView(View):
+class LeaseIncidentView(View, title="LeaseIncident"):
+    """A fault of the leased server that is being dealt with."""
+
     summary: str
+    """What is wrong, in a sentence."""
     opened_at: datetime
+    """When the fault was found."""
 
 
-class OutageView(View):
-    """Time in which the server was not usable; it is not billed."""
+class OutageView(View, title="Outage"):
+    """Time in which the server was not usable. It is not billed."""
 
     began_at: datetime
+    """When the outage began."""
     ended_at: datetime | None
-    """null while it goes on"""
+    """When the outage ended. Null while it lasts."""
     seconds: float
+    """Length in seconds, up to now while it lasts."""
     reason: str
+    """What made the server unusable."""
 
 
-class GpuSeriesView(View):
-    """One GPU's values at the times in `at`; null where one was not read."""
+class GpuSeriesView(View, title="GpuSeries"):
+    """Readings of one GPU over time. Each list is as long as `at` and has null wherever nothing
+    was read."""
 
     index: int
+    """Number of the GPU in its server."""
     product: str
+    """Product name. Empty when unknown."""
     memory_total_mib: float | None
+    """Size of the memory in MiB. Null when unknown."""
     temperature_c: Values
+    """Temperature in degrees Celsius."""
     power_w: Values
+    """Power draw in watts."""
     utilization_percent: Values
+    """Share of time in which the GPU was busy, in percent."""
     memory_used_mib: Values
+    """Memory in use in MiB."""
     ecc_corrected: Values
-    """Since the driver was loaded, as `ecc_uncorrected`."""
+    """Corrected memory errors since the driver was loaded."""
     ecc_uncorrected: Values
+    """Uncorrected memory errors since the driver was loaded."""
 
 
-class LeaseHealthView(View):
+class LeaseHealthView(View, title="LeaseHealth"):
+    """How the server of a reservation is."""
+
     level: HealthLevel | None
-    """Now; null unless the server is the customer's and its agent has reported."""
+    """How well the server is now. Null unless the lease is running and its agent has reported."""
     summary: str
+    """The worst finding in a sentence. Empty when nothing is found."""
     seen_at: datetime | None
-    """When the agent last reported."""
+    """When the server's agent last reported. Null if it never did during this lease."""
     state: str
-    """Of reading the GPUs: ok, starting, absent, hung, failed; empty if the agent never said."""
+    """State of reading the GPUs: `ok`, `starting`, `absent`, `hung` or `failed`. Empty if the
+    agent never reported it."""
     at: list[datetime]
-    """Times of the series, a few minutes apart, of the last 24 hours."""
+    """Times of the readings, a few minutes apart, over the last 24 hours."""
     gpus: list[GpuSeriesView]
+    """Readings of each GPU."""
     incidents: list[LeaseIncidentView]
-    """Open ones."""
+    """Open incidents."""
     outages: list[OutageView]
-    """The newest first."""
+    """Outages of the whole reservation, the newest first."""
     not_billed_s: float
-    """Sum of the outages."""
+    """Total length of the outages in seconds."""
 
 
 async def lease_health_view(

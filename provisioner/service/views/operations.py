@@ -16,77 +16,124 @@ from provisioner.service.views.base import Page, PageQuery, View, page, seconds_
 from provisioner.store.tables import AuditEvent, Incident, Operation, Server, StepLog, StepRecord
 
 
-class StepView(View):
+class StepView(View, title="StepAttempt"):
+    """One attempt at a step of an operation."""
+
     step: Step
+    """The step."""
     started_at: datetime
+    """When the attempt began."""
     ended_at: datetime | None
+    """When the attempt ended. Null while it runs."""
     seconds: float | None
+    """Duration in seconds. Null while it runs."""
     outcome: str
+    """`done`, `skipped`, `back`, `failed` or `interrupted`. Empty while it runs."""
     detail: str
+    """What the attempt found or why it failed. May be empty."""
 
 
-class OperationView(View):
+class OperationView(View, title="Operation"):
+    """Work that is being done on a server: a sequence of steps."""
+
     id: str
+    """Identifier of the operation."""
     server: str
+    """Name of the server."""
     verb: Verb
+    """What the operation does."""
     state: OperationState
+    """Whether it runs, waits or has ended."""
     step: Step
+    """The current step, or the last one once the operation has ended."""
     step_started_at: datetime
+    """When the current step began."""
     attempt: int
-    """Failures of the current step so far."""
+    """How often the current step has failed so far."""
     boots: int
-    """Power cycles spent."""
+    """Power cycles that the operation has used so far."""
     started_at: datetime
+    """When the operation began."""
     ended_at: datetime | None
+    """When the operation ended. Null while it goes on."""
 
 
-class OperationDetail(OperationView):
+class OperationDetail(OperationView, title="OperationDetail"):
+    """An operation with every attempt at its steps."""
+
     steps: list[StepView]
+    """Attempts in the order in which they were made."""
 
 
-class LogView(View):
+class LogView(View, title="LogLine"):
+    """One line of an operation's log."""
+
     id: str
+    """Identifier of the line, for `after` and `Last-Event-ID`."""
     at: datetime
+    """When the line was written."""
     step: Step
+    """The step that wrote the line."""
     text: str
+    """The line."""
 
 
-class IncidentView(View):
+class IncidentView(View, title="Incident"):
+    """A failure that stays open until it is over or closed."""
+
     id: str
+    """Identifier of the incident."""
     server: str | None
-    """null where it is about many servers"""
+    """Name of the server. Null when the incident concerns many servers."""
     operation: str | None
+    """Identifier of the operation that failed. Null when there is none."""
     kind: IncidentKind
+    """What kind of failure it is."""
     reason: str
+    """What happened."""
     next_action: str
+    """What to do about it. Empty when nothing needs to be done."""
     opened_at: datetime
+    """When the incident was opened."""
     closed_at: datetime | None
+    """When the incident was closed. Null while it is open."""
 
 
-class AuditView(View):
+class AuditView(View, title="AuditEvent"):
+    """One entry of the audit trail."""
+
     id: str
+    """Identifier of the entry."""
     at: datetime
+    """When it happened."""
     actor: str
+    """Who did it, such as `account:acc_…`."""
     action: str
+    """What was done, such as `reservation.extend`."""
     subject: str
+    """Identifier of what it was done to."""
     detail: dict[str, Any]
+    """Details that depend on the action."""
 
 
 class OperationQuery(PageQuery):
     server: str | None = None
+    """Only operations of the server of this name."""
 
 
 class LogQuery(PageQuery):
     after: str | None = Field(default=None, max_length=200)
-    """Only lines after the one of this identifier."""
+    """Only lines after the one with this identifier."""
 
 
 class IncidentQuery(PageQuery):
     open: bool | None = None
+    """True for open incidents only, false for closed ones only."""
 
 
 class AuditQuery(PageQuery):
     subject: str | None = None
+    """Only entries about the thing with this identifier."""
 
 
 async def known_operation(session: AsyncSession, operation_id: str) -> Operation:

@@ -26,57 +26,87 @@ from provisioner.store.tables import Image, Lease, Operation, Reservation, Serve
 
 
 class LeaseState(StrEnum):
+    """How far a lease is."""
+
     PREPARING = "preparing"
     READY = "ready"
     ENDING = "ending"
     ENDED = "ended"
 
 
-class PhaseView(View):
+class PhaseView(View, title="Phase"):
     """One step of preparing or taking back the server."""
 
     step: Step
+    """The step."""
     started_at: datetime
+    """When the step began."""
     ended_at: datetime | None
+    """When the step ended. Null while it runs."""
     seconds: float | None
-    """null while it runs"""
+    """Duration in seconds. Null while it runs."""
 
 
-class LeaseView(View):
+class LeaseView(View, title="Lease"):
+    """The server of a reservation, and how to log in to it."""
+
     id: str
+    """Identifier of the lease."""
     server: str
+    """Name of the server."""
     state: LeaseState
+    """How far the lease is."""
     step: Step | None
-    """What is being done to the server now."""
+    """What is being done to the server now. Null when nothing is."""
     ready_at: datetime | None
+    """When the server was handed over. Null until it is ready."""
     ends_at: datetime
+    """When access ends."""
     ended_at: datetime | None
+    """When access was confirmed to be gone. Null until then."""
     address: str
+    """IP address of the server."""
     user: str
+    """User to log in as."""
     host_key: str
-    """The server's SSH host key, known before the first connection; empty until issued."""
+    """The server's SSH host key, known before the first connection. Empty until it is issued."""
     ssh_command: str
-    """Empty until the server is ready."""
+    """Command to log in with. Empty unless the server is ready."""
     known_hosts: str
+    """Line for `~/.ssh/known_hosts`. Empty until the host key is issued."""
     phases: list[PhaseView]
+    """Steps so far, in order."""
     incidents: list[LeaseIncidentView]
-    """Faults of the server that are open."""
+    """Open faults of the server."""
 
 
-class ReservationView(View):
+class ReservationView(View, title="Reservation"):
+    """A server that is reserved for a period."""
+
     id: str
+    """Identifier of the reservation."""
     class_: str = Field(alias="class")
+    """Class of the server."""
     image: str
+    """Name of the image that is installed."""
     state: ReservationState
+    """Whether the reservation has a server, waits for one, or is over."""
     starts_at: datetime
+    """Start of the period."""
     ends_at: datetime
+    """End of the period."""
     created_at: datetime
+    """When the reservation was made."""
     released_at: datetime | None
+    """When the server was given back early. Null if it was not."""
     hostname: str
+    """Host name of the server's system."""
     account: str
+    """Identifier of the account that the reservation belongs to."""
     lease: LeaseView | None
+    """The newest lease. Null until a server is bound."""
     allowed_actions: list[ReservationAction]
-    """What its customer may ask of it now."""
+    """What can be asked of the reservation now."""
 
     @property
     def is_over(self) -> bool:

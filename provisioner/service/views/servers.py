@@ -31,79 +31,134 @@ from provisioner.store.tables import (
 )
 
 
-class BmcView(View):
+class BmcView(View, title="Bmc"):
+    """How a server's BMC is reached."""
+
     protocol: str
+    """Management protocol: `ipmi`."""
     address: str
+    """IP address of the BMC."""
     port: int
+    """UDP port of the BMC."""
     username: str
+    """User that the provisioner logs in as."""
 
 
-class ServerLeaseView(View):
+class ServerLeaseView(View, title="ServerLease"):
+    """The open lease of a server."""
+
     id: str
+    """Identifier of the lease."""
     reservation: str
+    """Identifier of the reservation."""
     account: str
+    """Identifier of the account that leases the server."""
     state: LeaseState
+    """How far the lease is."""
     bound_at: datetime
+    """When the server was bound to the reservation."""
     ready_at: datetime | None
+    """When the server was handed over. Null until it is ready."""
     ends_at: datetime
+    """When access ends."""
     locked_at: datetime | None
+    """When the agent reported that it closed access. Null until then."""
 
 
-class AgentView(View):
-    """The last report of the agent that now speaks for the server."""
+class AgentView(View, title="Agent"):
+    """The last report of the server's current agent."""
 
     context: str
+    """Where the agent runs: `ramdisk` or `tenant`."""
     seen_at: datetime
+    """When the agent last reported."""
     uptime_s: float
+    """Seconds since the server booted, when it reported."""
 
 
-class DiskView(View):
+class DiskView(View, title="Disk"):
+    """A disk that inspection found in a server."""
+
     serial: str
+    """Serial number."""
     model: str
+    """Model name. Empty when unknown."""
     size_bytes: int
+    """Capacity in bytes."""
     transport: str
+    """How the disk is attached, such as `nvme`."""
     present: bool
+    """Whether the last inspection found the disk."""
     sanitised: bool
-    """It has a certificate newer than the server's last use."""
+    """True when the disk has a certificate newer than the server's last use."""
     certificate: str | None
-    """Its newest certificate."""
+    """Identifier of the newest erasure certificate. Null when there is none."""
 
 
-class ServerView(View):
+class ServerView(View, title="Server"):
+    """A server as operators see it."""
+
     id: str
+    """Identifier of the server."""
     name: str
+    """Name of the server."""
     site: str
+    """Site where the server stands."""
     rack: str
+    """Rack where the server stands."""
     class_: str = Field(alias="class")
+    """Class of the server."""
     state: State
+    """Where the server is in its lifecycle."""
     state_since: datetime
+    """When the server entered the state."""
     seconds_in_state: float
+    """Seconds since then."""
     reason: str
+    """Why the server is in this state or does not leave it. May be empty."""
     next_action: str
+    """What an operator should do. Empty when nothing needs to be done."""
     intent: Intent
+    """What an operator asked for and is not done yet. Empty when nothing is."""
     address: str
+    """IP address of the server."""
     boot_mac: str
+    """MAC address of the card that the server boots from."""
     serial: str
+    """Serial number of the server."""
     bmc: BmcView
+    """How the BMC is reached."""
     operation: OperationView | None
+    """Operation that runs on the server. Null when none does."""
     lease: ServerLeaseView | None
+    """Open lease. Null when there is none."""
     agent: AgentView | None
+    """Current agent. Null until one reports."""
     health: HealthView | None
-    """null until it is judged for the first time."""
+    """Last verdict. Null until the server is judged for the first time."""
     disks: list[DiskView]
+    """Disks that were ever found in the server."""
     incidents: list[IncidentView]
-    """Open ones."""
+    """Open incidents."""
     facts: dict[str, Any]
+    """Hardware that the last inspection found."""
     expect: dict[str, Any]
+    """Hardware that the inventory says the server has."""
     last_used_at: datetime
+    """When somebody could last have written to the disks."""
     enrolled_at: datetime
+    """When the server was enrolled."""
     allowed_intents: list[Intent]
+    """What can be asked of the server in its state."""
 
 
 class ServerQuery(PageQuery):
     state: State | None = None
+    """Only servers in this state."""
     class_: str | None = Field(default=None, alias="class")
+    """Only servers of this class."""
     rack: str | None = None
+    """Only servers of this rack."""
 
 
 async def servers_by_name(session: AsyncSession, query: ServerQuery) -> Sequence[Server]:

@@ -11,32 +11,47 @@ from provisioner.store.tables import Webhook, WebhookMessage
 _SHOWN = 20
 
 
-class WebhookMessageView(View):
+class WebhookMessageView(View, title="WebhookMessage"):
+    """A message to a webhook, and what became of it."""
+
     id: str
+    """Identifier of the message."""
     type: str
-    """The event, such as lease.ready."""
+    """The event, such as `lease.ready`."""
     subject: str
+    """Identifier of what the message is about."""
     created_at: datetime
+    """When the message was created."""
     attempts: int
+    """Number of attempts to deliver it so far."""
     next_try_at: datetime | None
-    """null once it was delivered or given up."""
+    """When it is tried next. Null once it is delivered or given up."""
     delivered_at: datetime | None
+    """When it was delivered. Null until then."""
     error: str
-    """Why the last attempt failed."""
+    """Why the last attempt failed. Empty when it did not."""
 
 
-class WebhookView(View):
+class WebhookView(View, title="Webhook"):
+    """Where an account's messages are sent."""
+
     url: str
+    """Address that messages are posted to."""
     created_at: datetime
+    """When the webhook was first set."""
     messages: list[WebhookMessageView]
-    """The newest first; the last 20."""
+    """The last 20 messages, the newest first."""
 
 
-class NewWebhookView(View):
+class NewWebhookView(View, title="CreatedWebhook"):
+    """A webhook that was just set, with its secret."""
+
     url: str
+    """Address that messages are posted to."""
     created_at: datetime
+    """When the webhook was first set."""
     secret: str
-    """Signs every message; shown this once."""
+    """Key that every message is signed with. It is shown only once."""
 
 
 def webhook_message_view(row: WebhookMessage) -> WebhookMessageView:
