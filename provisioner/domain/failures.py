@@ -5,6 +5,7 @@ person always reads a reason and a next action.
 """
 
 from enum import StrEnum
+from typing import ClassVar
 
 
 class FailureKind(StrEnum):
@@ -19,8 +20,12 @@ class FailureKind(StrEnum):
 
 
 class Failure(Exception):
-    """A classified failure: what happened (`reason`) and what to do about it (`next_action`)."""
+    """A classified failure: what happened (`reason`) and what to do about it (`next_action`).
 
+    Every subclass has a `code` of its own, stable and for programs, as refusals have.
+    """
+
+    code: ClassVar[str] = "failure"
     kind: FailureKind = FailureKind.TRANSIENT
 
     def __init__(self, reason: str, *, next_action: str, kind: FailureKind | None = None) -> None:

@@ -110,6 +110,7 @@ class Bmc(Protocol):
 class BmcUnreachable(Failure):
     """No answer within the time allowed."""
 
+    code = "bmc_unreachable"
     kind = FailureKind.TRANSIENT
 
     def __init__(self, target: BmcTarget, detail: str) -> None:
@@ -122,6 +123,7 @@ class BmcUnreachable(Failure):
 class BmcLoginRefused(Failure):
     """The BMC answers and refuses the user name or password."""
 
+    code = "bmc_login_refused"
     kind = FailureKind.CONFIGURATION
 
     def __init__(self, target: BmcTarget, detail: str) -> None:
@@ -136,6 +138,7 @@ class BmcLoginRefused(Failure):
 class BmcCommandFailed(Failure):
     """The BMC is logged in to and answers a command with an error."""
 
+    code = "bmc_command_failed"
     kind = FailureKind.TRANSIENT
 
     def __init__(self, target: BmcTarget, command: str, detail: str) -> None:

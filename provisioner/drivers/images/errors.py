@@ -6,10 +6,12 @@ from provisioner.domain.failures import Failure, FailureKind
 class ImageRefused(Failure):
     """A file that cannot become an image."""
 
+    code = "image_refused"
     kind = FailureKind.CONFIGURATION
 
 
 class ImageMissing(Failure):
+    code = "image_missing"
     kind = FailureKind.CONFIGURATION
 
     def __init__(self, digest: str, what: str) -> None:
@@ -22,6 +24,7 @@ class ImageMissing(Failure):
 class ImageCorrupt(Failure):
     """A file of the library is not what was imported. `chunk` is None for the manifest."""
 
+    code = "image_corrupt"
     kind = FailureKind.CONFIGURATION
 
     def __init__(self, digest: str, chunk: int | None) -> None:

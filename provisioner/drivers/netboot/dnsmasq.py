@@ -45,6 +45,7 @@ _REMEMBERED_MACS = 4096
 class DnsmasqFailed(Failure):
     """dnsmasq does not run, or not as told."""
 
+    code = "dnsmasq_failed"
     kind = FailureKind.CONFIGURATION
 
     def __init__(self, reason: str, next_action: str) -> None:

@@ -28,6 +28,7 @@ class Switch(Protocol):
 class SwitchUnreachable(Failure):
     """The switch does not answer, or does not do as it is told."""
 
+    code = "switch_unreachable"
     kind = FailureKind.TRANSIENT
 
     def __init__(self, port: str, detail: str) -> None:

@@ -51,14 +51,18 @@ class Plays(Protocol):
 class _PlayEnded(Failure):
     """`evidence` is what the run's tasks had found before it failed."""
 
+    code = "play_ended"
+
     def __init__(self, reason: str, *, next_action: str, kind: FailureKind | None = None) -> None:
         super().__init__(reason, next_action=next_action, kind=kind)
         self.evidence: dict[str, Any] = {}
 
 
 class PlayFailed(_PlayEnded):
+    code = "play_failed"
     kind = FailureKind.SERVER_FAULT
 
 
 class PlayUnreachable(_PlayEnded):
+    code = "play_unreachable"
     kind = FailureKind.TRANSIENT

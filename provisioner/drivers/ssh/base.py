@@ -57,6 +57,7 @@ class Ssh(Protocol):
 
 
 class SshUnreachable(Failure):
+    code = "ssh_unreachable"
     kind = FailureKind.TRANSIENT
 
     def __init__(self, target: SshTarget, detail: str) -> None:
@@ -67,6 +68,7 @@ class SshUnreachable(Failure):
 
 
 class SshLoginRefused(Failure):
+    code = "ssh_login_refused"
     kind = FailureKind.SERVER_FAULT
 
     def __init__(self, target: SshTarget) -> None:
@@ -79,6 +81,7 @@ class SshLoginRefused(Failure):
 class HostKeyMismatch(Failure):
     """Somebody else answers at the server's address: never go on."""
 
+    code = "host_key_mismatch"
     kind = FailureKind.SERVER_FAULT
 
     def __init__(self, target: SshTarget, offered: str) -> None:

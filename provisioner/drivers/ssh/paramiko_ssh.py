@@ -135,6 +135,8 @@ class ParamikoSsh:
 class _Refused(SshUnreachable):
     """The host answers on the network, and no SSH server answers on the port."""
 
+    code = "ssh_refused"
+
 
 async def _connect(target: SshTarget, timeout_s: float) -> socket.socket:
     loop = asyncio.get_running_loop()

@@ -54,7 +54,7 @@ class NewReservation(
     hostname: str = Field(default="", max_length=253)
     """Host name of the server's system. Empty for a random one."""
     user_data: str = ""
-    """Script or cloud-config to run on the first boot, up to 64 KiB."""
+    """Script to run on the first boot, up to 64 KiB."""
     account: str = Field(default="", max_length=200)
     """Identifier or e-mail address of the account to reserve for. Only for operators."""
 

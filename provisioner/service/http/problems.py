@@ -1,7 +1,6 @@
 """Problems: every refusal and error as one kind of value, shown as RFC 9457 JSON or as a page."""
 
 import logging
-import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from http import HTTPStatus
@@ -155,8 +154,7 @@ def answer_to(error: Exception) -> Answer:  # noqa: PLR0911  # one for each kind
                 faults=error.faults,
             )
         case Failure():
-            code = re.sub(r"(?<!^)(?=[A-Z])", "_", type(error).__name__).lower()
-            return answer(502, code, error.reason, next_action=error.next_action)
+            return answer(502, error.code, error.reason, next_action=error.next_action)
         case DatabaseUnavailable():
             return answer(
                 503,
