@@ -53,6 +53,7 @@ clean:
 schema: .venv/ready
 	$(BIN)/python -m provisioner.store.schema > schema.sql
 
-# The tables in docs/ that the code knows, and rackctl's reference.
+# The tables in docs/ that the code knows, rackctl's reference, and the API's document.
 docs: .venv/ready
+	$(BIN)/python -m provisioner.service.api.openapi > docs/openapi.json
 	$(BIN)/python docs/tables.py

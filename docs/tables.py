@@ -13,10 +13,13 @@ from pathlib import Path
 
 from agent.metrics import METRICS
 from agent.signals import DISK, EVENT, GPU, LINK, SERVER
+from provisioner.domain.access import least_role
 from provisioner.domain.health.rule import Measure, Rule
 from provisioner.domain.health.rules import RULES
 from provisioner.domain.health.xids import XIDS
 from provisioner.domain.lifecycle import RAMDISK, RUNS, SLA, STEPS, TRANSITIONS, State, Step
+from provisioner.service.api.endpoints import ENDPOINTS
+from provisioner.service.http.problem_codes import CODES
 from provisioner.settings import Settings
 
 DOCS = Path(__file__).parent
@@ -120,6 +123,28 @@ def agent_metrics() -> str:
     return _table(("Metric", "Type", "Signals"), rows)
 
 
+def endpoints() -> str:
+    """Every endpoint of the API with its role."""
+    rows = [
+        (
+            f"`{e.method} {e.full_path}`",
+            least_role(e.permission).value,
+            e.summary.partition("\n\n")[0],
+        )
+        for e in ENDPOINTS
+    ]
+    return _table(("", "Least role", ""), rows)
+
+
+def problems() -> str:
+    """Every code that a problem may have."""
+    rows = [
+        (f"`{name}`", ", ".join(map(str, code.statuses)), code.meaning)
+        for name, code in CODES.items()
+    ]
+    return _table(("Code", "Status", "Meaning"), rows)
+
+
 TABLES: dict[str, Callable[[], str]] = {
     "transitions": transitions,
     "operations": operations,
@@ -128,6 +153,8 @@ TABLES: dict[str, Callable[[], str]] = {
     "xids": xids,
     "signals": signals,
     "agent_metrics": agent_metrics,
+    "endpoints": endpoints,
+    "problems": problems,
 }
 
 

@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 from aiohttp.test_utils import TestClient, TestServer
 from cryptography.fernet import Fernet
+from documented import watch_answers
 from form_browser import Browser
 from playwright.async_api import async_playwright, expect
 from service_factories import Clock, Factory, FakeBmc
@@ -82,9 +83,12 @@ def bmc(services: Services) -> FakeBmc:
 
 @pytest.fixture
 async def anybody(services: Services) -> AsyncIterator[TestClient]:
-    """A client without a token."""
-    async with TestClient(TestServer(make_app(services))) as client:
+    """A client without a token. Whatever the API answers has to be in its document."""
+    app = make_app(services)
+    undocumented = watch_answers(app)
+    async with TestClient(TestServer(app)) as client:
         yield client
+    assert undocumented == []
 
 
 @pytest.fixture

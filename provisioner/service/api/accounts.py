@@ -88,20 +88,20 @@ class TokenView(View, title="CreatedToken"):
 
 
 async def me(call: Call) -> AccountView:
-    """The account that asks"""
+    """Show the account that is calling."""
     async with call.services.database.read() as session:
         return account_view(await accounts.known_account(session, call.actor.account_id))
 
 
 async def list_keys(call: Call) -> Page[SshKeyView]:
-    """SSH public keys of the account"""
+    """List the account's SSH public keys."""
     async with call.services.database.read() as session:
         rows = await ssh_keys.keys_of(session, call.actor.account_id)
     return Page(items=[ssh_key_view(row) for row in rows])
 
 
 async def add_key(call: Call, body: NewSshKey) -> SshKeyView:
-    """Add an SSH public key"""
+    """Add an SSH public key."""
     async with call.services.database.write() as session:
         row = await ssh_keys.add_key(
             session, body.name, body.public_key, actor=call.actor, now=call.now()
@@ -110,13 +110,16 @@ async def add_key(call: Call, body: NewSshKey) -> SshKeyView:
 
 
 async def remove_key(call: Call) -> None:
-    """Remove an SSH public key"""
+    """Remove an SSH public key.
+
+    Servers that are leased already keep it.
+    """
     async with call.services.database.write() as session:
         await ssh_keys.remove_key(session, call.path("id"), actor=call.actor, now=call.now())
 
 
 async def list_accounts(call: Call, query: PageQuery) -> Page[AccountView]:
-    """Accounts, the oldest first"""
+    """List accounts, the oldest first."""
     async with call.services.database.read() as session:
         rows = await accounts.all_accounts(session, after=query.cursor, limit=query.fetch)
     shown, following = page(query, rows, lambda row: row.id)
@@ -124,7 +127,10 @@ async def list_accounts(call: Call, query: PageQuery) -> Page[AccountView]:
 
 
 async def create_account(call: Call, body: NewAccount) -> AccountView:
-    """Make an account; one that is more than a customer's is an administrator's to make"""
+    """Create an account.
+
+    Only administrators create operators and administrators.
+    """
     password_hash = await passwords.hash_password(body.password) if body.password else ""
     async with call.services.database.write() as session:
         row = await accounts.create_account(
@@ -140,7 +146,10 @@ async def create_account(call: Call, body: NewAccount) -> AccountView:
 
 
 async def issue_token(call: Call, body: NewToken) -> TokenView:
-    """Make an API token for an account; it is shown this once"""
+    """Create an API token for an account.
+
+    The token is shown only once.
+    """
     lifetime = timedelta(seconds=body.expires_in_s) if body.expires_in_s else None
     async with call.services.database.write() as session:
         row, text = await tokens.issue_token(
@@ -155,7 +164,10 @@ async def issue_token(call: Call, body: NewToken) -> TokenView:
 
 
 async def disable_account(call: Call) -> AccountView:
-    """End an account's logins and tokens at once; its leases run to their end"""
+    """Disable an account.
+
+    Its logins and tokens end at once. Its leases run to their end.
+    """
     async with call.services.database.write() as session:
         row = await accounts.disable_account(
             session, call.path("id"), actor=call.actor, now=call.now()

@@ -75,12 +75,15 @@ async def _target(call: Call) -> BmcTarget:
 
 
 async def power(call: Call) -> PowerView:
-    """Whether the server is on, as its BMC says"""
+    """Ask the BMC whether the server is on."""
     return PowerView(power=await call.services.bmc.power(await _target(call)))
 
 
 async def set_power(call: Call, body: PowerRequest) -> PowerView:
-    """Switch the server on or off, reset or power-cycle it; answers what the BMC says then"""
+    """Switch the server on or off, reset it or power-cycle it.
+
+    The answer is what the BMC reports afterwards.
+    """
     if body.force:
         call.actor.require(Permission.OVERRIDE)
     async with call.services.database.write() as session:
@@ -108,17 +111,17 @@ async def set_power(call: Call, body: PowerRequest) -> PowerView:
 
 
 async def sensors(call: Call) -> Page[SensorView]:
-    """Sensor readings"""
+    """Read the server's sensors."""
     found = await call.services.bmc.sensors(await _target(call))
     return Page(items=[SensorView.model_validate(s, from_attributes=True) for s in found])
 
 
 async def event_log(call: Call) -> Page[LogEntryView]:
-    """The BMC's system event log"""
+    """Read the BMC's system event log."""
     found = await call.services.bmc.event_log(await _target(call))
     return Page(items=[LogEntryView.model_validate(e, from_attributes=True) for e in found])
 
 
 async def inventory(call: Call) -> BmcInventoryView:
-    """Parts and serial numbers as the BMC knows them (FRU)"""
+    """Read parts and serial numbers from the BMC (FRU)."""
     return BmcInventoryView(items=await call.services.bmc.inventory(await _target(call)))

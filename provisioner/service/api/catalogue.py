@@ -74,19 +74,22 @@ class NewImage(
 
 
 async def list_classes(call: Call) -> Page[ClassView]:
-    """Server classes with their price and how many are free now"""
+    """List server classes with their price and the number of free servers."""
     async with call.services.database.read() as session:
         return Page(items=await class_views(session))
 
 
 async def list_images(call: Call) -> Page[ImageView]:
-    """Images that can be put on a server"""
+    """List images that can be installed."""
     async with call.services.database.read() as session:
         return Page(items=await image_views(session))
 
 
 async def add_image(call: Call, body: NewImage) -> ImageView:
-    """Import a raw disk image, or a newer version of one; answers when it is in the library"""
+    """Import a raw disk image, or a newer version of one.
+
+    The answer comes when the image is in the library.
+    """
     row = await import_image(
         call.services.database,
         call.services.images,

@@ -78,7 +78,10 @@ class EnrolmentView(View, title="EnrolmentResult"):
 
 
 async def create(call: Call, body: EnrolmentRequest, query: EnrolmentQuery) -> EnrolmentView:
-    """Enrol servers, or bring them up to date; all of the documents or nothing"""
+    """Enrol servers, or change enrolled ones.
+
+    All documents are taken or none is; every fault is named.
+    """
     database = call.services.database
     async with database.read() if query.dry_run else database.write() as session:
         result = await enrol(

@@ -15,14 +15,14 @@ from provisioner.service.views.lease_health import LeaseHealthView, lease_health
 
 
 async def server(call: Call) -> ServerHealthView:
-    """How one server is, why, and its GPUs as last reported"""
+    """Show the health of a server and its GPUs."""
     async with call.services.database.read() as session:
         row = await server_named(session, call.path("name"))
         return await server_health_view(session, row)
 
 
 async def list_gpus(call: Call, query: GpuQuery) -> Page[GpuView]:
-    """GPUs by server; `bad=true` for those of which something is found"""
+    """List GPUs by server."""
     async with call.services.database.read() as session:
         rows = await gpus_by_server(session, query)
     shown, following = page(query, rows, lambda row: f"{row[0]}/{row[1]}")
@@ -30,7 +30,11 @@ async def list_gpus(call: Call, query: GpuQuery) -> Page[GpuView]:
 
 
 async def reservation(call: Call) -> LeaseHealthView:
-    """How the reservation's server is: its GPUs over the last 24 hours, incidents, outages"""
+    """Show the health of a reservation's server.
+
+    It has the GPUs' readings of the last 24 hours, open incidents, and outages, which are not
+    billed.
+    """
     async with call.services.database.read() as session:
         row = await visible_reservation(session, call.path("id"), call.actor)
         return await lease_health_view(session, row.id, call.now())

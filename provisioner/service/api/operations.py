@@ -40,19 +40,19 @@ class EventsQuery(PageQuery):
 
 
 async def list_all(call: Call, query: OperationQuery) -> Page[OperationView]:
-    """Operations, the newest first"""
+    """List operations, the newest first."""
     async with call.services.database.read() as session:
         return await operation_page(session, query)
 
 
 async def show(call: Call) -> OperationDetail:
-    """One operation with every attempt at its steps"""
+    """Show an operation with every attempt at its steps."""
     async with call.services.database.read() as session:
         return await operation_detail(session, await known_operation(session, call.path("id")))
 
 
 async def log(call: Call, query: LogQuery) -> Page[LogView]:
-    """Lines of an operation's log, in order"""
+    """List the lines of an operation's log, in order."""
     after = max(filter(None, (query.after, query.cursor)), default=None)
     async with call.services.database.read() as session:
         operation = await known_operation(session, call.path("id"))
@@ -62,9 +62,10 @@ async def log(call: Call, query: LogQuery) -> Page[LogView]:
 
 
 async def events(call: Call, query: EventsQuery) -> web.StreamResponse:
-    """Server-sent events: `log` for each line, `operation` on every change, to its end.
+    """Follow an operation to its end.
 
-    A client goes on after a line by `after` or the header Last-Event-ID.
+    Server-sent events: `log` for each line of the log, with the line's identifier as `id`, and
+    `operation` on every change. After a lost connection, go on with `Last-Event-ID` or `after`.
     """
     after = call.request.headers.get("Last-Event-ID") or query.after
     async with call.services.database.read() as session:
@@ -95,13 +96,16 @@ async def _follow(
 
 
 async def list_incidents(call: Call, query: IncidentQuery) -> Page[IncidentView]:
-    """Incidents, the newest first; `open=true` for those that somebody has to see to"""
+    """List incidents, the newest first."""
     async with call.services.database.read() as session:
         return await incident_page(session, query)
 
 
 async def close_incident(call: Call) -> IncidentView:
-    """Close the circuit breaker's incident; the others close by themselves"""
+    """Close the circuit breaker's incident.
+
+    All other incidents close by themselves.
+    """
     async with call.services.database.write() as session:
         row = await incidents.close_breaker(
             session, call.path("id"), actor=call.actor, now=call.now()
@@ -110,6 +114,6 @@ async def close_incident(call: Call) -> IncidentView:
 
 
 async def list_audit(call: Call, query: AuditQuery) -> Page[AuditView]:
-    """The audit trail, the newest first"""
+    """List the audit trail, the newest entry first."""
     async with call.services.database.read() as session:
         return await audit_page(session, query)

@@ -59,9 +59,7 @@ class NewReservation(
     """Identifier or e-mail address of the account to reserve for. Only for operators."""
 
 
-class WantedExtension(
-    Body, title="NewExtension", json_schema_extra={"examples": [{"by_s": 7200}]}
-):
+class WantedExtension(Body, title="NewExtension", json_schema_extra={"examples": [{"by_s": 7200}]}):
     """How much longer a reservation is to last. Give one of the two."""
 
     by_s: int | None = None
@@ -88,7 +86,7 @@ def idempotency_key(request: web.Request) -> str | None:
 
 
 async def create(call: Call, body: NewReservation) -> ReservationView:
-    """Reserve one server from now on; the header Idempotency-Key makes a repetition harmless"""
+    """Reserve a server from now on."""
     wanted = booking.Request(
         class_name=body.class_,
         image=body.image,
@@ -112,18 +110,21 @@ def _duration(seconds: int) -> timedelta:
 
 
 async def list_all(call: Call, query: PageQuery) -> Page[ReservationView]:
-    """Reservations, the newest first; operators see everybody's"""
+    """List reservations, the newest first.
+
+    Operators see those of all accounts.
+    """
     async with call.services.database.read() as session:
         return await reservation_page(session, query, call.actor, call.now())
 
 
 async def show(call: Call) -> ReservationView:
-    """One reservation with its lease and how to log in"""
+    """Show a reservation with its lease and how to log in."""
     return await current_reservation(call.services, call.actor, call.path("id"))
 
 
 async def extend(call: Call, body: WantedExtension) -> ReservationView:
-    """Move the end of a reservation that goes on; Idempotency-Key makes a repetition harmless"""
+    """Extend a reservation that is not over."""
     async with call.services.database.write() as session:
         row = await extension.extend(
             session,
@@ -138,14 +139,20 @@ async def extend(call: Call, body: WantedExtension) -> ReservationView:
 
 
 async def swap(call: Call) -> ReservationView:
-    """Get another server for one that is faulty; what is on its disks is lost"""
+    """Replace a faulty server with another one.
+
+    The data on the faulty server's disks is lost.
+    """
     async with call.services.database.write() as session:
         row = await swaps.swap(session, call.path("id"), actor=call.actor, now=call.now())
         return await reservation_view(session, row, call.now())
 
 
 async def release(call: Call) -> ReservationView:
-    """Give the server back now; releasing twice is once"""
+    """Give the server back now.
+
+    A reservation that is over already stays as it is.
+    """
     async with call.services.database.write() as session:
         row = await reservations.release(session, call.path("id"), actor=call.actor, now=call.now())
         await session.flush()
@@ -153,14 +160,17 @@ async def release(call: Call) -> ReservationView:
 
 
 async def certificates(call: Call) -> Page[LeaseCertificateView]:
-    """Erasure certificates from before the lease and after its end"""
+    """List the erasure certificates from before the lease and after its end."""
     async with call.services.database.read() as session:
         row = await reservations.visible_reservation(session, call.path("id"), call.actor)
         return Page(items=await reservation_certificates(session, row.id))
 
 
 async def events(call: Call) -> web.StreamResponse:
-    """Server-sent events: `reservation` with the reservation on every change, to its end"""
+    """Follow a reservation to its end.
+
+    Server-sent events: `reservation` on every change, with the whole reservation.
+    """
     return await send_changes(
         call.request,
         "reservation",

@@ -56,21 +56,24 @@ class BmcAccess(
 
 
 async def list_all(call: Call, query: ServerQuery) -> Page[ServerView]:
-    """Servers by name, with their state and why"""
+    """List servers by name."""
     async with call.services.database.read() as session:
         shown, following = page(query, await servers_by_name(session, query), lambda row: row.name)
         return Page(items=await server_views(session, shown, call.now()), next=following)
 
 
 async def show(call: Call) -> ServerView:
-    """One server with its operation, lease, disks and open incidents"""
+    """Show a server with its operation, lease, disks and open incidents."""
     async with call.services.database.read() as session:
         server = await servers.server_named(session, call.path("name"))
         return (await server_views(session, [server], call.now()))[0]
 
 
 async def file_intent(call: Call, body: IntentRequest) -> ServerView:
-    """Ask for quarantine, repaired, maintain, resume or retire; the reconciler carries it out"""
+    """Ask for a server to be quarantined, repaired, maintained, resumed or retired.
+
+    The reconciler carries it out as soon as the server's state allows.
+    """
     async with call.services.database.write() as session:
         server = await servers.file_intent(
             session,
@@ -84,14 +87,14 @@ async def file_intent(call: Call, body: IntentRequest) -> ServerView:
 
 
 async def retry(call: Call) -> ServerView:
-    """Have a parked operation tried again now"""
+    """Retry a parked operation now."""
     async with call.services.database.write() as session:
         server = await servers.retry(session, call.path("name"), actor=call.actor, now=call.now())
         return (await server_views(session, [server], call.now()))[0]
 
 
 async def set_bmc(call: Call, body: BmcAccess) -> ServerView:
-    """Change how the server's BMC is reached"""
+    """Change how the server's BMC is reached."""
     async with call.services.database.write() as session:
         server = await servers.set_bmc(
             session,
@@ -108,7 +111,7 @@ async def set_bmc(call: Call, body: BmcAccess) -> ServerView:
 
 
 async def certificates(call: Call, query: PageQuery) -> Page[CertificateView]:
-    """Erasure certificates of the server's disks, the newest first"""
+    """List the erasure certificates of a server's disks, the newest first."""
     async with call.services.database.read() as session:
         server = await servers.server_named(session, call.path("name"))
         rows = await server_certificates(session, server, query)

@@ -27,13 +27,16 @@ class WantedWebhook(
 
 
 async def show(call: Call) -> WebhookView:
-    """The account's webhook and its last messages"""
+    """Show the account's webhook and its last messages."""
     async with call.services.database.read() as session:
         return await webhook_view(session, call.actor.account_id)
 
 
 async def put(call: Call, body: WantedWebhook) -> NewWebhookView:
-    """Set where messages go; each call makes a new secret, shown this once"""
+    """Set where messages are sent.
+
+    Every call creates a new secret, which is shown only once.
+    """
     row, secret = await webhooks.set_webhook(
         call.services.database,
         call.services.secret_box,
@@ -47,13 +50,19 @@ async def put(call: Call, body: WantedWebhook) -> NewWebhookView:
 
 
 async def test(call: Call) -> WebhookMessageView:
-    """Send a message that tells nothing; what became of it is among the webhook's messages"""
+    """Send a test message.
+
+    What became of it is among the webhook's messages.
+    """
     async with call.services.database.write() as session:
         row = await webhooks.send_test(session, actor=call.actor, now=call.now())
     return webhook_message_view(row)
 
 
 async def remove(call: Call) -> None:
-    """Tell nothing any more; messages under way are given up"""
+    """Remove the webhook.
+
+    Messages on their way are dropped.
+    """
     async with call.services.database.write() as session:
         await webhooks.remove_webhook(session, actor=call.actor, now=call.now())

@@ -53,6 +53,8 @@ class Call:
 class Endpoint:
     """`path` is below `/v1`; `permission` is what its caller needs."""
 
+    operation_id: str
+    """Name of the operation in the API's document; no move of the handler changes it."""
     method: str
     path: str
     permission: Permission
@@ -81,6 +83,12 @@ class Endpoint:
     def answer(self) -> Any:
         """The model answered; NoneType for none, StreamResponse for server-sent events."""
         return self.hints["return"]
+
+    @property
+    def answer_model(self) -> type[BaseModel] | None:
+        answer = self.answer
+        is_model = isinstance(answer, type) and issubclass(answer, BaseModel)
+        return answer if is_model else None
 
     @property
     def summary(self) -> str:

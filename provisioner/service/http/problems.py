@@ -16,7 +16,7 @@ from provisioner.store.database import DatabaseUnavailable
 
 _LOG = logging.getLogger(__name__)
 
-_STATUS = {
+STATUS_OF = {
     RefusalKind.INVALID: 422,
     RefusalKind.FORBIDDEN: 403,
     RefusalKind.NOT_FOUND: 404,
@@ -147,7 +147,7 @@ def answer_to(error: Exception) -> Answer:  # noqa: PLR0911  # one for each kind
             return error.answer
         case Refusal():
             return answer(
-                _STATUS[error.kind],
+                STATUS_OF[error.kind],
                 error.code,
                 error.reason,
                 next_action=error.next_action,

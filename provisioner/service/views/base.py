@@ -30,7 +30,7 @@ class Page(View, Generic[T]):
     """Cursor of the next page, for the parameter `cursor`. Null on the last page."""
 
     @classmethod
-    def model_parametrized_name(cls, params: tuple[type[Any], ...]) -> str:
+    def model_parametrized_name(cls, params: tuple[Any, ...]) -> str:
         return f"{params[0].model_config['title']}Page"
 
 

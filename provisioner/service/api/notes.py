@@ -1,0 +1,115 @@
+"""What the API's document says of operations beyond their types: headers that they read, events
+that they stream, and the problems that are their own. Tests hold every answer to it.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+from pydantic import BaseModel
+
+from provisioner.service.views.operations import LogView, OperationDetail
+from provisioner.service.views.reservations import ReservationView
+
+
+@dataclass(frozen=True, slots=True)
+class Header:
+    name: str
+    description: str
+
+
+@dataclass(frozen=True, slots=True)
+class PathParameter:
+    description: str
+    unknown: str
+    """Code of the problem when nothing has this name or identifier."""
+
+
+@dataclass(frozen=True, slots=True)
+class Notes:
+    """`problems` are codes by status, without those of any request and of a path's parameter."""
+
+    headers: tuple[Header, ...] = ()
+    events: Mapping[str, type[BaseModel]] = field(default_factory=dict)
+    """What the stream carries, by the name of the event."""
+    problems: Mapping[int, tuple[str, ...]] = field(default_factory=dict)
+
+
+IDEMPOTENCY_KEY = Header(
+    "Idempotency-Key",
+    "Any text that is new for every request, such as a UUID. A request that is sent again with "
+    "the same key is carried out once and answered as before.",
+)
+LAST_EVENT_ID = Header(
+    "Last-Event-ID", "`id` of the last event received. The stream goes on after it."
+)
+_BMC = {502: ("bmc_unreachable", "bmc_login_refused", "bmc_command_failed")}
+
+PATH_PARAMETERS: dict[str, PathParameter] = {
+    "/ssh-keys/{id}": PathParameter("Identifier of the SSH key.", "unknown_key"),
+    "/reservations/{id}": PathParameter("Identifier of the reservation.", "unknown_reservation"),
+    "/servers/{name}": PathParameter("Name of the server.", "unknown_server"),
+    "/operations/{id}": PathParameter("Identifier of the operation.", "unknown_operation"),
+    "/incidents/{id}": PathParameter("Identifier of the incident.", "unknown_incident"),
+    "/accounts/{id}": PathParameter("Identifier of the account.", "unknown_account"),
+}
+"""By the beginning of the path."""
+
+NOTES: dict[str, Notes] = {
+    "importImage": Notes(
+        problems={409: ("library_full",), 422: ("no_such_file", "not_an_image")},
+    ),
+    "createSshKey": Notes(problems={409: ("key_exists",), 422: ("bad_public_key",)}),
+    "createReservation": Notes(
+        headers=(IDEMPOTENCY_KEY,),
+        problems={
+            403: ("forbidden",),
+            409: ("no_capacity", "idempotency_mismatch"),
+            422: (
+                "unknown_class",
+                "unknown_image",
+                "unknown_key",
+                "unknown_account",
+                "no_keys",
+                "bad_public_key",
+                "bad_duration",
+                "bad_hostname",
+                "bad_user_data",
+                "bad_idempotency_key",
+            ),
+        },
+    ),
+    "extendReservation": Notes(
+        headers=(IDEMPOTENCY_KEY,),
+        problems={
+            409: ("no_capacity", "reservation_over", "idempotency_mismatch"),
+            422: ("bad_extension", "bad_idempotency_key"),
+        },
+    ),
+    "swapReservation": Notes(
+        problems={409: ("not_faulty", "no_capacity", "nothing_to_swap", "swapped_already")},
+    ),
+    "streamReservationEvents": Notes(events={"reservation": ReservationView}),
+    "getWebhook": Notes(problems={404: ("unknown_webhook",)}),
+    "setWebhook": Notes(problems={422: ("bad_webhook",)}),
+    "deleteWebhook": Notes(problems={404: ("unknown_webhook",)}),
+    "testWebhook": Notes(problems={404: ("unknown_webhook",), 409: ("too_soon",)}),
+    "enrolServers": Notes(problems={409: ("enrolled_meanwhile",), 422: ("bad_inventory",)}),
+    "setServerIntent": Notes(problems={409: ("intent_refused",)}),
+    "retryServerOperation": Notes(problems={409: ("nothing_parked",)}),
+    "setServerBmc": Notes(problems={409: ("bmc_address_taken",)}),
+    "getServerPower": Notes(problems=_BMC),
+    "setServerPower": Notes(problems=_BMC | {409: ("power_is_the_provisioners",)}),
+    "listServerSensors": Notes(problems=_BMC),
+    "listServerEventLog": Notes(problems=_BMC),
+    "getServerInventory": Notes(problems=_BMC),
+    "listOperations": Notes(problems={404: ("unknown_server",)}),
+    "streamOperationEvents": Notes(
+        headers=(LAST_EVENT_ID,),
+        events={"log": LogView, "operation": OperationDetail},
+    ),
+    "closeIncident": Notes(problems={409: ("closes_by_itself",)}),
+    "createAccount": Notes(problems={403: ("admin_only",), 409: ("email_exists",)}),
+    "createAccountToken": Notes(problems={403: ("admin_only",)}),
+    "disableAccount": Notes(problems={403: ("admin_only",), 409: ("own_account",)}),
+}
+"""By the operation's identifier."""
