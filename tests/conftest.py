@@ -4,6 +4,7 @@ import gc
 import os
 import shutil
 import subprocess
+from collections import Counter
 from collections.abc import AsyncIterator, Callable, Coroutine, Iterator
 from pathlib import Path
 from tempfile import mkdtemp
@@ -29,6 +30,19 @@ def pytest_collection_finish() -> None:
     gc.collect()
     gc.freeze()
     gc.set_threshold(100_000, 50, 100)
+
+
+def pytest_terminal_summary(terminalreporter: Any) -> None:
+    """What each layer costs: CI has 30 minutes for all of them."""
+    seconds: Counter[str] = Counter()
+    for outcome in terminalreporter.stats.values():
+        for report in outcome:
+            if isinstance(report, pytest.TestReport):
+                seconds[Path(report.nodeid).parts[1]] += report.duration
+    if seconds:
+        terminalreporter.section("seconds by layer")
+        for layer, spent in seconds.most_common():
+            terminalreporter.line(f"{spent:8.0f}  {layer}")
 
 
 def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> ByProcessor | None:
