@@ -110,7 +110,7 @@ async def test_the_page_extends_by_a_form(anybody, make, clock, services):
 
     answer = await send(f"{page}/extend", amount="much", unit="hours")
     assert answer.status == 422
-    assert "give a number" in await answer.text()
+    assert "Enter a number" in await answer.text()
     clock.turn(hours=4)
     answer = await send(f"{page}/extend", amount="1", unit="hours")
     assert answer.status == 422

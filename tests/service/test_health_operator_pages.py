@@ -41,11 +41,11 @@ async def test_why_no_gpu_is_read_stands_on_a_servers_page(operators, make):
     (server,) = await make.stock()
     await heard(make, server, health(state="absent", reason="no driver is loaded"))
     _, text = await operators.get("/servers/r1-u01")
-    assert "GPUs: absent, no driver is loaded" in text
+    assert "GPUs: absent (no driver is loaded)" in text
 
 
 async def test_why_no_sensor_is_read_stands_on_a_servers_page(operators, make, clock):
     (server,) = await make.stock()
     await make.add(BmcReading(server_id=server.id, due_at=clock(), error="no <answer> to login"))
     _, text = await operators.get("/servers/r1-u01")
-    assert "Sensors of the BMC: no &lt;answer&gt; to login" in text
+    assert "BMC sensors: no &lt;answer&gt; to login" in text

@@ -50,10 +50,10 @@ async def test_a_day_of_eight_gpus_and_a_fault_as_a_real_browser_shows_them(
     await outage(make, lease, clock() - timedelta(hours=1), None)
     await incident(make, server, lease, opened_at=clock() - timedelta(hours=1))
     banner = page.get_by_role("status")
-    await expect(banner).to_contain_text(f"Something is wrong with your server: {LOST}.")
-    await expect(banner).to_contain_text("is not billed; so far 1 h")
+    await expect(banner).to_contain_text(f"Something is wrong with your server. {LOST}.")
+    await expect(banner).to_contain_text("You are not billed while it is unusable, 1 h so far.")
     await expect(page.locator("h2 .badge", has_text="faulty")).to_be_visible()
-    await expect(page.get_by_role("row", name="goes on")).to_contain_text(LOST)
+    await expect(page.get_by_role("row", name="ongoing")).to_contain_text(LOST)
 
     await make.server(2)
     await page.get_by_text("Get another server…").click()
@@ -67,10 +67,10 @@ async def test_a_day_of_eight_gpus_and_a_fault_as_a_real_browser_shows_them(
     ("said", "sentence"),
     [
         (health(state="absent"), "No GPU can be read: the server has none, or its NVIDIA driver"),
-        (health(state="hung"), "The NVIDIA driver does not answer"),
+        (health(state="hung"), "The GPUs cannot be read: the NVIDIA driver does not answer."),
         (health(state="starting"), "The GPUs are being read for the first time"),
         (None, "The agent in your system does not read GPUs."),
-        (health(gpu(0)), "The charts begin within a few minutes."),
+        (health(gpu(0)), "Charts will appear within a few minutes."),
     ],
 )
 async def test_a_sentence_stands_where_no_chart_can(browser, leased, make, said, sentence):
@@ -102,10 +102,10 @@ async def test_a_healthy_server_is_not_swapped_and_a_full_house_says_so(browser,
     path = f"/reservations/{lease.reservation_id}"
     assert "Get another server" not in (await browser.get(path))[1]
     answer = await browser.post(path, f"{path}/swap")
-    assert (answer.status, "nothing is known to be wrong" in await answer.text()) == (409, True)
+    assert (answer.status, "Nothing is known to be wrong" in await answer.text()) == (409, True)
     await incident(make, server, lease)
     answer = await browser.post(path, f"{path}/swap")
-    assert (answer.status, "no other server of class" in await answer.text()) == (409, True)
+    assert (answer.status, "No other server of class" in await answer.text()) == (409, True)
 
 
 async def test_a_lease_that_is_not_ready_says_nothing_of_health(browser, make):

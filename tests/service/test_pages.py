@@ -156,7 +156,7 @@ async def test_a_mistake_keeps_what_was_typed_and_no_key(ada, make, services):
     )
     page = await answer.text()
     assert answer.status == 422
-    assert "a host name has letters" in page
+    assert "A host name has letters" in page
     assert 'value="3"' in page
     assert "&lt;/textarea&gt;&lt;i&gt;" in page
     assert "&#34;&gt;&lt;b&gt;bad" in page
@@ -168,15 +168,15 @@ async def test_a_mistake_keeps_what_was_typed_and_no_key(ada, make, services):
 @pytest.mark.parametrize(
     ("changes", "text"),
     [
-        ({"amount": "x"}, "give a number"),
-        ({"amount": "nan"}, "give a number"),
-        ({"amount": "1e400"}, "give a number"),
-        ({"unit": "years"}, "give a number"),
+        ({"amount": "x"}, "Enter a number"),
+        ({"amount": "nan"}, "Enter a number"),
+        ({"amount": "1e400"}, "Enter a number"),
+        ({"unit": "years"}, "Enter a number"),
         ({"amount": "0"}, "outside of that"),
         ({"public_key": "hello"}, "no SSH public key"),
-        ({"image": "none"}, "no such image"),
-        ({"class": "none"}, "no such server class"),
-        ({}, "at least one is needed"),
+        ({"image": "none"}, "No such image"),
+        ({"class": "none"}, "No such server class"),
+        ({}, "At least one is needed"),
     ],
 )
 async def test_each_mistake_is_told_at_its_field(ada, make, changes, text):
@@ -249,8 +249,8 @@ async def test_operators_pages_show_state_reason_and_next_action(browser, make, 
     for path in ("/servers", "/servers?state=quarantined", "/servers/r1-u01", "/incidents"):
         status, page = await browser.get(path)
         assert status == 200
-        assert "fan &lt;broken&gt;" in page
-        assert "replace the fan" in page
+        assert "Fan &lt;broken&gt;." in page
+        assert "Replace the fan." in page
     for path in ("/servers/r1-u01", f"/operations/{operation.id}"):
         _, page = await browser.get(path)
         assert "&lt;b&gt;no DHCP&lt;/b&gt;" in page

@@ -1,4 +1,4 @@
-"""Pages for people: plain HTML forms, better with a small script, no third party's files."""
+"""Pages for people: plain HTML forms, enhanced by a small script, without third-party files."""
 
 from provisioner.service.web.routes import add_routes
 

@@ -1,5 +1,5 @@
-"""Small charts of a lease's GPUs as SVG paths: made here, so that a page needs no script for them.
-The page says in words what a chart shows.
+"""Small charts of a lease's GPUs as SVG paths, drawn here so that the page needs no script.
+The page also describes each chart in words.
 """
 
 from collections.abc import Iterator, Sequence
@@ -10,7 +10,7 @@ from provisioner.service.views.lease_health import GpuSeriesView, LeaseHealthVie
 
 WIDTH, HEIGHT = 300, 60
 _GAP = timedelta(minutes=12)
-"""Samples come every five minutes: further apart, the line is broken."""
+"""Samples come every five minutes; a longer gap breaks the line."""
 
 
 class Signal(NamedTuple):
@@ -18,7 +18,7 @@ class Signal(NamedTuple):
     title: str
     unit: str
     least: float
-    """Of the scale's span, so that noise stays small."""
+    """The smallest span of the scale, so that noise stays small."""
     from_zero: bool = True
 
 
@@ -50,7 +50,7 @@ class GpuCharts(NamedTuple):
 
 
 def gpu_charts(health: LeaseHealthView, end: datetime) -> list[GpuCharts]:
-    """Charts up to `end`; all GPUs have the same scales, so that one that differs is seen."""
+    """Charts up to `end`. All GPUs share the same scales, so that an outlier stands out."""
     scales = {signal: _scale(signal, health.gpus) for signal in SIGNALS}
     return [
         GpuCharts(gpu, [_chart(signal, gpu, health.at, end, scales[signal]) for signal in SIGNALS])
@@ -128,5 +128,5 @@ def _stretches(at: Sequence[datetime], values: Values) -> Iterator[list[tuple[da
 
 
 def _number(value: float) -> str:
-    """At most one decimal, and none where it says nothing."""
+    """With at most one decimal, and none if it is zero."""
     return f"{value:.1f}".removesuffix(".0") if value < 100 else f"{value:.0f}"

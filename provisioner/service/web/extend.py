@@ -1,4 +1,4 @@
-"""The form that extends a reservation. On a page of its own: a lease's page renews itself."""
+"""The form to extend a reservation, on a separate page because a lease's page updates itself."""
 
 import secrets
 

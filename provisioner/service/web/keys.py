@@ -38,7 +38,7 @@ async def add(request: web.Request, who: Visitor) -> web.StreamResponse:
 
 
 def key_name(fields: Form) -> str:
-    """The name given to a new key, or the one in its comment."""
+    """The name given for a new key, or its comment."""
     text = fields.get("key_name", "").strip() or fields.get("public_key", "").partition(" ")[2]
     name = text.split()[-1] if text and not fields.get("key_name", "").strip() else text
     return "".join(c for c in name if c.isprintable())[:NAME_LIMIT] or "key"

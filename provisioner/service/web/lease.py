@@ -1,4 +1,4 @@
-"""A customer's reservations, and the page of one: how far it is, how to log in, give it back."""
+"""A customer's reservations, and the page of one: progress, login, swap, release."""
 
 from datetime import datetime, timedelta
 from functools import partial
@@ -22,20 +22,20 @@ from provisioner.service.web.session import Visitor, checked_form, page_for
 
 _SHOWN = 100
 _SILENT = timedelta(minutes=3)
-"""An agent that did not report for so long is called silent; the health rules say the same."""
+"""Without a report for this long, an agent is silent; the health rules use the same limit."""
 
 _UNREAD = {
     "": "The agent in your system does not read GPUs.",
     "starting": "The GPUs are being read for the first time.",
     "absent": "No GPU can be read: the server has none, or its NVIDIA driver is not loaded.",
-    "hung": "The NVIDIA driver does not answer, so the GPUs cannot be read.",
-    "failed": "The NVIDIA driver fails, so the GPUs cannot be read.",
+    "hung": "The GPUs cannot be read: the NVIDIA driver does not answer.",
+    "failed": "The GPUs cannot be read: the NVIDIA driver fails.",
 }
 
 
 @page_for(Permission.RENT)
 async def overview(request: web.Request, who: Visitor) -> web.StreamResponse:
-    """The newest reservations; those that go on stand first."""
+    """The newest reservations, current ones first."""
     async with who.services.database.read() as session:
         views = await reservations_of(session, who.account.id, _SHOWN, who.services.clock())
     return page(
@@ -106,7 +106,7 @@ async def release(request: web.Request, who: Visitor) -> web.StreamResponse:
 
 
 def _unread(health: LeaseHealthView, now: datetime) -> list[str]:
-    """Why there is less to see than there could be."""
+    """Why charts are missing or out of date."""
     if health.seen_at is None:
         return ["The agent in your system has not reported yet, so nothing is measured."]
     silence = now - health.seen_at
@@ -114,4 +114,4 @@ def _unread(health: LeaseHealthView, now: datetime) -> list[str]:
         return [f"The agent in your system last reported {duration(silence)} ago."]
     if health.state in _UNREAD:
         return [_UNREAD[health.state]]
-    return [] if health.at else ["The charts begin within a few minutes."]
+    return [] if health.at else ["Charts will appear within a few minutes."]

@@ -1,4 +1,4 @@
-"""Log in by e-mail and password, and out."""
+"""Log in with e-mail and password, and log out."""
 
 from aiohttp import web
 
@@ -14,7 +14,7 @@ from provisioner.store import audit
 BY_NAME = web.AppKey("logins_by_name", Throttle)
 BY_ADDRESS = web.AppKey("logins_by_address", Throttle)
 
-_WRONG = "E-mail or password is wrong."
+_WRONG = "Wrong e-mail or password."
 _TOO_MANY = "Too many failed logins. Try again in 15 minutes."
 
 
@@ -31,7 +31,7 @@ async def form(request: web.Request) -> web.StreamResponse:
 
 
 async def submit(request: web.Request) -> web.StreamResponse:
-    """The answer is the same, and takes as long, whether the account exists or not."""
+    """The answer is the same, and takes equally long, whether or not the account exists."""
     services = services_of(request)
     fields = await sessions.checked_form(request, sessions.current(request))
     email = str(fields.get("email", "")).strip().lower()
@@ -54,7 +54,7 @@ async def submit(request: web.Request) -> web.StreamResponse:
     by_name.passed(email)
     async with services.database.write() as database:
         audit.record(database, actor_of(account), "account.login", account.id, now)
-    # A new session, so that one planted before the login is worth nothing.
+    # A new session, so that one planted before the login is worthless.
     response = web.Response(status=303, headers={"Location": target})
     sessions.set_cookie(services, response, sessions.begin(services, account))
     return response
@@ -77,6 +77,6 @@ def _page(
 
 
 def _target(wanted: str) -> str:
-    """Where to go after the login: a path of this site, never another one's."""
+    """Where to go after the login: a path on this site, never another site."""
     own = wanted.startswith("/") and not wanted.startswith(("//", "/\\"))
     return wanted if own and wanted.isprintable() else "/"

@@ -1,4 +1,4 @@
-"""Read-only pages for operators: what the fleet does, what does not move and why."""
+"""Read-only pages for operators: the fleet, and what is stuck and why."""
 
 from aiohttp import web
 

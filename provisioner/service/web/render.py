@@ -1,5 +1,6 @@
-"""Templates and how values are written in them."""
+"""Templates, and how values are written in them."""
 
+import re
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -12,6 +13,9 @@ from provisioner.service.http.problems import Problem
 from provisioner.service.web.session import Session, Visitor, set_cookie
 
 _UNITS = (("d", 86400), ("h", 3600), ("min", 60), ("s", 1))
+_PLAIN_WORD = re.compile(r"(?!rackctl\b)[a-z]+(?!\.?[\w-])")
+"""A first word that takes a capital; a name or a command is written as it is."""
+_ENDS_IN_A_COMMAND = re.compile(r"\brackctl [^.;]*$")
 
 
 def setup(app: web.Application) -> None:
@@ -24,21 +28,26 @@ def setup(app: web.Application) -> None:
         lstrip_blocks=True,
     )
     environment.filters.update(
-        duration=duration, measured=measured, moment=moment, size=size, words=words
+        duration=duration,
+        measured=measured,
+        moment=moment,
+        sentence=sentence,
+        size=size,
+        words=words,
     )
 
 
 def page(
     request: web.Request, template: str, who: Visitor, *, status: int = 200, **context: Any
 ) -> web.Response:
-    """A page for somebody who is logged in."""
+    """A page for a visitor who is logged in."""
     return _render(request, template, who.session, status, visitor=who, **context)
 
 
 def open_page(
     request: web.Request, template: str, session: Session, *, status: int = 200, **context: Any
 ) -> web.Response:
-    """A page for anybody; remembers the session so that its form can be sent back."""
+    """A page for anybody. Keeps the session, so that its form can be submitted."""
     response = _render(request, template, session, status, visitor=None, **context)
     set_cookie(services_of(request), response, session)
     return response
@@ -64,7 +73,7 @@ def _render(
 
 
 def duration(span: timedelta | float) -> str:
-    """`2 h 5 min`: the two largest units that count."""
+    """`2 h 5 min`: the two largest units that are not zero."""
     seconds = span.total_seconds() if isinstance(span, timedelta) else span
     if 0 <= seconds < 10:
         return f"{seconds:.1f} s"
@@ -86,7 +95,7 @@ def measured(value: float | None, unit: str) -> str:
 
 
 def size(count: int) -> str:
-    """Decimal units, as disks are sold."""
+    """In decimal units, as disks are sold."""
     amount = float(count)
     for unit in ("B", "kB", "MB", "GB"):
         if amount < 1000:
@@ -95,6 +104,14 @@ def size(count: int) -> str:
     return f"{amount:.3g} TB"
 
 
+def sentence(text: str) -> str:
+    """A reason or a next action with a capital and a stop, but no stop after a command to copy."""
+    if _PLAIN_WORD.match(text):
+        text = text[0].upper() + text[1:]
+    whole = not text or text.endswith((".", "!", "?", "…")) or _ENDS_IN_A_COMMAND.search(text)
+    return text if whole else f"{text}."
+
+
 def words(name: str) -> str:
-    """`write_image` as people write it."""
+    """`write_image` as `write image`."""
     return name.replace("_", " ")

@@ -1,4 +1,4 @@
-"""The form that reserves a server; a mistake keeps what was typed and says what to correct."""
+"""The form to reserve a server. A mistake keeps the input and shows what to correct."""
 
 import secrets
 from collections import defaultdict
@@ -38,7 +38,7 @@ async def submit(request: web.Request, who: Visitor) -> web.StreamResponse:
 
 
 async def _reserve(fields: Form, who: Visitor) -> Reservation:
-    """A key that is added in the same form is kept only if the reservation is made."""
+    """A key added in the same form is stored only if the reservation is made."""
     now = who.services.clock()
     async with who.services.database.write() as session:
         chosen = list(fields.getall("ssh_keys", []))
@@ -57,7 +57,7 @@ async def _reserve(fields: Form, who: Visitor) -> Reservation:
             duration=duration_of(fields, "/duration_s"),
             ssh_keys=chosen,
             hostname=fields.get("hostname", "").strip(),
-            # Browsers send line ends as CRLF, which a script's first line does not survive.
+            # Browsers send line ends as CRLF, which breaks a script's first line.
             user_data=fields.get("user_data", "").replace("\r\n", "\n"),
             idempotency_key=fields.get("idempotency_key", "")[:100] or None,
         )
@@ -65,17 +65,17 @@ async def _reserve(fields: Form, who: Visitor) -> Reservation:
 
 
 def duration_of(fields: Form, pointer: str) -> timedelta:
-    """What `amount` and `unit` say together. Raises :class:`Refusal` (bad_duration)."""
+    """The duration from `amount` and `unit`. Raises :class:`Refusal` (bad_duration)."""
     amount, unit = fields.get("amount", "").strip(), fields.get("unit", "")
     try:
         seconds = float(amount) * UNITS[unit]
         return timedelta(seconds=round(seconds))
     except (ValueError, KeyError, OverflowError) as error:
-        reason = "give a number, such as 2, and a unit"
+        reason = "enter a number, such as 2, and a unit"
         raise Refusal(
             RefusalKind.INVALID,
             "bad_duration",
-            f"the duration {amount[:20]!r} is no number",
+            f"the duration {amount[:20]!r} is not a number",
             faults=(Fault(pointer, reason),),
         ) from error
 

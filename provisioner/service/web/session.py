@@ -1,6 +1,6 @@
-"""Web sessions in one sealed cookie, and the CSRF token that every form carries.
+"""Web sessions in one sealed cookie, and the CSRF token in every form.
 
-The cookie holds no more than who is logged in since when. It stops working when it is twelve hours
+The cookie holds only who logged in and when. It stops working when it is twelve hours
 old, when the account is disabled, and when its password changes.
 """
 
@@ -41,7 +41,7 @@ class Session:
 
 @dataclass(frozen=True, slots=True)
 class Visitor:
-    """Who looks at a page."""
+    """Who is viewing a page."""
 
     session: Session
     account: Account
@@ -57,7 +57,7 @@ class Visitor:
 
 
 def _cookie_name(services: Services) -> str:
-    # The prefix makes browsers insist on https, this very host and the whole site (RFC 6265bis).
+    # The prefix makes browsers insist on https, this exact host and the whole site (RFC 6265bis).
     return "__Host-ironlease" if services.secure else "ironlease"
 
 
@@ -92,7 +92,7 @@ def drop_cookie(services: Services, response: web.StreamResponse) -> None:
 
 
 def current(request: web.Request) -> Session:
-    """The request's session; a new one without account when there is none that is good."""
+    """The request's session; a new one without an account when there is no valid one."""
     services = services_of(request)
     now = services.clock().timestamp()
     sealed = request.cookies.get(_cookie_name(services))
@@ -107,7 +107,7 @@ def current(request: web.Request) -> Session:
 
 
 async def visitor(request: web.Request) -> Visitor | None:
-    """Who is logged in; None when nobody is."""
+    """Who is logged in, or None."""
     services = services_of(request)
     session = current(request)
     if not session.account:
@@ -120,9 +120,9 @@ async def visitor(request: web.Request) -> Visitor | None:
 
 
 async def checked_form(request: web.Request, session: Session) -> Form:
-    """A form's fields, when it was sent from a page of ours that this session was shown."""
+    """A form's fields, if it was sent from one of our pages as shown to this session."""
     if request.content_type not in ("application/x-www-form-urlencoded", "multipart/form-data"):
-        raise HttpError(415, "unsupported_media_type", "a page's form is expected")
+        raise HttpError(415, "unsupported_media_type", "send an HTML form")
     try:
         posted = await request.post()
     except (ValueError, LookupError) as error:
@@ -135,19 +135,19 @@ async def checked_form(request: web.Request, session: Session) -> Form:
         raise _stale_form()
     if not hmac.compare_digest(token.encode(), session.csrf.encode()):
         raise _stale_form()
-    return posted  # type: ignore[return-value] # no form of ours has a file field
+    return posted  # type: ignore[return-value] # none of our forms has a file field
 
 
 def _unreadable_form() -> HttpError:
-    return HttpError(400, "unreadable_form", "the form holds bytes that are no text")
+    return HttpError(400, "unreadable_form", "the form contains bytes that are not text")
 
 
 def _stale_form() -> HttpError:
     return HttpError(
         403,
         "stale_form",
-        "the form is too old, or was not sent from a page of this site; nothing was done",
-        next_action="go back, reload the page and send it again",
+        "the form is too old, or was not sent from this site; nothing was done",
+        next_action="go back, reload the page and submit it again",
     )
 
 
@@ -156,7 +156,7 @@ Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
 
 def page_for(permission: Permission) -> Callable[[Page], Handler]:
-    """A page for accounts with a permission; whoever is not logged in is asked to log in."""
+    """A page for accounts with a permission; visitors not logged in are sent to the login."""
 
     def decorate(page: Page) -> Handler:
         @wraps(page)

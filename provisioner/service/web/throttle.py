@@ -1,4 +1,4 @@
-"""A limit on failed logins, by account name and by address; kept in this process's memory."""
+"""A limit on failed logins, per account name and per address, in this process's memory."""
 
 from collections import deque
 from dataclasses import dataclass, field
@@ -6,12 +6,12 @@ from datetime import datetime, timedelta
 
 _WINDOW = timedelta(minutes=15)
 _MOST_KEPT = 100_000
-"""Names and addresses remembered; beyond it the longest unseen is forgotten."""
+"""Limit of names and addresses kept; beyond it the least recently seen is dropped."""
 
 
 @dataclass(slots=True)
 class Throttle:
-    """Counts failures within 15 minutes; `limit` of them close the door until the oldest ages."""
+    """Counts failures within 15 minutes; `limit` of them block logins until the oldest expires."""
 
     limit: int
     _failures: dict[str, deque[datetime]] = field(default_factory=dict)

@@ -1,4 +1,4 @@
-"""The page of an account's webhook: where messages go, and what became of the last ones."""
+"""The page of an account's webhook: its address, and the outcome of the latest messages."""
 
 from aiohttp import web
 
@@ -17,7 +17,7 @@ async def show(request: web.Request, who: Visitor) -> web.StreamResponse:
 
 @page_for(Permission.RENT)
 async def put(request: web.Request, who: Visitor) -> web.StreamResponse:
-    """Answers with the page itself: the secret is shown this once."""
+    """Answers with the page itself: the secret is shown only once."""
     fields = await checked_form(request, who.session)
     url = fields.get("url", "").strip()
     try:

@@ -1,5 +1,5 @@
-// Makes the pages livelier; every page works without it. The server renders everything: a live part
-// is fetched anew and put in place of the old one, so that no markup is written twice.
+// Updates the pages live; every page works without it. The server renders everything: a live part
+// is fetched again and replaces the old one, so no markup is written twice.
 "use strict";
 
 const RETRY_MS = 3000;
@@ -29,7 +29,7 @@ function offerCopying(root) {
   }
 }
 
-// Counted from when the part arrived, by a clock that nobody sets.
+// Counts from when the part arrived, by a clock that nobody can set.
 let arrived = performance.now();
 
 function tick() {
@@ -42,7 +42,7 @@ function tick() {
   }
 }
 
-// Answers may overtake each other: the one that was asked for last stays.
+// Answers may arrive out of order: the one requested last wins.
 let asked = 0;
 let shown = 0;
 
@@ -56,7 +56,7 @@ async function renew() {
   const old = document.querySelector("[data-live]");
   if (fresh === null || old === null || number < shown) return;
   shown = number;
-  if (old.querySelector("details[open] form") !== null) return; // somebody is deciding
+  if (old.querySelector("details[open] form") !== null) return; // the visitor is about to confirm
   const part = fresh.querySelector("[data-live]");
   if (part === null) {
     document.querySelector("main").replaceWith(fresh);
@@ -70,7 +70,7 @@ async function renew() {
 function follow(live) {
   if (live.dataset.events) {
     const events = new EventSource(live.dataset.events);
-    // The first one, too: something may have happened between the page and the stream.
+    // The first event too: something may have happened between the page and the stream.
     events.addEventListener("reservation", async () => {
       await renew();
       if (document.querySelector("[data-live]") === null) events.close();
