@@ -18,10 +18,10 @@ from hypothesis import strategies as st
 from provisioner.drivers.plays.runner import PLAYBOOKS
 
 sys.path.insert(0, str(PLAYBOOKS))
-from module_utils.channel import Configuration, ServerFault  # type: ignore[import-not-found]
-from module_utils.http import Connection, FetchFailed  # type: ignore[import-not-found]
-from module_utils.partitions import move_backup_to_end  # type: ignore[import-not-found]
-from module_utils.readback import (  # type: ignore[import-not-found]
+from module_utils.channel import Configuration, ServerFault
+from module_utils.http import Connection, FetchFailed
+from module_utils.partitions import move_backup_to_end
+from module_utils.readback import (
     MARKER_BYTES,
     SAMPLE_BYTES,
     SECTOR,
