@@ -15,7 +15,8 @@ def write_zipapp(target: Path) -> None:
     Byte code goes along, which halves the start where this Python runs it; any other compiles.
     """
     package = Path(__file__).parent
-    modules = {f"agent/{path.name}": path for path in sorted(package.glob("*.py"))}
+    sources = sorted(package.rglob("*.py"))
+    modules = {f"agent/{path.relative_to(package)}": path for path in sources}
     del modules["agent/build.py"]
     # nvidia-ml-py is one file without dependencies, with its licence (BSD) in its head
     modules["pynvml.py"] = _nvidia_ml_py()

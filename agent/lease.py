@@ -134,10 +134,6 @@ class Lease:
         """The newest grant, and what was told of its end."""
         return self._held
 
-    def provisioner_time(self, held: Held) -> float:
-        """Now, by the provisioner's clock, in Unix seconds."""
-        return self._now() - held.clock_zero_s
-
     def state(self, *, locked: bool) -> LeaseState | None:
         """The lease as it is reported."""
         held = self._held

@@ -1,158 +1,20 @@
-"""GPUs for Prometheus, under the names and labels that users of the DCGM exporter know: for the
-customer's own at `/metrics` on the loopback address. The provisioner makes its text here, too.
-"""
+"""Serves the GPUs' metrics to the customer, at `/metrics` on the loopback address."""
 
 from __future__ import annotations
 
 import logging
 import socket
-from collections.abc import Callable, Iterator
-from typing import NamedTuple
+from collections.abc import Callable
 
 from agent import local_http
 from agent.local_http import Answer, Request
 from agent.signals import Values
+from agent.signals.prometheus import exposition
 
 # The DCGM exporter's own port is left to it
 PORT = 9401
 _CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"
 _log = logging.getLogger("agent")
-
-
-class Metric(NamedTuple):
-    """A metric is the sum of its signals, and of a list's entries."""
-
-    name: str
-    kind: str
-    help: str
-    signals: tuple[str, ...]
-
-
-METRICS = (
-    Metric("DCGM_FI_DEV_SM_CLOCK", "gauge", "SM clock frequency (in MHz).", ("clock_sm_mhz",)),
-    Metric(
-        "DCGM_FI_DEV_MEM_CLOCK", "gauge", "Memory clock frequency (in MHz).", ("clock_memory_mhz",)
-    ),
-    Metric("DCGM_FI_DEV_GPU_TEMP", "gauge", "GPU temperature (in C).", ("temperature_c",)),
-    Metric(
-        "DCGM_FI_DEV_MEMORY_TEMP", "gauge", "Memory temperature (in C).", ("memory_temperature_c",)
-    ),
-    Metric("DCGM_FI_DEV_POWER_USAGE", "gauge", "Power draw (in W).", ("power_w",)),
-    Metric(
-        "DCGM_FI_DEV_TOTAL_ENERGY_CONSUMPTION",
-        "counter",
-        "Energy since the driver was loaded (in mJ).",
-        ("energy_mj",),
-    ),
-    Metric("DCGM_FI_DEV_ENFORCED_POWER_LIMIT", "gauge", "Power limit (in W).", ("power_limit_w",)),
-    Metric("DCGM_FI_DEV_GPU_UTIL", "gauge", "GPU utilization (in %).", ("utilization_gpu",)),
-    Metric(
-        "DCGM_FI_DEV_MEM_COPY_UTIL", "gauge", "Memory utilization (in %).", ("utilization_memory",)
-    ),
-    Metric("DCGM_FI_DEV_FB_TOTAL", "gauge", "Memory (in MiB).", ("memory_total_mib",)),
-    Metric("DCGM_FI_DEV_FB_USED", "gauge", "Memory in use (in MiB).", ("memory_used_mib",)),
-    Metric(
-        "DCGM_FI_DEV_CLOCKS_EVENT_REASONS",
-        "gauge",
-        "Why the clocks are what they are (bits of NVML).",
-        ("clocks_event_reasons",),
-    ),
-    Metric(
-        "DCGM_FI_DEV_ECC_SBE_VOL_TOTAL",
-        "counter",
-        "Corrected memory errors since the driver was loaded.",
-        ("ecc_volatile_corrected_dram", "ecc_volatile_corrected_sram"),
-    ),
-    Metric(
-        "DCGM_FI_DEV_ECC_DBE_VOL_TOTAL",
-        "counter",
-        "Uncorrectable memory errors since the driver was loaded.",
-        ("ecc_volatile_uncorrected_dram", "ecc_volatile_uncorrected_sram"),
-    ),
-    Metric(
-        "DCGM_FI_DEV_ECC_SBE_AGG_TOTAL",
-        "counter",
-        "Corrected memory errors in the GPU's life.",
-        ("ecc_aggregate_corrected_dram", "ecc_aggregate_corrected_sram"),
-    ),
-    Metric(
-        "DCGM_FI_DEV_ECC_DBE_AGG_TOTAL",
-        "counter",
-        "Uncorrectable memory errors in the GPU's life.",
-        ("ecc_aggregate_uncorrected_dram", "ecc_aggregate_uncorrected_sram"),
-    ),
-    Metric(
-        "DCGM_FI_DEV_CORRECTABLE_REMAPPED_ROWS",
-        "counter",
-        "Rows remapped after corrected errors.",
-        ("remap_corrected",),
-    ),
-    Metric(
-        "DCGM_FI_DEV_UNCORRECTABLE_REMAPPED_ROWS",
-        "counter",
-        "Rows remapped after uncorrectable errors.",
-        ("remap_uncorrected",),
-    ),
-    Metric(
-        "DCGM_FI_DEV_ROW_REMAP_PENDING",
-        "gauge",
-        "Whether a row is remapped at the next reset.",
-        ("remap_pending",),
-    ),
-    Metric(
-        "DCGM_FI_DEV_ROW_REMAP_FAILURE",
-        "gauge",
-        "Whether remapping of rows has failed.",
-        ("remap_failure",),
-    ),
-    Metric(
-        "DCGM_FI_DEV_NVLINK_CRC_FLIT_ERROR_COUNT_TOTAL",
-        "counter",
-        "NVLink CRC errors.",
-        ("nvlink_crc",),
-    ),
-    Metric(
-        "DCGM_FI_DEV_NVLINK_REPLAY_ERROR_COUNT_TOTAL",
-        "counter",
-        "NVLink replays.",
-        ("nvlink_replays",),
-    ),
-    Metric(
-        "DCGM_FI_DEV_NVLINK_RECOVERY_ERROR_COUNT_TOTAL",
-        "counter",
-        "NVLink retrainings.",
-        ("nvlink_recoveries",),
-    ),
-    Metric(
-        "DCGM_FI_DEV_FABRIC_MANAGER_STATUS",
-        "gauge",
-        "State of joining the NVLink fabric; 3 is joined.",
-        ("fabric_state",),
-    ),
-    Metric("DCGM_FI_DEV_PCIE_LINK_GEN", "gauge", "PCIe generation now.", ("pcie_generation",)),
-    Metric("DCGM_FI_DEV_PCIE_LINK_WIDTH", "gauge", "PCIe lanes now.", ("pcie_width",)),
-    Metric("DCGM_FI_DEV_PCIE_REPLAY_COUNTER", "counter", "PCIe retries.", ("pcie_replays",)),
-)
-_XID = "DCGM_FI_DEV_XID_ERRORS"
-
-
-def exposition(*machines: tuple[Values, dict[str, str]]) -> str:
-    """The health of machines in Prometheus' text format, each with labels of its own; a GPU
-    without a signal has no sample of it."""
-    gpus: list[tuple[Values, str, int]] = []
-    for health, more in machines:
-        last = {event["pci"]: event["xid"] for event in health["events"]}
-        gpus += [
-            (gpu, _labels(gpu, health, more), last.get(gpu.get("pci"), 0)) for gpu in health["gpus"]
-        ]
-    lines: list[str] = []
-    for metric in METRICS:
-        samples = [(label, _sum(gpu, metric.signals)) for gpu, label, _ in gpus]
-        known = [f"{metric.name}{label} {value}" for label, value in samples if value is not None]
-        lines += _family(metric.name, metric.kind, metric.help, known)
-    xids = [f"{_XID}{label} {xid}" for _, label, xid in gpus]
-    lines += _family(_XID, "gauge", "The last XID error in this boot.", xids)
-    return "".join(f"{line}\n" for line in lines)
 
 
 def serve(health: Callable[[], Values], hostname: Callable[[], str], port: int = PORT) -> None:
@@ -170,36 +32,3 @@ def serve(health: Callable[[], Values], hostname: Callable[[], str], port: int =
         return Answer(200, exposition((health(), {"Hostname": hostname()})), _CONTENT_TYPE)
 
     local_http.serve(listener, answer)
-
-
-def _family(name: str, kind: str, text: str, samples: list[str]) -> Iterator[str]:
-    if samples:
-        yield f"# HELP {name} {text}"
-        yield f"# TYPE {name} {kind}"
-        yield from samples
-
-
-def _sum(gpu: Values, signals: tuple[str, ...]) -> float | None:
-    """None when the GPU has not one of them."""
-    if any(signal not in gpu for signal in signals):
-        return None
-    values = (gpu[signal] for signal in signals)
-    return sum(sum(value) if isinstance(value, list) else value for value in values)
-
-
-def _labels(gpu: Values, health: Values, more: dict[str, str]) -> str:
-    labels = {
-        "gpu": gpu["index"],
-        "UUID": gpu.get("uuid", ""),
-        "pci_bus_id": gpu.get("pci", "").upper().rjust(len("00000000:00:00.0"), "0"),
-        "device": f"nvidia{gpu['index']}",
-        "modelName": gpu.get("name", ""),
-        **more,
-        "DCGM_FI_DRIVER_VERSION": health.get("driver", ""),
-    }
-    pairs = ",".join(f'{name}="{_escaped(value)}"' for name, value in labels.items())
-    return f"{{{pairs}}}"
-
-
-def _escaped(value: object) -> str:
-    return str(value).replace("\\", "\\\\").replace('"', '\\"').replace("\n", "\\n")

@@ -11,8 +11,8 @@ from collections.abc import Callable, Iterable
 from datetime import timedelta
 from pathlib import Path
 
-from agent.metrics import METRICS
 from agent.signals import DISK, EVENT, GPU, LINK, SERVER
+from agent.signals.prometheus import METRICS
 from provisioner.domain.access import least_role
 from provisioner.domain.health.rule import Measure, Rule
 from provisioner.domain.health.rules import RULES

@@ -72,16 +72,6 @@ class ConsoleReader:
     def type(self, text: str) -> None:
         self._line.sendall(text.encode())
 
-    def skip_seen(self) -> None:
-        """Forget what came so far."""
-        self._unread = b""
-        self._line.settimeout(0)
-        try:
-            while self._line.recv(65536):
-                pass
-        except BlockingIOError:
-            pass
-
     def __enter__(self) -> Self:
         return self
 

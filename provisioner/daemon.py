@@ -15,6 +15,7 @@ from pathlib import Path
 from provisioner.domain.webhook_addresses import AddressRules
 from provisioner.drivers.bmc.ipmi import IpmiBmc
 from provisioner.drivers.images import ImageLibrary
+from provisioner.drivers.netboot import Netboot
 from provisioner.drivers.netboot.dnsmasq import Dnsmasq
 from provisioner.drivers.netboot.dnsmasq_settings import DnsmasqSettings
 from provisioner.drivers.netboot.external import ExternalNetboot
@@ -23,11 +24,12 @@ from provisioner.drivers.network.open_vswitch import OpenVSwitch
 from provisioner.drivers.plays.runner import AnsiblePlays
 from provisioner.drivers.ssh.keys import key_file
 from provisioner.drivers.ssh.paramiko_ssh import ParamikoSsh
+from provisioner.drivers.webhooks import WebhookDelivery
 from provisioner.drivers.webhooks.post import WebhookPost
 from provisioner.garbage import collect_by_the_clock
 from provisioner.health.judge import Judge
 from provisioner.health.sensors import SensorPoll
-from provisioner.lifecycle.job import Context, Drivers, Limits, MachineNetwork, Netboot
+from provisioner.lifecycle.job import Context, Drivers, Limits, MachineNetwork
 from provisioner.lifecycle.reconciler import Reconciler
 from provisioner.lifecycle.steps.ramdisk import address_reservations
 from provisioner.notifications.sender import WebhookSender
@@ -53,7 +55,7 @@ class Daemon:
     drivers: Drivers
     authorized_key: str
     """The provisioner's own public SSH key."""
-    post: WebhookPost
+    post: WebhookDelivery
     clock: Callable[[], datetime] = utc_now
 
     @property

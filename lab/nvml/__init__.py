@@ -19,7 +19,6 @@ _FLAGS = (
 )
 
 ALL = "all"
-SYSTEM = "system"
 XID = 0x8
 RECOVERY_ACTION = 0x8000
 

@@ -108,11 +108,6 @@ class Rack:
         return self.plan.servers
 
     @property
-    def ovs_database(self) -> str:
-        """Connection method of the switch's database, as `ovs-vsctl --db` takes it."""
-        return f"unix:{self.plan.ovs_folder / 'db.sock'}"
-
-    @property
     def inventory_file(self) -> Path:
         return self.plan.run / "inventory.yaml"
 

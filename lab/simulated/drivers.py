@@ -19,6 +19,7 @@ from provisioner.drivers.bmc import (
     PowerAction,
     Sensor,
 )
+from provisioner.drivers.netboot.external import ExternalNetboot
 from provisioner.drivers.network import SwitchUnreachable
 from provisioner.drivers.plays import (
     OnEvent,
@@ -44,7 +45,7 @@ def simulated_drivers(rack: SimulatedRack) -> Drivers:
         bmc=SimulatedBmc(rack),
         plays=SimulatedPlays(rack),
         ssh=SimulatedSsh(rack),
-        netboot=SimulatedNetboot(rack),
+        netboot=ExternalNetboot(),
         switch=SimulatedSwitch(rack),
     )
 
@@ -263,18 +264,6 @@ class SimulatedPlays:
         server.bmc_users[0] = variables["username"]
         server.bmc_password = variables["password"]
         return {}
-
-
-class SimulatedNetboot:
-    def __init__(self, rack: SimulatedRack) -> None:
-        self._rack = rack
-        self.hosts: list[tuple[str, str, str]] = []
-
-    async def set_hosts(self, hosts: list[tuple[str, str, str]]) -> None:
-        self.hosts = hosts
-
-    def dhcp_seen(self, mac: str) -> datetime | None:
-        return None
 
 
 class SimulatedSwitch:

@@ -4,6 +4,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+from provisioner.domain.health.sensors import SensorHealth
+
 OFF, FIRMWARE, RAMDISK, TENANT = "off", "firmware", "ramdisk", "tenant"
 
 SECRET = "the tenant's secret"
@@ -51,10 +53,10 @@ class SimulatedServer:
     def reaches_provisioner(self) -> bool:
         return self.port_open or self.boot_allowed
 
-    def health_of(self, sensor: str) -> str:
-        """What the BMC says of one of its sensors."""
+    def health_of(self, sensor: str) -> SensorHealth:
+        """What the BMC reports of one of its sensors."""
         told = (fault.split(":")[0] for fault in self.faults if fault.endswith(f":{sensor}"))
-        return next(told, "ok")
+        return SensorHealth(next(told, SensorHealth.OK))
 
     def count(self, what: str) -> None:
         self.counts[what] = self.counts.get(what, 0) + 1

@@ -1,10 +1,10 @@
 """Runs one of our own modules on the server in a single SSH round trip.
 
-The module (stdlib Python out of `library/`) and its variables go to the server's `python3` over
-standard input; its answers come back as JSON lines, each progress line at once. Compared with an
-ordinary module this saves the archive, the temporary files and Ansible's own imports on the
-server: seconds on a slow one. Variables are read from a file and never pass through templating,
-a command line or an event, so hostile text stays text and secrets stay out of logs.
+The module (standard-library Python from `library/`) and its variables go to the server's `python3`
+over standard input; answers come back as JSON lines, progress at once. Compared with an ordinary
+module this saves the archive, the temporary files and Ansible's own imports on the server: seconds
+on a slow one. Variables are read from a file and never pass through templating, a command line or
+an event, so hostile text stays text and secrets stay out of logs.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from ansible.plugins.action import ActionBase
 from ansible.utils.display import Display
 
 PLAYBOOKS = Path(__file__).resolve().parent.parent
-# -I and -S: nothing of the server's environment is imported, and starting is three times as fast.
+# -I and -S: nothing of the server's environment is imported, and Python starts three times as fast.
 REMOTE = "exec python3 -I -S -c 'import json,sys;exec(json.loads(sys.stdin.buffer.readline()))'"
 SSH_OWN_FAILURE = 255
 CONNECT_PATIENCE_S = 15
@@ -32,7 +32,7 @@ display = Display()
 
 
 def sources(module: str) -> list[tuple[str, str]]:
-    """The module and what it imports of `module_utils/`, each after what it needs itself."""
+    """The module and what it imports from `module_utils/`, dependencies first."""
     found: dict[str, str] = {}
 
     def visit(name: str, path: Path) -> None:
@@ -71,7 +71,7 @@ class ActionModule(ActionBase):  # type: ignore[misc]
 
     @staticmethod
     def _ssh(task_vars: dict[str, Any]) -> list[str]:
-        """The provisioner gives a complete `ssh_config`; by hand, Ansible's usual variables."""
+        """The provisioner passes a complete `ssh_config`; by hand, Ansible's variables serve."""
         if "ssh_config" in task_vars:
             return ["ssh", "-F", str(task_vars["ssh_config"]), "server", REMOTE]
         host = str(task_vars.get("ansible_host", task_vars["inventory_hostname"]))
@@ -81,10 +81,10 @@ class ActionModule(ActionBase):  # type: ignore[misc]
 
     @staticmethod
     def _converse(command: list[str], program: bytes) -> dict[str, Any]:
-        """Send the program, show progress as it comes, return the closing answer.
+        """Send the program, show progress as it comes, return the final answer.
 
-        Standard input stays open until the end: the server takes its closing as our death and
-        stops the module (see `module_utils/entry.py`).
+        Standard input stays open until the end: the server stops the module when it closes (see
+        `module_utils/entry.py`).
         """
         answer: dict[str, Any] | None = None
         noise: deque[str] = deque(maxlen=20)
@@ -96,7 +96,7 @@ class ActionModule(ActionBase):  # type: ignore[misc]
                 ssh.stdin.write(program)
                 ssh.stdin.flush()
             except BrokenPipeError:
-                pass  # ssh says on its output why it ended
+                pass  # ssh writes to its output why it ended
             for line in ssh.stdout:
                 text = line.decode(errors="replace").rstrip()
                 message = _message(text)
@@ -115,7 +115,7 @@ class ActionModule(ActionBase):  # type: ignore[misc]
 
 
 def _await_connection(task_vars: dict[str, Any]) -> None:
-    """The provisioner opens the shared SSH connection while Ansible starts: do not race it."""
+    """Wait for the shared SSH connection, which the provisioner opens while Ansible starts."""
     if "connected_file" not in task_vars:
         return
     connected = Path(str(task_vars["connected_file"]))
@@ -125,7 +125,7 @@ def _await_connection(task_vars: dict[str, Any]) -> None:
 
 
 def _message(line: str) -> dict[str, Any] | None:
-    """A line of ours (a JSON object marked as such), or None for anything else."""
+    """Parse a line of ours (a JSON object marked as such); None for anything else."""
     if not line.startswith('{"ironlease":'):
         return None
     message: dict[str, Any] = json.loads(line)["ironlease"]

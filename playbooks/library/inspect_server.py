@@ -1,4 +1,4 @@
-"""What the server is made of: processors, memory, NICs, disks, GPUs, firmware. Changes nothing."""
+"""Read the server's processors, memory, NICs, disks, GPUs and firmware. Changes nothing."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ def nics() -> list[dict[str, Any]]:
 
 
 def capabilities(disk: Disk) -> dict[str, bool]:
-    """Fields of the provisioner's SanitiseCapabilities, as the disk itself reports them."""
+    """Return the fields of the provisioner's SanitiseCapabilities, as the disk reports them."""
     can = dict.fromkeys(
         ("sanitize_crypto", "sanitize_block", "format_user_data", "format_crypto"), False
     )
@@ -64,7 +64,7 @@ def disk_facts(disk: Disk) -> dict[str, Any]:
 
 
 def gpus() -> list[dict[str, str]]:
-    """NVIDIA display controllers that a driver has taken; none without one."""
+    """List NVIDIA display controllers that are bound to a driver."""
     found = []
     for device in sorted(glob.glob("/sys/bus/pci/devices/*")):
         display = read_sys(device + "/class").startswith(DISPLAY_CLASS)

@@ -1,7 +1,7 @@
-"""Makes a freshly written system the customer's, and loads its kernel for kexec.
+"""Personalise a freshly written system for its customer and load its kernel for kexec.
 
-Files are written from inside the system's root, so that no symbolic link of the image leads out
-of it. Customer text (user-data) is only ever copied, byte for byte.
+Files are written from inside the system's root, so that no symbolic link in the image leads out of
+it. The customer's text (user-data) is only ever copied, byte for byte.
 
 Variables: `disk_serial`, `boot` {partition, kernel, cmdline, initrd?, user}, `instance_id`,
 `hostname`, `authorized_keys`, `user_data`, `ssh_host_key`, `ssh_host_public_key`, `agent`,
@@ -25,8 +25,8 @@ if TYPE_CHECKING:
     from typing import Any
 
 MOUNT_POINT = "/run/ironlease-system"
-# Checksums are for crash kernels that lie in memory for days; ours starts within a second, and a
-# slow CPU computes them for 2 s. The second way is for kernels locked down by Secure Boot.
+# Checksums are for crash kernels that stay in memory for days; ours starts within a second, and a
+# slow CPU needs 2 s to compute them. The second way is for kernels locked down by Secure Boot.
 KEXEC = (["kexec", "-c", "--no-checks"], ["kexec", "-s"])
 SEED = "/var/lib/cloud/seed/nocloud"
 
@@ -39,7 +39,7 @@ def partition_path(disk: Disk, number: int) -> str:
 def mounted(partition: str) -> Iterator[None]:
     os.makedirs(MOUNT_POINT, exist_ok=True)
     if os.path.ismount(MOUNT_POINT):
-        _unmount()  # a run that was killed left it
+        _unmount()  # left by a run that was killed
     done = subprocess.run(
         ["mount", "-o", "noatime,nodev", partition, MOUNT_POINT],
         check=False,
@@ -67,7 +67,7 @@ def _unmount() -> None:
 
 @contextlib.contextmanager
 def inside(root: str) -> Iterator[None]:
-    """Every absolute path, and every link, is the written system's own."""
+    """Resolve absolute paths and links inside the written system."""
     outside = os.open("/", os.O_RDONLY | os.O_DIRECTORY)
     os.chroot(root)
     os.chdir("/")
@@ -87,7 +87,7 @@ def write(
     owner: tuple[int, int] = (0, 0),
     folder_mode: int = 0o755,
 ) -> None:
-    """Anew, never through what lies at the path: it may be a link, or have other rights."""
+    """Replace whatever is at the path: it may be a link, or have other permissions."""
     folder = os.path.dirname(path)
     if not os.path.isdir(folder):
         os.makedirs(folder, folder_mode)
@@ -102,7 +102,7 @@ def write(
 
 
 def account(user: str) -> tuple[str, tuple[int, int]]:
-    """(home, (uid, gid)) out of the system's own passwd."""
+    """Return (home, (uid, gid)) from the system's own passwd."""
     with open("/etc/passwd") as passwd:
         for line in passwd:
             fields = line.rstrip("\n").split(":")
@@ -124,7 +124,7 @@ def personalise(variables: dict[str, Any]) -> None:
     hostname = variables["hostname"]
     write("/etc/hostname", hostname + "\n")
     write("/etc/hosts", host_names(hostname))
-    write("/etc/machine-id", "", 0o444)  # each system makes its own
+    write("/etc/machine-id", "", 0o444)  # each system generates its own
     write(
         f"{SEED}/meta-data",
         f"instance-id: {variables['instance_id']}\nlocal-hostname: {hostname}\n",
@@ -134,7 +134,7 @@ def personalise(variables: dict[str, Any]) -> None:
     keys = "".join(f"{key.strip()}\n" for key in variables["authorized_keys"])
     write(f"{home}/.ssh/authorized_keys", keys, 0o600, owner=owner, folder_mode=0o700)
     for old in glob.glob("/etc/ssh/ssh_host_*"):
-        os.unlink(old)  # a key that was not issued must never be offered
+        os.unlink(old)  # a key that was not issued must never be shown
     write("/etc/ssh/ssh_host_ed25519_key", variables["ssh_host_key"].rstrip("\n") + "\n", 0o600)
     public = variables["ssh_host_public_key"].strip()
     write("/etc/ssh/ssh_host_ed25519_key.pub", public + "\n")
@@ -144,7 +144,7 @@ def personalise(variables: dict[str, Any]) -> None:
 
 
 def load_kernel(boot: dict[str, Any]) -> bool:
-    """True when `kexec -e` will start the system; without it a firmware reset does."""
+    """Return whether `kexec -e` will start the system; otherwise a firmware reset has to."""
     with contextlib.ExitStack() as opened:
         try:
             with inside(MOUNT_POINT):
@@ -166,7 +166,7 @@ def load_kernel(boot: dict[str, Any]) -> bool:
             )
             if done.returncode == 0:
                 return True
-            progress(f"{' '.join(how)} does not take the kernel: {done.stderr.strip()}")
+            progress(f"{' '.join(how)} refused the kernel: {done.stderr.strip()}")
     return False
 
 
@@ -180,7 +180,7 @@ def main(variables: dict[str, Any]) -> dict[str, Any]:
         except OSError as error:
             raise ServerFault(
                 f"writing {error.filename} failed: {error.strerror}",
-                "look at the disk's health; the image may have no free space",
+                "check the disk's health; the image may have no free space",
             ) from error
         loaded = load_kernel(boot)
     return {"kexec_loaded": loaded}

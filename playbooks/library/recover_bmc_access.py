@@ -1,9 +1,9 @@
-"""Makes the provisioner's user an administrator of the server's own BMC, by its in-band interface.
+"""Make the provisioner's user an administrator of the server's BMC, through its in-band interface.
 
-For a BMC whose users a tenant has changed; disabling all others is left to the provisioner, once it
-can log in again. Commands and bytes: IPMI 2.0, sections 22.22 to 22.30.
+For a BMC whose users a tenant has changed. The provisioner disables all others once it can log in
+again. Commands and bytes: IPMI 2.0, sections 22.22 to 22.30.
 
-Variables: `username`, `password` (16 bytes at most). Result: `bmc_user`.
+Variables: `username`, `password` (at most 16 bytes). Result: `bmc_user`.
 """
 
 from __future__ import annotations
@@ -26,12 +26,12 @@ ALWAYS_AVAILABLE = 2
 VOLATILE, NON_VOLATILE = 0x80, 0x40
 MESSAGING = 0x90  # change the bits that follow; IPMI messaging
 ENABLE, SET = 1, 2
-FIRST_NAMED_USER = 2  # the first one is the anonymous one
+FIRST_NAMED_USER = 2  # the first user is the anonymous one
 LIMIT_S = 30
 
 
 def ask(*request: int) -> bytes | None:
-    """The answer's data; None where the BMC refuses the command."""
+    """Return the response data, or None if the BMC refuses the command."""
     words = [f"{byte:#04x}" for byte in request]
     try:
         done = subprocess.run(
@@ -42,11 +42,13 @@ def ask(*request: int) -> bytes | None:
             timeout=LIMIT_S,
         )
     except subprocess.TimeoutExpired:
-        raise Transient("the BMC does not answer in band", "wait; else reset the BMC") from None
+        raise Transient(
+            "the BMC does not answer in band", "wait; if it persists, reset the BMC"
+        ) from None
     if "Could not open device" in done.stderr:
         raise Configuration(
             "the ramdisk has no in-band interface to the BMC (/dev/ipmi0)",
-            "switch it on in the firmware, or set the BMC's password at the BMC itself and run "
+            "enable it in the firmware, or set the password at the BMC itself and run "
             "rackctl server set-bmc",
         )
     return bytes.fromhex(done.stdout.replace(" ", "")) if done.returncode == 0 else None
@@ -56,7 +58,7 @@ def must(what: str, *request: int) -> bytes:
     answer = ask(*request)
     if answer is None:
         raise Configuration(
-            f"the BMC refuses in band to {what}",
+            f"the BMC refuses to {what} in band",
             "reset the BMC to its defaults, then: rackctl server set-bmc",
         )
     return answer
@@ -72,8 +74,8 @@ def lan_channel() -> int:
     )
 
 
-def place_of(channel: int, username: str) -> int:
-    """The user of this name, else the first without a name."""
+def user_slot(channel: int, username: str) -> int:
+    """Return the id of the user with this name, else the first without a name."""
     highest = must("list its users", APP, GET_ACCESS, channel, FIRST_NAMED_USER)[0] & 0x3F
     free = 0
     for user in range(FIRST_NAMED_USER, highest + 1):
@@ -88,9 +90,9 @@ def place_of(channel: int, username: str) -> int:
 def main(variables: dict[str, Any]) -> dict[str, Any]:
     name, password = variables["username"], variables["password"].encode()
     channel = lan_channel()
-    user = place_of(channel, name)
+    user = user_slot(channel, name)
     progress(f"BMC user {user} on channel {channel} becomes {name!r}")
-    # Where it has the name already, some BMCs refuse to set it again.
+    # Some BMCs refuse to set a name that the user already has.
     ask(APP, SET_NAME, user, *name.encode().ljust(16, b"\0"))
     must("set a password", APP, SET_PASSWORD, user, SET, *password.ljust(16, b"\0"))
     must("set a privilege", APP, SET_ACCESS, MESSAGING | channel, user, ADMINISTRATOR, 0)

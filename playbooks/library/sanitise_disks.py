@@ -1,9 +1,9 @@
-"""Erases every disk of the server, all at once, and proves each by reading it back.
+"""Sanitise every disk of the server, all at once, and prove it by reading each one back.
 
-Which methods, in which order, is decided by the provisioner; here they are carried out. The next
-one is tried only when the disk *refuses* one; a disk that says yes and keeps its data is at fault.
+The provisioner decides which methods are tried, in which order. The next method is tried only if
+the disk *refuses* one; a disk that reports success and keeps its data is at fault.
 
-Variables: `disks`, a list of {serial, methods}. Result: `results`, one per disk.
+Variables: `disks`, a list of {serial, methods}. Result: `results`, one for each disk.
 """
 
 from __future__ import annotations
@@ -39,7 +39,7 @@ REPLACE = "replace the disk, or destroy it physically"
 
 
 class Refused(Exception):
-    """The disk says that it does not do this."""
+    """The disk does not support this method."""
 
 
 def sanitize(action: int) -> Run:
@@ -90,8 +90,7 @@ def overwrite(raw: RawDisk, report: Report) -> None:
     raw.flush()
 
 
-# Names and preference are those of provisioner/domain/sanitisation.py; with each: does it leave
-# zeroes?
+# Names as in provisioner/domain/sanitisation.py; the flag: does the method leave zeroes?
 METHODS = {
     "nvme_sanitize_crypto": (sanitize(SANITIZE_CRYPTO_ERASE), False),
     "nvme_sanitize_block": (sanitize(SANITIZE_BLOCK_ERASE), False),
@@ -103,7 +102,7 @@ METHODS = {
 
 
 class Reporter:
-    """Progress of one disk for the step's log, a line for each tenth."""
+    """Writes the progress of one disk to the step's log, a line for each tenth."""
 
     def __init__(self, serial: str, method: str) -> None:
         self.text, self.next = f"{serial}: {method}", 0.1
@@ -145,14 +144,14 @@ def attempt(method: str, outcome: str, detail: str, began: float) -> dict[str, A
 
 
 def sanitise_by(raw: RawDisk, methods: list[str], attempts: list[dict[str, Any]]) -> str | None:
-    """Carry out the first method that the disk does not refuse; its name, or None."""
+    """Carry out the first method that the disk accepts. Returns its name, or None."""
     for method in methods:
         began = time.monotonic()
         try:
             METHODS[method][0](raw, Reporter(raw.disk.serial, method))
         except Refused as refusal:
             attempts.append(attempt(method, "refused", str(refusal), began))
-            progress(f"{raw.disk.serial}: {method} is refused by the disk ({refusal})")
+            progress(f"{raw.disk.serial}: {method} refused by the disk ({refusal})")
             continue
         attempts.append(attempt(method, "sanitised", "", began))
         return method
@@ -160,7 +159,7 @@ def sanitise_by(raw: RawDisk, methods: list[str], attempts: list[dict[str, Any]]
 
 
 def sanitise(disk: Disk, methods: list[str], result: dict[str, Any]) -> None:
-    """Fill in `result` as it goes, so that a failure leaves its evidence."""
+    """Fill in `result` step by step, so that a failure leaves its evidence."""
     attempts = result["attempts"]
     await_running_sanitize(disk, attempts)
     seed = os.urandom(16).hex()
@@ -170,7 +169,7 @@ def sanitise(disk: Disk, methods: list[str], result: dict[str, Any]) -> None:
         readback.mark()
         method = sanitise_by(raw, methods, attempts)
         if method is None:
-            raise ServerFault(f"disk {disk.serial} refused every method of its policy", REPLACE)
+            raise ServerFault(f"disk {disk.serial} refused every method of the policy", REPLACE)
         result["method"] = method
         left = readback.check(must_be_zero=METHODS[method][1])
         if left:
@@ -181,7 +180,7 @@ def sanitise(disk: Disk, methods: list[str], result: dict[str, Any]) -> None:
             )
         raw.reread_partitions()
     result.update(verified=True, finished_at=now())
-    progress(f"{disk.serial}: erased by {method}, read back")
+    progress(f"{disk.serial}: sanitised by {method} and read back")
 
 
 def sanitise_thread(
@@ -196,17 +195,20 @@ def sanitise_thread(
 
 
 def matched(orders: list[dict[str, Any]]) -> list[tuple[Disk, list[str]]]:
-    """(disk, methods) of each order; every disk of the server is in exactly one, or it fails."""
+    """Pair each order with its disk. Raises ServerFault unless every disk has exactly one order."""
     unknown = {m for order in orders for m in order["methods"]} - METHODS.keys()
     if unknown:
-        raise Configuration(f"unknown sanitisation method: {', '.join(sorted(unknown))}", "upgrade")
+        raise Configuration(
+            f"unknown sanitisation method: {', '.join(sorted(unknown))}",
+            "upgrade the playbooks together with the provisioner",
+        )
     present: dict[str, Disk] = {}
     for disk in disks():
         if disk.serial in present:
             raise ServerFault(
                 f"two block devices have the serial number {disk.serial!r}: {disk.name} and "
                 f"{present[disk.serial].name}",
-                "leave one NVMe namespace on each disk, then inspect the server again",
+                "keep one NVMe namespace on each disk, then inspect the server again",
             )
         present[disk.serial] = disk
     wanted = {order["serial"] for order in orders}
@@ -216,7 +218,9 @@ def matched(orders: list[dict[str, Any]]) -> list[tuple[Disk, list[str]]]:
         for serial in sorted(present.keys() - wanted)
     ]
     if wrong:
-        raise ServerFault("; ".join(wrong), "find the disk or explain it, then inspect again")
+        raise ServerFault(
+            "; ".join(wrong), "find the disk, or account for it, then inspect the server again"
+        )
     return [(present[order["serial"]], order["methods"]) for order in orders]
 
 

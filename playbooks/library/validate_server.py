@@ -1,4 +1,4 @@
-"""Is the hardware as it was inspected, and healthy by its own account? Changes nothing.
+"""Check that the hardware is as inspected and reports itself healthy. Changes nothing.
 
 Variables: `expect` {cpus, memory_mib, disks: [serial, …]}. Result: `validation`.
 """
@@ -25,7 +25,7 @@ def memory_mib() -> int:
 
 
 def disk_problems(disk: Disk) -> list[str]:
-    """Readable from end to end is for longer tests; here the first, middle and last block."""
+    """Read the first, middle and last block; a full read is left to longer tests."""
     found = []
     try:
         with RawDisk(disk) as raw:
@@ -56,9 +56,9 @@ def main(variables: dict[str, Any]) -> dict[str, Any]:
     wanted = set(expect["disks"])
     problems = []
     if cpus != expect["cpus"]:
-        problems.append(f"{cpus} CPUs, inspected were {expect['cpus']}")
+        problems.append(f"{cpus} CPUs, but {expect['cpus']} were inspected")
     if memory < expect["memory_mib"] * (1 - MEMORY_TOLERANCE):
-        problems.append(f"{memory} MiB of memory, inspected were {expect['memory_mib']} MiB")
+        problems.append(f"{memory} MiB of memory, but {expect['memory_mib']} MiB were inspected")
     problems += [f"disk {serial} is missing" for serial in sorted(wanted - present.keys())]
     problems += [f"disk {serial} is new" for serial in sorted(present.keys() - wanted)]
     for serial in sorted(wanted & present.keys()):
@@ -66,7 +66,7 @@ def main(variables: dict[str, Any]) -> dict[str, Any]:
     if problems:
         raise ServerFault(
             "; ".join(problems),
-            "repair the server, or inspect it again if its hardware was changed on purpose",
+            "repair the server, or inspect it again if the hardware was changed on purpose",
             {"validation": {"problems": problems}},
         )
     summary = f"{len(wanted)} disks healthy, {cpus} CPUs, {memory} MiB"

@@ -1,8 +1,8 @@
-"""Writes an image to one disk: only its mapped blocks, each chunk checked before it is unpacked.
+"""Write an image to one disk: only its mapped blocks, each chunk checked before it is unpacked.
 
-One connection fetches the chunks in order; a thread for each CPU checks, unpacks and writes them
-past the page cache. What the image does not map is zeroed by the disk's own command, so that
-blocks which were left out for being zero are zero.
+One connection fetches the chunks in order; one thread per CPU checks, unpacks and writes them past
+the page cache. Unmapped blocks were zero when the image was made; the disk's own command zeroes
+them.
 
 Variables: `image_url`, `image_digest`, `disk_serial`. Result: `imaging`.
 """
@@ -19,8 +19,8 @@ import time
 
 from module_utils.channel import Configuration, Failure, ServerFault, Transient, progress
 from module_utils.disks import RawDisk, disk_by_serial
-from module_utils.gpt import move_backup_to_end
 from module_utils.http import Connection, FetchFailed, NotThere
+from module_utils.partitions import move_backup_to_end
 from module_utils.zstd import Corrupt, load, unpack
 
 TYPE_CHECKING = False  # importing typing costs a slow server 30 ms
@@ -57,22 +57,22 @@ class Image:
                 return self.connection.get(path)
             except NotThere as missing:
                 raise Configuration(
-                    f"{self.name}: {what} is not in the image library, or damaged there",
+                    f"{self.name}: {what} is missing from the image library, or damaged",
                     "import the image again",
                 ) from missing
             except FetchFailed as failure:
-                progress(f"{what} did not come ({failure}), attempt {attempt} of {TRIES}")
+                progress(f"{what} could not be fetched ({failure}), attempt {attempt} of {TRIES}")
                 last = failure
         raise Transient(
-            f"{self.name}: {what} did not come: {last}",
-            "it is tried again; check the network between server and provisioner",
+            f"{self.name}: {what} could not be fetched: {last}",
+            "wait: it is tried again; check the network between server and provisioner",
         )
 
 
 class Writer(threading.Thread):
-    """Checks, unpacks and writes chunks out of a queue until it meets None.
+    """Checks, unpacks and writes chunks from a queue until it meets None.
 
-    After a failure it goes on emptying the queue, so that the fetcher never waits for nobody.
+    After a failure it goes on draining the queue, so that the fetcher never blocks.
     """
 
     def __init__(
@@ -115,7 +115,7 @@ class Writer(threading.Thread):
 
 
 class Progress:
-    """A line in the step's log for each quarter."""
+    """Writes a line to the step's log for each quarter."""
 
     def __init__(self, total: int) -> None:
         self.total, self.written, self.lock = total, 0, threading.Lock()
@@ -129,7 +129,7 @@ class Progress:
 
 
 def write_chunks(raw: RawDisk, image: Image) -> int:
-    """Bytes written. Raises what the first failed writer met."""
+    """Return the number of bytes written. Raises the first writer's failure."""
     total = sum(length for chunk in image.chunks for _, length in chunk["ranges"])
     work: queue.Queue[tuple[int, bytearray] | None] = queue.Queue(2 * THREADS)
     zstd, done = load(), Progress(total)

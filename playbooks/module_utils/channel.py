@@ -1,4 +1,4 @@
-"""How a module talks to its run: progress lines, and failures that say whose they are."""
+"""How a module reports to its run: progress lines and classified failures."""
 
 from __future__ import annotations
 
@@ -12,18 +12,18 @@ _say: list[Callable[[dict[str, Any]], None]] = []
 
 
 def connect(say: Callable[[dict[str, Any]], None]) -> None:
-    """Set by `entry.py`: where messages go. Unconnected (in tests), progress is dropped."""
+    """Set where messages go; `entry.py` does. Unconnected (in tests), progress is dropped."""
     _say[:] = [say]
 
 
 def progress(text: str) -> None:
-    """A line for the step's log, shown at once."""
+    """Write a line to the step's log, at once."""
     for say in _say:
         say({"progress": text})
 
 
 class Failure(Exception):
-    """A classified failure; `result` is evidence that is worth keeping all the same."""
+    """A classified failure; `result` is evidence worth keeping."""
 
     kind = "server_fault"
 
@@ -38,16 +38,16 @@ class Failure(Exception):
 
 
 class ServerFault(Failure):
-    """The server's own: it is quarantined with the evidence."""
+    """The server is at fault and is quarantined with the evidence."""
 
 
 class Configuration(Failure):
-    """What we were told is wrong: an operator has to change it."""
+    """Our input is wrong: an operator has to change it."""
 
     kind = "configuration"
 
 
 class Transient(Failure):
-    """Expected to pass: tried again."""
+    """Expected to pass: the step is tried again."""
 
     kind = "transient"

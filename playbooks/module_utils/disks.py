@@ -1,4 +1,4 @@
-"""Block devices of the server: which there are, and raw access that bypasses the page cache."""
+"""The server's block devices, and raw access to them that bypasses the page cache."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import struct
 from module_utils.channel import Configuration, ServerFault
 
 SECTOR = 512
-# Not disks of the server: memory, images, mappings, optical drives (a BMC's virtual media).
+# Not the server's disks: memory, images, mappings, optical drives (a BMC's virtual media).
 NOT_DISKS = ("loop", "ram", "zram", "sr", "dm-", "md", "nbd", "fd", "mtdblock")
 
 BLKDISCARD = 0x1277
@@ -23,7 +23,7 @@ def read_sys(path: str, default: str = "") -> str:
         with open(path, errors="replace") as handle:
             return handle.read().strip()
     except OSError:
-        # sysfs leaves out, or refuses, what a device does not have.
+        # sysfs omits, or refuses, attributes that a device does not have.
         return default
 
 
@@ -71,29 +71,29 @@ def _serial(sys_path: str) -> str:
 
 
 def disks() -> list[Disk]:
-    """Every disk with a medium, by name."""
+    """Every disk with a medium, sorted by name."""
     names = sorted(n for n in os.listdir("/sys/block") if not n.startswith(NOT_DISKS))
     return [disk for disk in map(Disk, names) if disk.size_bytes]
 
 
 def disk_by_serial(serial: str) -> Disk:
-    """Raises Configuration when there is no such disk, or more than one."""
+    """Raises Configuration unless exactly one disk has this serial number."""
     present = disks()
     found = [disk for disk in present if disk.serial == serial]
     if len(found) != 1:
         have = ", ".join(f"{disk.serial} ({disk.name})" for disk in present) or "no disk"
         raise Configuration(
             f"{len(found)} disks have the serial number {serial}; the server has {have}",
-            "inspect the server again and check which disk the image goes to",
+            "inspect the server again and check which disk receives the image",
         )
     return found[0]
 
 
 class RawDisk:
-    """A disk opened exclusively with O_DIRECT; what is read comes from the medium.
+    """A disk opened exclusively with O_DIRECT: reads come from the medium.
 
     Offsets and lengths are multiples of the disk's block size; one read or write is at most
-    `BUFFER` bytes. EBUSY (mounted, in a RAID) is a ServerFault.
+    `BUFFER` bytes. A disk in use (mounted, in a RAID) is a ServerFault.
     """
 
     BUFFER = 4 << 20
@@ -104,7 +104,7 @@ class RawDisk:
             self.fd = os.open(disk.path, os.O_RDWR | os.O_DIRECT | os.O_EXCL)
         except OSError as error:
             raise ServerFault(
-                f"disk {disk.serial} ({disk.name}) cannot be opened for itself: {error.strerror}",
+                f"disk {disk.serial} ({disk.name}) cannot be opened exclusively: {error.strerror}",
                 "look at the disk from the server's console; it may be in use or write-protected",
             ) from error
         # A page-aligned buffer, as O_DIRECT wants it.
@@ -117,7 +117,7 @@ class RawDisk:
         os.close(self.fd)
 
     def read(self, offset: int, length: int) -> memoryview:
-        """A view that the next read overwrites. Raises OSError."""
+        """Return a view that the next read overwrites. Raises OSError."""
         view = self.buffer[:length]
         if os.preadv(self.fd, [view], offset) != length:
             raise OSError(0, f"short read at {offset}")
@@ -130,7 +130,7 @@ class RawDisk:
         self.write_buffer(offset, view)
 
     def write_buffer(self, offset: int, view: memoryview) -> None:
-        """Write from a page-aligned view of one's own. Raises OSError."""
+        """Write from the caller's own page-aligned view. Raises OSError."""
         if os.pwritev(self.fd, [view], offset) != len(view):
             raise OSError(0, f"short write at {offset}")
 
@@ -141,7 +141,7 @@ class RawDisk:
         fcntl.ioctl(self.fd, BLKDISCARD, struct.pack("QQ", offset, length))
 
     def zero(self, offset: int, length: int) -> None:
-        """Zeroes by the disk's Write Zeroes command, or by the kernel where it has none."""
+        """Zero a range by the disk's Write Zeroes command, or by the kernel if it has none."""
         fcntl.ioctl(self.fd, BLKZEROOUT, struct.pack("QQ", offset, length))
 
     def reread_partitions(self) -> None:

@@ -1,7 +1,7 @@
-"""What runs first on the server: receives a module by standard input and answers in JSON lines.
+"""The first program on the server: receives a module on standard input, answers in JSON lines.
 
-Not imported by anything: `action_plugins/on_server.py` sends it. Only the cheap parts of the
-standard library, because starting counts.
+Never imported: `action_plugins/on_server.py` sends it. It uses only the cheap parts of the standard
+library, because start-up time counts.
 """
 
 from __future__ import annotations
@@ -24,13 +24,13 @@ LOCK_PATIENCE_S = 30.0
 
 
 def say(message: dict[str, Any]) -> None:
-    """One line on the channel; the channel is the real standard output, kept for this alone."""
+    """Write one line to the channel: the real standard output, reserved for this."""
     CHANNEL.write(json.dumps({"ironlease": message}).encode() + b"\n")
     CHANNEL.flush()
 
 
 def end_with_the_caller() -> None:
-    """The far end holds our standard input open while it lives; at its end, so do we.
+    """End when standard input closes: the caller holds it open for as long as it lives.
 
     Without this, a run whose provisioner was killed would go on beside its successor.
     """
@@ -40,7 +40,7 @@ def end_with_the_caller() -> None:
 
 
 def lock() -> IO[str] | None:
-    """One run on a server at a time, whatever became of the one before."""
+    """Allow one run on a server at a time, whatever became of the one before."""
     handle = open(LOCK, "w")  # noqa: SIM115  held until this process ends
     deadline = time.monotonic() + LOCK_PATIENCE_S
     while True:
@@ -54,7 +54,7 @@ def lock() -> IO[str] | None:
 
 
 def load(sources: list[tuple[str, str]]) -> types.ModuleType:
-    """Make the sent sources importable, in the order they came; the last one is the module."""
+    """Make the sources importable, in the order sent; the last one is the module."""
     package = sys.modules["module_utils"] = types.ModuleType("module_utils")
     package.__path__ = []
     for name, text in sources:
@@ -71,7 +71,7 @@ def run(payload: dict[str, Any]) -> dict[str, Any]:
             "failure": {
                 "kind": "transient",
                 "reason": "an earlier run is still at work on this server",
-                "next_action": "wait: a disk may be in the middle of an erase",
+                "next_action": "wait: a disk may still be being sanitised",
             }
         }
     module = load(payload["sources"])
@@ -86,8 +86,8 @@ def run(payload: dict[str, Any]) -> dict[str, Any]:
 
 
 CHANNEL = os.fdopen(os.dup(1), "wb")
-os.dup2(2, 1)  # what a module's children print is noise, never an answer
+os.dup2(2, 1)  # what a module's children print is never an answer
 received = json.loads(sys.stdin.buffer.readline())
 threading.Thread(target=end_with_the_caller, daemon=True).start()
 say(run(received))
-os._exit(0)  # the watching thread sits in a read that nothing else would end
+os._exit(0)  # the watching thread blocks in a read that nothing else ends

@@ -1,7 +1,7 @@
-"""GET over one kept connection: just what fetching an image takes.
+"""GET over one persistent connection: just enough to fetch an image.
 
-In place of `http.client` or curl because starting them costs as much as tens of megabytes on a
-slow server. Answers need a Content-Length, which files have.
+Used instead of `http.client` or curl because starting those takes as long as fetching tens of
+megabytes on a slow server. Responses need a Content-Length, which files have.
 """
 
 from __future__ import annotations
@@ -14,15 +14,15 @@ if TYPE_CHECKING:
 
 
 class FetchFailed(Exception):
-    """The answer was not 200, or the connection broke; says which."""
+    """The response was not 200, or the connection broke."""
 
 
 class NotThere(FetchFailed):
-    """The answer was 404: asking again would not help."""
+    """The response was 404: a retry would not help."""
 
 
 class Connection:
-    """To the server of one `http://` or `https://` URL; connects when needed, and anew."""
+    """To the server of one `http://` or `https://` URL; connects, and reconnects, on demand."""
 
     TIMEOUT_S = 30
 
@@ -81,7 +81,7 @@ class Connection:
     def _connect(self) -> socket.socket:
         connection = socket.create_connection(self.address, self.TIMEOUT_S)
         if self.secure:
-            import ssl  # noqa: PLC0415  only where it is needed: it is slow to import
+            import ssl  # noqa: PLC0415  slow to import, so only where needed
 
             context = ssl.create_default_context()
             return context.wrap_socket(connection, server_hostname=self.address[0])

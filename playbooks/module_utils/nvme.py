@@ -1,7 +1,7 @@
 """NVMe admin commands by the kernel's passthrough: identify, logs, format, sanitize.
 
-Straight to the disk instead of through nvme-cli: its status code tells a refusal from a failure,
-and a call takes milliseconds. Section numbers are those of NVMe Base Specification 2.0.
+Sent straight to the disk, not through nvme-cli: the status code tells a refusal from a failure, and
+a call takes milliseconds. Section numbers are those of NVMe Base Specification 2.0.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ NVME_IOCTL_ADMIN_CMD = 0xC0484E41
 ALL_NAMESPACES = 0xFFFFFFFF
 LONG_MS = 24 * 3600 * 1000
 
-# Status codes with which a controller says that it does not do this (section 3.3.3.2.1).
+# Status codes of a controller that does not support a command (section 3.3.3.2.1).
 INVALID_OPCODE, INVALID_FIELD = 0x01, 0x02
 _STATUS = 0x7FF  # status code type and status code, without "do not retry" and "more"
 
@@ -29,7 +29,7 @@ FORMAT_USER_DATA_ERASE, FORMAT_CRYPTO_ERASE = 1, 2
 
 
 class NvmeError(Exception):
-    """The controller ended a command with a status other than success."""
+    """The controller completed a command with a status other than success."""
 
     def __init__(self, command: str, status: int) -> None:
         super().__init__(f"{command}: NVMe status {status:#06x}")
@@ -75,7 +75,7 @@ class Controller:
         return data.tobytes()
 
     def capabilities(self) -> dict[str, bool]:
-        """Erase capabilities out of Identify Controller (section 5.17.2.1)."""
+        """What the controller can do, from Identify Controller (section 5.17.2.1)."""
         identity = self._admin("identify", 0x06, cdw10=1, read_bytes=4096)
         optional_commands = struct.unpack_from("<H", identity, 256)[0]  # OACS
         format_attributes = identity[524]  # FNA

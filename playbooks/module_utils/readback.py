@@ -1,8 +1,8 @@
-"""Proof that an erase erased: markers written before it, places read back raw after it.
+"""Proof that a disk was sanitised: markers written before, places read back raw afterwards.
 
-No exit code counts. A disk passes when none of the markers is left, and when every sampled place
-is zero (methods that write zeroes) or differs from what it held before (methods that do not say
-what they leave behind).
+No exit code counts. A disk passes when no marker is left and every sampled place is zero (after
+methods that write zeroes) or differs from what it held before (after methods that leave
+unspecified content).
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ class ReadBack:
         self.before: dict[int, bytes] = {}
 
     def mark(self) -> None:
-        """Remember what the sampled places hold, write the markers, and see that they are there."""
+        """Remember the sampled places, write the markers, and check that they are there."""
         for offset, length in self.samples:
             self.before[offset] = bytes(self.raw.read(offset, min(length, COMPARED_BYTES)))
         for offset, marker in self.markers.items():
@@ -45,12 +45,12 @@ class ReadBack:
         if lost:
             raise ServerFault(
                 f"disk {self.raw.disk.serial} does not return what was written to it "
-                f"(at byte {lost[0]}), so an erase cannot be proven",
+                f"(at byte {lost[0]}), so sanitising it cannot be proven",
                 "replace the disk, or destroy it physically",
             )
 
     def check(self, *, must_be_zero: bool) -> str:
-        """What is left, in words; empty when the disk is proven erased."""
+        """Describe what is left; empty when the disk is proven clean."""
         left = [at for at, marker in self.markers.items() if _shares(marker, self._content(at))]
         if left:
             return f"{len(left)} of {len(self.markers)} markers are still there (byte {left[0]})"

@@ -1,7 +1,7 @@
-"""Unpack one zstd frame straight into a buffer, by libzstd itself.
+"""Unpack one zstd frame straight into a buffer, by calling libzstd.
 
-In process and without pipes: piping through the zstd command costs half as much again as the
-unpacking. The interpreter's lock is free meanwhile, so threads unpack in parallel.
+Piping through the zstd command would cost half as much again. The interpreter's lock is released
+meanwhile, so threads unpack in parallel.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ LIBRARY = "libzstd.so.1"
 
 
 class Corrupt(Exception):
-    """Not a zstd frame, or not one of that size."""
+    """Not a zstd frame, or not one of the expected size."""
 
 
 def load() -> ctypes.CDLL:
@@ -24,7 +24,7 @@ def load() -> ctypes.CDLL:
         library = ctypes.CDLL(LIBRARY)
     except OSError as error:
         raise Configuration(
-            f"the deploy ramdisk has no {LIBRARY}", "build the ramdisk with libzstd1"
+            f"the deploy ramdisk has no {LIBRARY}", "build the ramdisk with the package libzstd1"
         ) from error
     library.ZSTD_decompress.restype = ctypes.c_size_t
     library.ZSTD_decompress.argtypes = [ctypes.c_void_p, ctypes.c_size_t] * 2

@@ -4,12 +4,13 @@ from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from ipaddress import IPv4Address
-from typing import Any, Protocol
+from typing import Any
 
 from sqlmodel.ext.asyncio.session import AsyncSession
 
 from provisioner.domain.lifecycle import Step, Verb
 from provisioner.drivers.bmc import Bmc, BmcTarget
+from provisioner.drivers.netboot import Netboot
 from provisioner.drivers.network import Switch
 from provisioner.drivers.plays import PlayEvent, Plays
 from provisioner.drivers.ssh import Ssh, SshTarget
@@ -46,16 +47,6 @@ class Wait:
 
 
 Outcome = Done | GoTo | Wait
-
-
-class Netboot(Protocol):
-    """What the lifecycle needs of DHCP."""
-
-    async def set_hosts(self, hosts: list[tuple[str, str, str]]) -> None:
-        """Reserve addresses: (MAC, address, host name) of every server."""
-
-    def dhcp_seen(self, mac: str) -> datetime | None:
-        """When this MAC last asked for an address."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -17,7 +17,7 @@ from sqlmodel import col, select
 from provisioner.domain import webhooks
 from provisioner.domain.webhook_addresses import AddressRules
 from provisioner.domain.webhooks import WebhookEvent
-from provisioner.drivers.webhooks.post import LIMIT_S, NotDelivered, WebhookPost
+from provisioner.drivers.webhooks import LIMIT_S, NotDelivered, WebhookDelivery
 from provisioner.notifications.outbox import look
 from provisioner.notifications.webhooks import fit_addresses
 from provisioner.store.columns import utc_now
@@ -40,7 +40,7 @@ class WebhookSender:
         database: Database,
         box: SecretBox,
         *,
-        post: WebhookPost,
+        post: WebhookDelivery,
         rules: AddressRules,
         clock: Callable[[], datetime] = utc_now,
     ) -> None:

@@ -12,7 +12,7 @@ from provisioner.domain.access import Actor, Permission
 from provisioner.domain.refusals import Fault, Refusal, RefusalKind
 from provisioner.domain.webhook_addresses import AddressRules, IPAddress
 from provisioner.domain.webhooks import WebhookEvent
-from provisioner.drivers.webhooks.post import NotDelivered, WebhookPost
+from provisioner.drivers.webhooks import NotDelivered, WebhookDelivery
 from provisioner.store import audit
 from provisioner.store.columns import new_id
 from provisioner.store.database import Database
@@ -23,7 +23,7 @@ _BETWEEN_TESTS = timedelta(seconds=10)
 
 
 async def fit_addresses(
-    database: Database, post: WebhookPost, rules: AddressRules, url: URL
+    database: Database, post: WebhookDelivery, rules: AddressRules, url: URL
 ) -> list[IPAddress]:
     """Where a URL leads, when messages may go there. Raises :class:`NotDelivered`.
 
@@ -48,7 +48,7 @@ async def _are_ours(database: Database, addresses: Sequence[IPAddress]) -> bool:
 
 
 async def _checked_url(
-    database: Database, post: WebhookPost, rules: AddressRules, text: str
+    database: Database, post: WebhookDelivery, rules: AddressRules, text: str
 ) -> URL:
     try:
         url = rules.url(text)
@@ -67,7 +67,7 @@ async def _checked_url(
 async def set_webhook(
     database: Database,
     box: SecretBox,
-    post: WebhookPost,
+    post: WebhookDelivery,
     rules: AddressRules,
     text: str,
     *,

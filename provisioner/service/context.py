@@ -11,6 +11,7 @@ from aiohttp import web
 from provisioner.domain.webhook_addresses import AddressRules
 from provisioner.drivers.bmc import Bmc
 from provisioner.drivers.images import ImageLibrary
+from provisioner.drivers.webhooks import WebhookDelivery
 from provisioner.drivers.webhooks.post import WebhookPost
 from provisioner.store.columns import utc_now
 from provisioner.store.database import Database
@@ -33,7 +34,7 @@ class Services:
     """As people see it; with https, cookies are for https only."""
     machine_networks: tuple[IPv4Network | IPv6Network, ...] = ()
     """Where boot, agent and image requests may come from; empty is anywhere."""
-    webhook_post: WebhookPost = field(default_factory=WebhookPost)
+    webhook_post: WebhookDelivery = field(default_factory=WebhookPost)
     webhook_rules: AddressRules = field(default_factory=AddressRules)
     """Where customers' webhooks may go."""
     clock: Callable[[], datetime] = utc_now

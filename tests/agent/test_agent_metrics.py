@@ -13,13 +13,14 @@ from promtool import complaints
 
 from agent import metrics
 from agent.signals import GPU
+from agent.signals.prometheus import METRICS, exposition
 from lab.nvml import FakeNvml
 
 PORT = 18121
 
 
 def text(agent: Agent) -> str:
-    return metrics.exposition((agent.watch.health(), {"Hostname": "r1-u01"}))
+    return exposition((agent.watch.health(), {"Hostname": "r1-u01"}))
 
 
 def samples(agent: Agent, name: str) -> dict[str, float]:
@@ -70,8 +71,8 @@ def test_what_a_part_does_not_have_is_no_series(gpus: FakeNvml) -> None:
 
 def test_metrics_are_of_signals_that_there_are() -> None:
     known = {signal.name for signal in GPU}
-    assert {name for metric in metrics.METRICS for name in metric.signals} <= known
-    assert len({metric.name for metric in metrics.METRICS}) == len(metrics.METRICS)
+    assert {name for metric in METRICS for name in metric.signals} <= known
+    assert len({metric.name for metric in METRICS}) == len(METRICS)
 
 
 def test_promtool_has_nothing_against_the_format(agent: Agent) -> None:

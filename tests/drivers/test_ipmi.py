@@ -19,6 +19,8 @@ from provisioner.drivers.bmc.base import (
     PowerAction,
 )
 from provisioner.drivers.bmc.ipmi import IpmiBmc
+from provisioner.drivers.bmc.ipmi_conversations import Conversations
+from provisioner.drivers.bmc.ipmi_thread import ipmi_thread
 
 StartBmc = Callable[[], Awaitable[SimulatedBmc]]
 
@@ -34,21 +36,21 @@ def silent() -> Iterator[BmcTarget]:
 @pytest.fixture
 async def impatient() -> AsyncIterator[IpmiBmc]:
     """A driver with short limits, and a breaker that does not come into it."""
-    driver = IpmiBmc(limit_s=0.5, breaker_threshold=1000)
+    driver = IpmiBmc(Conversations(limit_s=0.5, breaker_threshold=1000))
     yield driver
     await driver.close()
 
 
 class Traffic:
-    """Counts what a driver gives to the IPMI thread."""
+    """Counts what is given to the IPMI thread."""
 
-    def __init__(self, driver: IpmiBmc, monkeypatch: pytest.MonkeyPatch) -> None:
+    def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
         self.logins = 0
         self.under_way = 0
         self.most_at_once = 0
         self.started = asyncio.Event()
         loop = asyncio.get_running_loop()
-        thread = driver._thread
+        thread = ipmi_thread()
         command, login = thread.command, thread.login
 
         def count_command(*args: Any, **options: Any) -> Future[Any]:
@@ -208,7 +210,7 @@ async def test_bmc_that_hangs_within_the_login_does_not_delay_a_healthy_one(
 async def test_session_is_reused(
     ipmi: IpmiBmc, bmc: SimulatedBmc, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    traffic = Traffic(ipmi, monkeypatch)
+    traffic = Traffic(monkeypatch)
     for _ in range(5):
         await ipmi.power(bmc.target)
     assert traffic.logins == 1
@@ -233,7 +235,7 @@ async def test_session_the_bmc_has_forgotten_is_made_again(
 async def test_simultaneous_calls_on_one_bmc_are_serial_and_right(
     ipmi: IpmiBmc, bmc: SimulatedBmc, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    traffic = Traffic(ipmi, monkeypatch)
+    traffic = Traffic(monkeypatch)
     await ipmi.set_power(bmc.target, PowerAction.ON)
 
     async def call(number: int) -> object:
@@ -255,7 +257,7 @@ async def test_cancelled_call_does_not_disturb_the_next(
     ipmi: IpmiBmc, bmc: SimulatedBmc, monkeypatch: pytest.MonkeyPatch, verb: str
 ) -> None:
     await ipmi.power(bmc.target)
-    traffic = Traffic(ipmi, monkeypatch)
+    traffic = Traffic(monkeypatch)
     bmc.hang()
     cancelled = asyncio.create_task(getattr(ipmi, verb)(bmc.target))
     await traffic.started.wait()
@@ -270,8 +272,10 @@ async def test_bmc_that_stays_silent_is_answered_for_without_asking(
     bmc: SimulatedBmc, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     now = 1000.0
-    driver = IpmiBmc(limit_s=0.5, breaker_threshold=2, cooldown_s=30, clock=lambda: now)
-    traffic = Traffic(driver, monkeypatch)
+    driver = IpmiBmc(
+        Conversations(limit_s=0.5, breaker_threshold=2, cooldown_s=30, clock=lambda: now)
+    )
+    traffic = Traffic(monkeypatch)
     bmc.hang()
     for _ in range(2):
         with pytest.raises(BmcUnreachable):
@@ -290,7 +294,7 @@ async def test_bmc_that_stays_silent_is_answered_for_without_asking(
 async def test_silent_bmcs_give_up_their_slot(
     bmc: SimulatedBmc, silent: BmcTarget, known_as_silent: bool
 ) -> None:
-    driver = IpmiBmc(limit_s=2, concurrent=1, breaker_threshold=1000)
+    driver = IpmiBmc(Conversations(limit_s=2, concurrent=1, breaker_threshold=1000))
     if known_as_silent:
         with pytest.raises(BmcUnreachable):
             await driver.power(silent)

@@ -1,4 +1,4 @@
-"""What runs on servers, tried here: the proof of an erase, partition tables, fetching."""
+"""What runs on servers, tried here: proof of sanitising, partition tables, fetching."""
 
 from __future__ import annotations
 
@@ -18,10 +18,10 @@ from hypothesis import strategies as st
 from provisioner.drivers.plays.runner import PLAYBOOKS
 
 sys.path.insert(0, str(PLAYBOOKS))
-from module_utils.channel import ServerFault  # type: ignore[import-not-found]
-from module_utils.gpt import move_backup_to_end  # type: ignore[import-not-found]
-from module_utils.http import Connection, FetchFailed  # type: ignore[import-not-found]
-from module_utils.readback import (  # type: ignore[import-not-found]
+from module_utils.channel import Configuration, ServerFault
+from module_utils.http import Connection, FetchFailed
+from module_utils.partitions import move_backup_to_end
+from module_utils.readback import (
     MARKER_BYTES,
     SAMPLE_BYTES,
     SECTOR,
@@ -125,30 +125,78 @@ def test_samples_and_markers_lie_on_the_disk_and_reach_its_ends(blocks: int, see
         assert sum(n for _, n in readback.samples) >= size * 0.5
 
 
+class FileDisk(MemoryDisk):
+    """As RawDisk, over a file, which tools see too."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        size = path.stat().st_size
+        self.disk = SimpleNamespace(serial="D1", name="disk", path=str(path), size_bytes=size)
+
+    def read(self, offset: int, length: int) -> memoryview:
+        return memoryview(self.path.read_bytes()[offset : offset + length])
+
+    def write(self, offset: int, data: bytes) -> None:
+        with self.path.open("r+b") as file:
+            file.seek(offset)
+            file.write(data)
+
+    def zero(self, offset: int, length: int) -> None:
+        self.write(offset, bytes(length))
+
+
+def partitions(path: Path) -> int:
+    shown = subprocess.run(["sfdisk", "-d", path], capture_output=True, text=True, check=True)
+    return shown.stdout.count("size=")
+
+
 @pytest.mark.skipif(not shutil.which("sfdisk"), reason="needs fdisk")
 @pytest.mark.parametrize("grown_by", [0, 512, 4096, 5 * MIB])
 def test_the_backup_partition_table_is_at_the_end_of_a_larger_disk(
     tmp_path: Path, grown_by: int
 ) -> None:
     path, size = tmp_path / "disk", 8 * MIB
-    path.write_bytes(bytes(size))
+    path.write_bytes(b"boot code".ljust(size, b"\0"))
     table = "label: gpt\nstart=2048,size=2048\nstart=4096,size=4096\n"
     subprocess.run(["sfdisk", "-q", path], input=table, text=True, check=True)
-    raw = MemoryDisk(bytearray(path.read_bytes() + bytes(grown_by)))
+    with path.open("r+b") as file:
+        file.truncate(size + grown_by)
+    raw = FileDisk(path)
     move_backup_to_end(raw, size)
-    path.write_bytes(raw.content)
     verified = subprocess.run(
         ["sfdisk", "--verify", path], capture_output=True, text=True, check=False
     )
     assert "No errors detected" in verified.stdout, verified.stdout + verified.stderr
-    shown = subprocess.run(["sfdisk", "-d", path], capture_output=True, text=True, check=True)
-    assert shown.stdout.count("size=") == 2
-    assert raw.content.count(b"EFI PART") == 2
-    # Damage to the primary is mended from the back-up: it is a whole one.
-    raw.content[512:1024] = bytes(512)
-    path.write_bytes(raw.content)
-    again = subprocess.run(["sfdisk", "-d", path], capture_output=True, text=True, check=True)
-    assert again.stdout.count("size=") == 2
+    assert partitions(path) == 2
+    content = path.read_bytes()
+    assert content.startswith(b"boot code")
+    assert content.count(b"EFI PART") == 2
+    assert content[-512:].startswith(b"EFI PART")
+    # Damage to the primary is mended from the backup: it is a whole one.
+    raw.zero(512, 512)
+    assert partitions(path) == 2
+
+
+@pytest.mark.skipif(not shutil.which("sfdisk"), reason="needs fdisk")
+def test_an_image_for_other_sectors_than_the_disks_is_refused(tmp_path: Path) -> None:
+    """As on a disk of 4,096-byte sectors, sfdisk sees the protective MBR and no GPT."""
+    path = tmp_path / "disk"
+    path.write_bytes(bytes(MIB))
+    subprocess.run(["sfdisk", "-q", path], input="start=1,type=ee\n", text=True, check=True)
+    raw = FileDisk(path)
+    raw.write(SECTOR, b"EFI PART")
+    with pytest.raises(Configuration, match="does not take the image's partition table"):
+        move_backup_to_end(raw, MIB // 2)
+
+
+@pytest.mark.skipif(not shutil.which("sfdisk"), reason="needs fdisk")
+def test_a_partition_table_that_cannot_be_read_is_a_fault_and_says_why(tmp_path: Path) -> None:
+    path = tmp_path / "disk"
+    path.write_bytes(bytes(MIB))
+    raw = FileDisk(path)
+    raw.write(SECTOR, b"EFI PART")
+    with pytest.raises(ServerFault, match="does not contain a recognized partition table"):
+        move_backup_to_end(raw, MIB // 2)
 
 
 def test_a_disk_without_a_partition_table_is_left_alone() -> None:

@@ -15,9 +15,9 @@ import pytest
 from provisioner.drivers.plays.runner import PLAYBOOKS
 
 sys.path.insert(0, str(PLAYBOOKS))
-from library import sanitise_disks  # type: ignore[import-not-found]
-from module_utils import nvme  # type: ignore[import-not-found]
-from module_utils.channel import ServerFault  # type: ignore[import-not-found]
+from library import sanitise_disks
+from module_utils import nvme
+from module_utils.channel import ServerFault
 
 IDENTIFY, GET_LOG, FORMAT, SANITIZE = 0x06, 0x02, 0x80, 0x84
 SANITIZE_LOG = 0x81

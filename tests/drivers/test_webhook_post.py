@@ -9,8 +9,9 @@ import pytest
 from aiohttp import web
 from yarl import URL
 
+from provisioner.drivers.webhooks import NotDelivered
 from provisioner.drivers.webhooks import post as webhook_post
-from provisioner.drivers.webhooks.post import NotDelivered, WebhookPost
+from provisioner.drivers.webhooks.post import WebhookPost
 
 LOOPBACK = [ip_address("127.0.0.1")]
 

@@ -14,7 +14,8 @@ from yarl import URL
 
 from provisioner.domain.webhook_addresses import AddressRules, IPAddress
 from provisioner.domain.webhooks import headers
-from provisioner.drivers.webhooks.post import NotDelivered, WebhookPost
+from provisioner.drivers.webhooks import NotDelivered
+from provisioner.drivers.webhooks.post import WebhookPost
 from provisioner.notifications.sender import CLAIM, WebhookSender
 from provisioner.notifications.webhooks import remove_webhook, send_test, set_webhook
 from provisioner.rental.extension import extend

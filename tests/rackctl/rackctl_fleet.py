@@ -5,6 +5,7 @@ from datetime import datetime, timedelta
 
 from sqlmodel.ext.asyncio.session import AsyncSession
 
+from provisioner.domain.health.sensors import SensorHealth
 from provisioner.domain.lifecycle import OperationState, State, Step, Verb
 from provisioner.domain.sanitisation import SanitisationLevel
 from provisioner.drivers.bmc import (
@@ -65,7 +66,7 @@ class FakeBmc:
 
     async def sensors(self, target: BmcTarget) -> Sequence[Sensor]:
         self._reach(target)
-        return [Sensor("CPU1 Temp", "temperature", 41.0, "degrees C", "ok")]
+        return [Sensor("CPU1 Temp", "temperature", 41.0, "degrees C", SensorHealth.OK)]
 
     async def inventory(self, target: BmcTarget) -> dict[str, dict[str, str]]:
         self._reach(target)

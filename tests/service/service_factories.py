@@ -13,6 +13,7 @@ from sqlmodel import select
 
 from provisioner.accounts.passwords import hash_password
 from provisioner.domain.access import Role
+from provisioner.domain.health.sensors import SensorHealth
 from provisioner.domain.lifecycle import State, Step, Verb
 from provisioner.domain.sanitisation import SanitisationLevel
 from provisioner.drivers.bmc import BmcTarget, BmcUnreachable, Power, PowerAction, Sensor
@@ -80,7 +81,7 @@ class FakeBmc:
 
     async def sensors(self, target: BmcTarget) -> Sequence[Sensor]:
         self._reach(target)
-        return [Sensor("CPU Temp", "temperature", 41.5, "°C", "ok")]
+        return [Sensor("CPU Temp", "temperature", 41.5, "°C", SensorHealth.OK)]
 
     async def inventory(self, target: BmcTarget) -> dict[str, dict[str, str]]:
         self._reach(target)

@@ -4,6 +4,7 @@ temperatures. When they are read is left to the lifecycle.
 
 from collections.abc import Iterable, Mapping
 from datetime import timedelta
+from enum import StrEnum
 from typing import Any
 
 from provisioner.domain.health.levels import Outcome
@@ -21,7 +22,27 @@ _KINDS = {
 }
 """IPMI's sensor types, of those that are judged."""
 
-_SEVERITY = {"ok": 0, "warning": 1, "critical": 2, "failed": 3}
+
+class SensorHealth(StrEnum):
+    """How a sensor's part is, as its BMC reports it."""
+
+    OK = "ok"
+    WARNING = "warning"
+    CRITICAL = "critical"
+    FAILED = "failed"
+    UNAVAILABLE = "unavailable"
+    """There is no reading: the part is absent or off, or the sensor does not answer."""
+    UNKNOWN = "unknown"
+    """The BMC reports a state that has no word here."""
+
+
+_SEVERITY = {
+    SensorHealth.OK: 0,
+    SensorHealth.WARNING: 1,
+    SensorHealth.CRITICAL: 2,
+    SensorHealth.FAILED: 3,
+}
+"""The others are no evidence."""
 
 
 def kept(
@@ -30,7 +51,7 @@ def kept(
     """The sensors that are judged, of a reading as the driver gives it, with the severity that
     this reading and the one before (as kept) agree on: `power_severity`, `fan_severity` or
     `temperature_severity`. It is absent where that cannot be told yet: at the first bad reading,
-    and while a sensor is unavailable.
+    and while a sensor is unavailable or its state unknown.
     """
     earlier = {sensor["name"]: _SEVERITY.get(sensor["health"], 0) for sensor in before}
     found: dict[str, dict[str, Any]] = {}
@@ -40,7 +61,7 @@ def kept(
         name = _unused(sensor["name"], found)
         found[name] = {
             "name": name,
-            "health": sensor["health"],
+            "health": str(sensor["health"]),
             "summary": _says(sensor),
         }
         severity = _SEVERITY.get(sensor["health"])

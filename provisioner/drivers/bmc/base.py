@@ -11,6 +11,7 @@ from enum import StrEnum
 from typing import Protocol
 
 from provisioner.domain.failures import Failure, FailureKind
+from provisioner.domain.health.sensors import SensorHealth
 
 
 class Power(StrEnum):
@@ -53,8 +54,7 @@ class Sensor:
     kind: str
     value: float | None
     unit: str
-    health: str
-    """ok, warning, critical, failed or unavailable."""
+    health: SensorHealth
     states: tuple[str, ...] = ()
     """What it tells in words, such as a threshold that is passed."""
 

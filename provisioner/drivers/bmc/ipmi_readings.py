@@ -14,6 +14,7 @@ from pyghmi.constants import Health
 from pyghmi.exceptions import PyghmiException
 from pyghmi.ipmi.command import Command
 
+from provisioner.domain.health.sensors import SensorHealth
 from provisioner.drivers.bmc.base import BmcTarget, LogEntry, Sensor
 from provisioner.drivers.bmc.ipmi_session import Response
 
@@ -21,6 +22,12 @@ from provisioner.drivers.bmc.ipmi_session import Response
 # pieces only after CAh.
 _REQUEST_TOO_LONG, _CANNOT_RETURN_SO_MANY = 0xC8, 0xCA
 _READ_FRU = (0x0A, 0x11)
+
+_WORST_FIRST = (
+    (Health.Failed, SensorHealth.FAILED),
+    (Health.Critical, SensorHealth.CRITICAL),
+    (Health.Warning, SensorHealth.WARNING),
+)
 
 Ask = Callable[[int, int, tuple[int, ...], int], Response]
 """(netfn, command, data, lun) → the response; blocks; raises NoAnswer."""
@@ -90,7 +97,7 @@ def read_sensors(command: BlockingCommand) -> list[Sensor]:
             kind=reading.type,
             value=None if reading.value is None else float(reading.value),
             unit=reading.units or "",
-            health="unavailable" if reading.unavailable else _health(reading.health),
+            health=SensorHealth.UNAVAILABLE if reading.unavailable else _health(reading.health),
             states=tuple(reading.states),
         )
         for reading in command.get_sensor_data()
@@ -131,12 +138,9 @@ def _log_entry(record: dict[str, Any]) -> LogEntry:
     )
 
 
-def _health(flags: int) -> str:
-    for flag, name in (
-        (Health.Failed, "failed"),
-        (Health.Critical, "critical"),
-        (Health.Warning, "warning"),
-    ):
-        if flags & flag:
-            return name
-    return "ok"
+def _health(flags: int | None) -> SensorHealth:
+    """The worst of pyghmi's flags that are set."""
+    if flags == Health.Ok:
+        return SensorHealth.OK
+    worst = (health for flag, health in _WORST_FIRST if flags is not None and flags & flag)
+    return next(worst, SensorHealth.UNKNOWN)

@@ -1,7 +1,7 @@
 """The manifest of an image: which bytes of the disk are in which chunk, each with its SHA-256.
 
 Its own SHA-256, over canonical JSON, is the image's digest: who knows the digest can check
-everything. Format 1, described in docs/decisions/image-format.md.
+everything. Format 1, described in docs/decisions/images.md.
 """
 
 import hashlib
@@ -47,15 +47,6 @@ class ImageManifest:
     """Of the raw disk; the target must be at least as large."""
     boot: BootFacts
     chunks: list[Chunk]
-
-    @property
-    def mapped_bytes(self) -> int:
-        """What is written to a disk; everything else reads as zeroes."""
-        return sum(length for chunk in self.chunks for _, length in chunk.ranges)
-
-    @property
-    def stored_bytes(self) -> int:
-        return sum(chunk.bytes for chunk in self.chunks)
 
     @property
     def digest(self) -> str:

@@ -1,1 +1,5 @@
-"""Network boot: DHCP and TFTP by a supervised dnsmasq, then iPXE scripts over HTTP."""
+"""Network boot: DHCP and TFTP, then iPXE scripts over HTTP."""
+
+from provisioner.drivers.netboot.base import Host, Netboot
+
+__all__ = ["Host", "Netboot"]

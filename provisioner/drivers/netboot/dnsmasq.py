@@ -18,11 +18,11 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from provisioner.domain.failures import Failure, FailureKind
+from provisioner.drivers.netboot.base import Host, Netboot
 from provisioner.drivers.netboot.dnsmasq_settings import (
     BOOT_PROGRAMS,
     FIRST_SCRIPT,
     DnsmasqSettings,
-    Host,
     configuration,
     host_list,
 )
@@ -52,7 +52,7 @@ class DnsmasqFailed(Failure):
         super().__init__(f"dnsmasq: {reason}", next_action=next_action)
 
 
-class Dnsmasq:
+class Dnsmasq(Netboot):
     """One dnsmasq process, started again when it ends.
 
     `on_death` is called with the reason each time it ended by itself and before it is started

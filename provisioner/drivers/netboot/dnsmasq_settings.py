@@ -9,12 +9,11 @@ from dataclasses import dataclass
 from ipaddress import IPv4Address, IPv4Interface
 from pathlib import Path
 
+from provisioner.drivers.netboot.base import Host
+
 _MAC = re.compile(r"[0-9a-f]{2}(?::[0-9a-f]{2}){5}")
 _HOSTNAME = re.compile(r"[a-z0-9](?:[a-z0-9-]{0,61}[a-z0-9])?", re.IGNORECASE)
 _INTERFACE = re.compile(r"[\w.@-]{1,15}")
-
-Host = tuple[str, str, str]
-"""A known machine: MAC, IPv4 address, host name."""
 
 BOOT_PROGRAMS = ("undionly.kpxe", "snponly.efi")
 """iPXE for PXE ROMs (BIOS) and for UEFI firmware, of Debian's package `ipxe`."""

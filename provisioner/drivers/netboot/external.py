@@ -1,15 +1,17 @@
-"""Netboot where DHCP and TFTP are served by something else at the site."""
+"""Netboot where something else at the site serves DHCP and TFTP."""
 
 from collections.abc import Iterable
 from datetime import datetime
 
+from provisioner.drivers.netboot.base import Host, Netboot
 
-class ExternalNetboot:
+
+class ExternalNetboot(Netboot):
     """Hands out nothing: the site's DHCP server has to know the servers and the boot URL."""
 
-    async def set_hosts(self, hosts: Iterable[tuple[str, str, str]]) -> None:
-        """Addresses are the other server's business."""
+    async def set_hosts(self, hosts: Iterable[Host]) -> None:
+        """The other server hands out addresses."""
 
     def dhcp_seen(self, mac: str) -> datetime | None:
-        """Nothing is known about requests to somebody else."""
+        """Requests to another server are not known."""
         return None

@@ -142,12 +142,6 @@ class AnsiblePlays(Plays):
         else:
             workspace.remove()
 
-    async def warm_up(self) -> None:
-        """Start the spare process ahead of the first run."""
-        if self._spare is None:
-            self._spare = asyncio.create_task(self._start_process())
-        await asyncio.shield(self._spare)
-
     async def _take_spare(self) -> asyncio.subprocess.Process:
         taken, self._spare = self._spare, None
         process = await (taken or asyncio.create_task(self._start_process()))

@@ -29,6 +29,7 @@ from paramiko import (
 from provisioner.drivers.ssh.base import (
     CommandResult,
     HostKeyMismatch,
+    Ssh,
     SshLoginRefused,
     SshState,
     SshTarget,
@@ -53,7 +54,7 @@ _OUTPUT_LIMIT = 4 << 20
 _CONNECTION_LOST = (SSHException, EOFError, OSError)
 
 
-class ParamikoSsh:
+class ParamikoSsh(Ssh):
     """`private_key` is the path of the provisioner's own key, with which :meth:`run` logs in."""
 
     def __init__(self, private_key: Path, *, concurrent: int = 32) -> None:

@@ -1,6 +1,6 @@
-"""Posting to addresses that customers chose: names looked up here, connections pinned to what was
-checked, no redirect followed, nothing read but the status. Which addresses are fit is left to
-`domain/webhook_addresses.py`.
+"""Posts to addresses that customers chose: names are looked up here, connections are pinned to the
+addresses that were checked, no redirect is followed, and only the status is read. Which addresses
+are fit is left to `domain/webhook_addresses.py`.
 """
 
 import asyncio
@@ -22,23 +22,15 @@ from aiohttp.abc import AbstractResolver, ResolveResult
 from yarl import URL
 
 from provisioner.domain.webhook_addresses import IPAddress
+from provisioner.drivers.webhooks.base import LIMIT_S, NotDelivered, WebhookDelivery
 
-LIMIT_S = 10.0
 _LOOKUPS = 16
-"""At once. A name server that does not answer holds its thread for many seconds, so these are
-not the threads that others use."""
-
-
-class NotDelivered(Exception):
-    """A message that did not arrive; `reason` says no more than its customer may know."""
-
-    def __init__(self, reason: str) -> None:
-        super().__init__(reason)
-        self.reason = reason
+"""At once. A silent name server holds its thread for many seconds, so lookups have threads of their
+own."""
 
 
 class _Pinned(AbstractResolver):
-    """Knows the addresses that were checked, whatever the name means by now."""
+    """Resolves to the addresses that were checked, whatever the name means by now."""
 
     def __init__(self, addresses: Collection[IPAddress]) -> None:
         self._addresses = addresses
@@ -62,13 +54,12 @@ class _Pinned(AbstractResolver):
         return
 
 
-class WebhookPost:
+class WebhookPost(WebhookDelivery):
     def __init__(self, *, limit_s: float = LIMIT_S) -> None:
         self._limit_s = limit_s
         self._lookups = ThreadPoolExecutor(_LOOKUPS, thread_name_prefix="webhook-lookup")
 
     async def look_up(self, url: URL) -> list[IPAddress]:
-        """All addresses of the URL's host; none when it has none or nobody answers in time."""
         look = asyncio.get_running_loop().run_in_executor(
             self._lookups, _addresses, url.host or "", url.port
         )
@@ -80,7 +71,6 @@ class WebhookPost:
     async def post(
         self, url: URL, addresses: Collection[IPAddress], headers: Mapping[str, str], body: bytes
     ) -> int:
-        """Post to one of the addresses; the status answered. Raises :class:`NotDelivered`."""
         checked = {str(address) for address in addresses}
 
         def open_socket(info: tuple[Any, ...]) -> socket.socket:
@@ -115,7 +105,6 @@ class WebhookPost:
             raise NotDelivered("no connection, or no HTTP was spoken on it") from error
 
     def close(self) -> None:
-        """Lookups under way end by themselves; nobody waits for them."""
         self._lookups.shutdown(wait=False, cancel_futures=True)
 
 

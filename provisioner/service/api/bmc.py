@@ -3,6 +3,7 @@
 from datetime import datetime
 
 from provisioner.domain.access import Permission
+from provisioner.domain.health.sensors import SensorHealth
 from provisioner.domain.lifecycle import State
 from provisioner.domain.refusals import Refusal, RefusalKind
 from provisioner.drivers.bmc import BmcTarget, Power, PowerAction
@@ -44,8 +45,8 @@ class SensorView(View, title="Sensor"):
     """The reading in `unit`. Null when the sensor has a state and no number."""
     unit: str
     """Unit of the reading. Empty without a number."""
-    health: str
-    """`ok`, `warning`, `critical`, `failed` or `unavailable`."""
+    health: SensorHealth
+    """How the part is, as the BMC reports it."""
 
 
 class LogEntryView(View, title="BmcLogEntry"):

@@ -15,6 +15,7 @@ from pydantic_core import core_schema
 
 from provisioner.domain.access import Role
 from provisioner.domain.health.levels import HealthAction, HealthLevel
+from provisioner.domain.health.sensors import SensorHealth
 from provisioner.domain.incidents import IncidentKind
 from provisioner.domain.lifecycle import Intent, OperationState, State, Step, Verb
 from provisioner.domain.reservations import ReservationAction, ReservationState
@@ -44,6 +45,7 @@ ENUMERATIONS: dict[type[Enum], tuple[str, str]] = {
         "SanitisationLevel",
         "Sanitisation level of NIST SP 800-88 r2. Purge is the stronger.",
     ),
+    SensorHealth: ("SensorHealth", "How a part is, as the server's BMC reports it."),
     State: ("ServerState", "Where a server is in its lifecycle."),
     Step: ("Step", "A step of an operation."),
     Verb: ("OperationVerb", "What an operation does."),

@@ -10,7 +10,7 @@ from prometheus_client.exposition import CONTENT_TYPE_PLAIN_0_0_4
 from pydantic import BaseModel, ConfigDict, Field
 from sqlmodel import col, select
 
-from agent.metrics import exposition
+from agent.signals.prometheus import exposition
 from provisioner.domain.access import Permission
 from provisioner.service.context import services_of
 from provisioner.service.http.bearer import actor_by_token
