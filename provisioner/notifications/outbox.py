@@ -1,6 +1,6 @@
 """What is told about leases: written with what happened, or found by a look at the clock.
 
-Sending is left to `webhook_sender.py`.
+Sending is left to `sender.py`.
 """
 
 from datetime import datetime, timedelta

@@ -1,5 +1,5 @@
 """`/metrics` for Prometheus: requests by endpoint, servers by state and health, what waits for a
-person. GPUs are left to `gpu_metrics`: of a large fleet they are too many for one answer.
+person. GPUs are left to `gpus.py`: those of a large fleet are too many for one answer.
 """
 
 import time
