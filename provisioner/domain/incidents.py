@@ -16,5 +16,7 @@ class IncidentKind(StrEnum):
     """A leased server is faulty: its customer is told, and may have another."""
     SILENT = "silent"
     """The agent of a leased server is not heard: its tenant may have stopped it."""
+    REPORT = "report"
+    """What its agent reports cannot be judged: nothing is known of its health until it can."""
     BREAKER = "breaker"
     """So many servers turned faulty at once that none is quarantined for its health any more."""
