@@ -12,6 +12,7 @@ from sqlmodel import col, select
 from sqlmodel.ext.asyncio.session import AsyncSession
 
 from agent.protocol import Report
+from provisioner.loops import Contained
 from provisioner.store.database import Database
 from provisioner.store.tables import AgentIdentity, Lease, Reservation, Server
 
@@ -54,7 +55,7 @@ class Links:
     def __init__(self, database: Database) -> None:
         self._database = database
         self._links: dict[str, Link] = {}
-        self._looked_at: datetime | None = None
+        self._refreshed_at: datetime | None = None
 
     async def find(self, token_hash: str) -> Link | None:
         """None when the token is unknown or was revoked. Unknown ones are looked up each time."""
@@ -67,18 +68,19 @@ class Links:
                 link = self._links.setdefault(token_hash, loaded)
         return link
 
-    async def refresh(self, now: datetime) -> None:
+    async def refresh(self, now: datetime, contained: Contained) -> None:
         """Forget what was revoked lately, and take the leases whose grant changed lately."""
-        if self._looked_at is None:
-            await self._warm()
-        # Since the last look that went well: the database may have been away for long
-        since = (self._looked_at or now) - _MARGIN
+        if self._refreshed_at is None:
+            with contained("the links of all agents"):  # each is found when its agent reports
+                await self._warm()
+        # Since the last time that went well: the database may have been away for long
+        since = (self._refreshed_at or now) - _MARGIN
         async with self._database.read() as session:
             revoked = await session.exec(
                 select(AgentIdentity.token_hash).where(col(AgentIdentity.revoked_at) >= since)
             )
             changed = await session.exec(select(Lease).where(col(Lease.granted_at) >= since))
-        self._looked_at = now
+        self._refreshed_at = now
         for token_hash in revoked.all():
             self._links.pop(token_hash, None)
         leases = {lease.id: lease for lease in changed.all()}
