@@ -194,8 +194,8 @@ async def test_a_reservation_that_moved_can_be_extended_and_released(two_servers
     )
     world.machine(bound).faults.append("failing_disk")
     for _ in range(200):
-        await world.reconciler.start_due()
-        await asyncio.gather(*world.reconciler._passes, return_exceptions=True)
+        await world.reconciler.turn(world.clock())
+        await world.reconciler.workers.join()
         if len(await world.leases(reservation)) == 2:
             break
         await world.turn(seconds=1)
