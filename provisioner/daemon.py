@@ -34,6 +34,7 @@ from provisioner.lifecycle.reconciler import Reconciler
 from provisioner.lifecycle.steps.ramdisk import address_reservations
 from provisioner.loops import Driver, Loop
 from provisioner.notifications.sender import WebhookSender
+from provisioner.rental.binder import Binder
 from provisioner.service.app import make_app
 from provisioner.service.context import Services
 from provisioner.service.http.serving import serve
@@ -129,6 +130,7 @@ class Daemon:
                 concurrency=settings.concurrency,
                 site=settings.site,
             ),
+            Binder(database, clock=clock),
             Judge(database, clock=clock, site=settings.site),
             SensorPoll(database, bmc, self.box, clock=clock, site=settings.site),
             WebhookSender(database, self.box, post=self.post, rules=rules, clock=clock),

@@ -16,6 +16,8 @@ class IncidentKind(StrEnum):
     """A leased server is faulty: its customer is told, and may have another."""
     SILENT = "silent"
     """The agent of a leased server is not heard: its tenant may have stopped it."""
+    DELAYED = "delayed"
+    """A reservation waits for a server: its own fell out, and no other is free."""
     REPORT = "report"
     """What its agent reports cannot be judged: nothing is known of its health until it can."""
     BREAKER = "breaker"

@@ -44,19 +44,6 @@ async def enqueue(
     events of one kind apart.
     """
     reservation = await session.get_one(Reservation, lease.reservation_id)
-    account_id = reservation.account_id
-    if await session.get(Webhook, account_id) is None:
-        return
-    subject = subject or lease.id
-    earlier = await session.exec(
-        select(WebhookMessage.id).where(
-            WebhookMessage.account_id == account_id,
-            WebhookMessage.subject == subject,
-            WebhookMessage.event == occasion_key(event, occasion),
-        )
-    )
-    if earlier.first() is not None:
-        return
     server = await session.get_one(Server, lease.server_id)
     data = {
         "reservation": reservation.id,
@@ -67,7 +54,65 @@ async def enqueue(
         "ends_at": lease.ends_at.isoformat(),
         **more,
     }
-    session.add(message_of(account_id, subject, event, data, occasion=occasion, now=now))
+    await _add(
+        session,
+        reservation.account_id,
+        event,
+        data,
+        subject=subject or lease.id,
+        occasion=occasion,
+        now=now,
+    )
+
+
+async def enqueue_about(
+    session: AsyncSession,
+    reservation: Reservation,
+    event: WebhookEvent,
+    now: datetime,
+    *,
+    occasion: str = "",
+    **more: Any,
+) -> None:
+    """The same about a reservation that has no server."""
+    data = {
+        "reservation": reservation.id,
+        "hostname": reservation.hostname,
+        "ends_at": reservation.ends_at.isoformat(),
+        **more,
+    }
+    await _add(
+        session,
+        reservation.account_id,
+        event,
+        data,
+        subject=reservation.id,
+        occasion=occasion,
+        now=now,
+    )
+
+
+async def _add(
+    session: AsyncSession,
+    account_id: str,
+    event: WebhookEvent,
+    data: dict[str, object],
+    *,
+    subject: str,
+    occasion: str,
+    now: datetime,
+) -> None:
+    if await session.get(Webhook, account_id) is None:
+        return
+    earlier = await session.exec(
+        select(WebhookMessage.id).where(
+            WebhookMessage.account_id == account_id,
+            WebhookMessage.subject == subject,
+            WebhookMessage.event == occasion_key(event, occasion),
+        )
+    )
+    if earlier.first() is None:
+        session.add(message_of(account_id, subject, event, data, occasion=occasion, now=now))
 
 
 def _enqueued(subject: Mapped[str], event: ColumnElement[str]) -> ColumnElement[bool]:

@@ -22,6 +22,7 @@ from provisioner.health.sensors import SensorPoll
 from provisioner.lifecycle.reconciler import Reconciler
 from provisioner.loops import Driver, Loop
 from provisioner.notifications.sender import WebhookSender
+from provisioner.rental.binder import Binder
 from provisioner.service.agents.ingest import Ingest
 from provisioner.store.claims import Claims
 from provisioner.store.database import Database, DatabaseUnavailable
@@ -52,6 +53,7 @@ def loops_of(world: World) -> list[Loop]:
         WebhookSender(
             world.database, world.box, post=post, rules=AddressRules(), clock=clock, period=period
         ),
+        Binder(world.database, clock=clock, period=period),
         Ingest(world.database, clock, period=period),
     ]
 
