@@ -30,7 +30,7 @@ class LoopStatus:
 
     def __init__(self, name: str, period: timedelta, clock: Callable[[], datetime]) -> None:
         self.name = name
-        self.period = period
+        self.period_s = period.total_seconds()
         self.turns = 0
         """Ended so far, well or not."""
         self.failures = 0
