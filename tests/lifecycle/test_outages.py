@@ -3,7 +3,7 @@
 import asyncio
 import logging
 from collections.abc import Awaitable, Callable
-from datetime import timedelta
+from datetime import datetime, timedelta
 from functools import partial
 from pathlib import Path
 from typing import Any, NoReturn
@@ -13,7 +13,7 @@ from sick_world import HUNG_DISKS, SickWorld
 from world import World
 
 from provisioner.domain.health import HealthLevel
-from provisioner.domain.lifecycle import State
+from provisioner.domain.lifecycle import Intent, State
 from provisioner.domain.webhook_addresses import AddressRules
 from provisioner.drivers.webhooks.post import WebhookPost
 from provisioner.health import judge as judge_module
@@ -24,7 +24,7 @@ from provisioner.loops import Driver, Loop
 from provisioner.notifications.sender import WebhookSender
 from provisioner.rental.binder import Binder
 from provisioner.service.agents.ingest import Ingest
-from provisioner.store.claims import Claims
+from provisioner.store.claims import Claim, Claims
 from provisioner.store.database import Database, DatabaseUnavailable
 from provisioner.store.migrate import migrate
 from provisioner.store.tables import Server
@@ -127,6 +127,27 @@ async def test_a_defect_in_renewing_or_claiming_is_told_and_tried_again(
             await until(lambda: reconciler.status.failing)
         await until(lambda: _moved_to(enrolled, State.AVAILABLE))
     assert "ZeroDivisionError" in reconciler.status.error
+
+
+async def test_a_defect_in_one_servers_pass_stops_no_other_server(
+    two_servers: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    world = two_servers
+    bad = (await world.server(0)).id
+    advance = world.reconciler._advance
+
+    async def picky(claim: Claim[Server]) -> datetime | None:
+        if claim.row_id == bad:
+            raise ZeroDivisionError
+        return await advance(claim)
+
+    monkeypatch.setattr(world.reconciler, "_advance", picky)
+    for number in (0, 1):
+        await world.ask(Intent.MAINTAIN, number)
+    await world.reconciler.settle()
+    states = [server.state for server in await world.servers()]
+    assert states == [State.AVAILABLE, State.MAINTENANCE]
+    assert world.reconciler.status.is_failing(bad)
 
 
 async def test_a_report_that_met_an_outage_is_judged_by_the_next_turn(

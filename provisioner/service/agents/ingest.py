@@ -70,6 +70,7 @@ class Ingest(Loop):
         self.links = Links(database)
         self._database = database
         self._waiting: dict[str, _Kept] = {}
+        self._loaded = False
 
     async def take(self, link: Link, said: Report) -> None:
         """Keep a report, once: one that is not newer than the newest of its boot changes nothing.
@@ -112,10 +113,14 @@ class Ingest(Loop):
 
     async def turn(self, now: datetime) -> None:
         """Write what waits, and see what other processes revoked or extended."""
+        if not self._loaded:
+            with self.status.contained("the links of all agents"):
+                await self.links.load_all()
+            self._loaded = True  # whoever is missing is found when its agent reports
         try:
             await self.flush()
         finally:
-            await self.links.refresh(now, self.status.contained)
+            await self.links.refresh(now)
 
     async def close(self) -> None:
         """Write what was taken since the last turn."""

@@ -12,7 +12,6 @@ from sqlmodel import col, select
 from sqlmodel.ext.asyncio.session import AsyncSession
 
 from agent.protocol import Report
-from provisioner.loops import Contained
 from provisioner.store.database import Database
 from provisioner.store.tables import AgentIdentity, Lease, Reservation, Server
 
@@ -68,11 +67,8 @@ class Links:
                 link = self._links.setdefault(token_hash, loaded)
         return link
 
-    async def refresh(self, now: datetime, contained: Contained) -> None:
+    async def refresh(self, now: datetime) -> None:
         """Forget what was revoked lately, and take the leases whose grant changed lately."""
-        if self._refreshed_at is None:
-            with contained("the links of all agents"):  # each is found when its agent reports
-                await self._warm()
         # Since the last time that went well: the database may have been away for long
         since = (self._refreshed_at or now) - _MARGIN
         async with self._database.read() as session:
@@ -91,8 +87,8 @@ class Links:
                 link.lease = leases[link.lease.id]
                 link.changed.set()
 
-    async def _warm(self) -> None:
-        """Load all at once: after a start every agent reports within seconds."""
+    async def load_all(self) -> None:
+        """After a start every agent reports within seconds: each would be looked up by itself."""
         async with self._database.read() as session:
             for token_hash, link in (await _load(session)).items():
                 self._links.setdefault(token_hash, link)
