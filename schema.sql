@@ -380,6 +380,7 @@ CREATE INDEX ix_erasure_certificate_operation_id ON erasure_certificate (operati
 CREATE TABLE incident (
     id VARCHAR NOT NULL,
     server_id VARCHAR,
+    reservation_id VARCHAR,
     operation_id VARCHAR,
     lease_id VARCHAR,
     kind VARCHAR(40) NOT NULL,
@@ -389,17 +390,22 @@ CREATE TABLE incident (
     closed_at TIMESTAMP WITH TIME ZONE,
     PRIMARY KEY (id),
     FOREIGN KEY(server_id) REFERENCES server (id),
+    FOREIGN KEY(reservation_id) REFERENCES reservation (id),
     FOREIGN KEY(operation_id) REFERENCES operation (id),
     FOREIGN KEY(lease_id) REFERENCES lease (id)
 );
 
 CREATE INDEX ix_incident_lease_id ON incident (lease_id);
 
+CREATE INDEX ix_incident_reservation_id ON incident (reservation_id);
+
 CREATE INDEX ix_incident_server_id ON incident (server_id);
 
 CREATE UNIQUE INDEX uq_incident_open ON incident (server_id, kind) WHERE closed_at IS NULL;
 
-CREATE UNIQUE INDEX uq_incident_open_fleet ON incident (kind) WHERE closed_at IS NULL AND server_id IS NULL;
+CREATE UNIQUE INDEX uq_incident_open_fleet ON incident (kind) WHERE closed_at IS NULL AND server_id IS NULL AND reservation_id IS NULL;
+
+CREATE UNIQUE INDEX uq_incident_open_reservation ON incident (reservation_id, kind) WHERE closed_at IS NULL;
 
 CREATE TABLE step_log (
     id VARCHAR NOT NULL,

@@ -7,7 +7,7 @@ import asyncio
 import logging
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from ipaddress import IPv4Interface
 from pathlib import Path
@@ -26,13 +26,15 @@ from provisioner.drivers.ssh.keys import key_file
 from provisioner.drivers.ssh.paramiko_ssh import ParamikoSsh
 from provisioner.drivers.webhooks import WebhookDelivery
 from provisioner.drivers.webhooks.post import WebhookPost
-from provisioner.garbage import collect_by_the_clock
+from provisioner.garbage import GarbageCollection
 from provisioner.health.judge import Judge
 from provisioner.health.sensors import SensorPoll
 from provisioner.lifecycle.job import Context, Drivers, Limits, MachineNetwork
 from provisioner.lifecycle.reconciler import Reconciler
 from provisioner.lifecycle.steps.ramdisk import address_reservations
+from provisioner.loops import Driver, Loop
 from provisioner.notifications.sender import WebhookSender
+from provisioner.rental.binder import Binder
 from provisioner.service.app import make_app
 from provisioner.service.context import Services
 from provisioner.service.http.serving import serve
@@ -57,6 +59,8 @@ class Daemon:
     """The provisioner's own public SSH key."""
     post: WebhookDelivery
     clock: Callable[[], datetime] = utc_now
+    driver: Driver = field(default_factory=Driver)
+    """Turns all loops, the service's own ones too."""
 
     @property
     def services(self) -> Services:
@@ -74,6 +78,7 @@ class Daemon:
             webhook_post=self.post,
             webhook_rules=webhook_rules(self.settings),
             clock=self.clock,
+            driver=self.driver,
         )
 
     @property
@@ -111,30 +116,30 @@ class Daemon:
         finally:
             await runner.cleanup()
 
+    @property
+    def loops(self) -> list[Loop]:
+        """All background work but the service's own."""
+        settings, database, clock = self.settings, self.database, self.clock
+        bmc, rules = self.drivers.bmc, webhook_rules(settings)
+        return [
+            GarbageCollection(clock=clock),
+            Reconciler(
+                database,
+                self.context,
+                claim_ttl=timedelta(seconds=settings.claim_ttl_s),
+                concurrency=settings.concurrency,
+                site=settings.site,
+            ),
+            Binder(database, clock=clock),
+            Judge(database, clock=clock, site=settings.site),
+            SensorPoll(database, bmc, self.box, clock=clock, site=settings.site),
+            WebhookSender(database, self.box, post=self.post, rules=rules, clock=clock),
+        ]
+
     async def work(self) -> None:
         """Run all background loops until cancelled."""
-        site, clock = self.settings.site, self.clock
-        reconciler = Reconciler(
-            self.database,
-            self.context,
-            claim_ttl=timedelta(seconds=self.settings.claim_ttl_s),
-            concurrency=self.settings.concurrency,
-            site=site,
-        )
-        sensors = SensorPoll(self.database, self.drivers.bmc, self.box, clock=clock, site=site)
-        sender = WebhookSender(
-            self.database,
-            self.box,
-            post=self.post,
-            rules=webhook_rules(self.settings),
-            clock=clock,
-        )
-        async with asyncio.TaskGroup() as tasks:
-            tasks.create_task(collect_by_the_clock())
-            tasks.create_task(reconciler.run())
-            tasks.create_task(Judge(self.database, clock=clock, site=site).run())
-            tasks.create_task(sensors.run())
-            tasks.create_task(sender.run())
+        async with self.driver.running(*self.loops):
+            await asyncio.Event().wait()
 
 
 async def run(settings: Settings) -> None:

@@ -21,6 +21,8 @@ class WebhookEvent(StrEnum):
     """Access is gone: the server was seen off, or its port shut."""
     INCIDENT = "lease.incident"
     """The server is not healthy."""
+    DELAYED = "reservation.delayed"
+    """The server that was promised fell out, and no other is free yet."""
     TEST = "webhook.test"
 
 

@@ -1,4 +1,4 @@
-"""The judge: looks at what agents reported, and at who is silent, and keeps a verdict of each.
+"""The judge: polls what agents reported, and who is silent, and keeps a verdict of each server.
 
 It reads and records; the reconciler moves servers. Any number of judges may share a database: each
 judges all, and nothing happens twice, as a verdict is void when another was stored since the one
@@ -6,13 +6,11 @@ that it follows.
 """
 
 import asyncio
-import logging
-from collections.abc import Callable, Mapping, Sequence
-from contextlib import suppress
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from functools import partial
-from typing import Any
+from typing import Any, ClassVar
 
 from sqlmodel.ext.asyncio.session import AsyncSession
 
@@ -27,23 +25,23 @@ from provisioner.domain.health import (
     unfit,
     verdict,
 )
+from provisioner.domain.incidents import IncidentKind
 from provisioner.health.breaker import holds_back
 from provisioner.health.effects import Judgement, record
 from provisioner.health.reading import (
-    Head,
-    Told,
-    heads,
+    AgentReport,
+    ReportHeader,
+    latest_reports,
     past_findings,
+    report_headers,
     stored_verdicts,
-    told,
+    unreported,
 )
 from provisioner.health.samples import drawn, keep, slot
+from provisioner.incidents import close_incidents, open_incident
+from provisioner.loops import Loop
 from provisioner.store.database import Database, DatabaseUnavailable, call_attention
-
-log = logging.getLogger(__name__)
-
-PAUSE_S = 3.0
-"""Between two looks at all agents: so soon a new report is judged."""
+from provisioner.store.tables import Server
 
 ANEW = timedelta(minutes=1)
 """A server whose agent is silent is judged again after this: its silence counts."""
@@ -55,7 +53,7 @@ CONFIRMED = timedelta(minutes=5)
 """An unchanged verdict with findings is stored again after this: when each was last true."""
 
 _ALL = timedelta(seconds=15)
-"""How often silent ones are looked for: that reads a row of every server."""
+"""How often silent ones are polled for: that reads a row of every server."""
 
 _LATE = timedelta(seconds=10)
 """A report is stored so long after it came, at most."""
@@ -66,62 +64,68 @@ _SLICE = 20
 
 @dataclass(frozen=True, slots=True)
 class _Known:
-    """What is remembered of a server between two looks. It may be lost: windows begin anew."""
+    """What is remembered of a server between two turns. It may be lost: windows begin anew."""
 
     history: tuple[Sample, ...] = ()
     verdict: Verdict = HEALTHY
     stored_at: datetime | None = None
     """`judged_at` of the stored verdict that this one follows."""
     reported_at: datetime | None = None
-    looked_at: datetime | None = None
+    judged_at: datetime | None = None
     slot: datetime | None = None
     """Of the last sample for charts."""
 
 
-class Judge:
-    """Runs in the daemon's loop, beside the reconciler."""
+_Stored = tuple[Mapping[str, Any], datetime]
+
+
+class Judge(Loop):
+    """Beside the reconciler. What it cannot judge of one server keeps it from judging no other."""
+
+    name: ClassVar[str] = "judge"
 
     def __init__(
-        self, database: Database, *, clock: Callable[[], datetime], site: str = ""
+        self,
+        database: Database,
+        *,
+        clock: Callable[[], datetime],
+        site: str = "",
+        period: timedelta = timedelta(seconds=3),
     ) -> None:
+        """A new report is judged after a `period`."""
+        super().__init__(period=period, clock=clock)
         self._database = database
-        self._clock = clock
         self._site = site
         self._known: dict[str, _Known] = {}
-        self._listening_since = self._looked_at = clock()
-        self._looked_at_all = self._looked_at - _ALL
+        self._turned_unfit: set[str] = set()
+        self._listening_since = self._polled_at = clock()
+        self._polled_all_at = self._polled_at - _ALL
 
-    async def run(self) -> None:
-        """Look until cancelled."""
-        while True:
-            with suppress(DatabaseUnavailable):
-                await self.look()
-            await asyncio.sleep(PAUSE_S)
-
-    async def look(self) -> None:
+    async def turn(self, now: datetime) -> None:
         """Judge whoever reported anew, or is silent and was not judged for a minute."""
-        now = self._clock()
-        of_all = now - self._looked_at_all >= _ALL
+        of_all = now - self._polled_all_at >= _ALL
         async with self._database.read() as session:
-            found = await heads(session, self._site, None if of_all else self._looked_at - _LATE)
-        if of_all:
-            self._looked_at_all = now
-            self._known = {key: known for key, known in self._known.items() if key in found}
-        self._looked_at = now
-        due = [head for head in found.values() if self._is_due(head, now)]
-        turned: list[str] = []
+            found = await report_headers(
+                session, self._site, None if of_all else self._polled_at - _LATE
+            )
+        due = [header for header in found.values() if self._is_due(header, now)]
         for start in range(0, len(due), _SLICE):
-            turned += await self._judge(due[start : start + _SLICE], now)
-        if turned:
-            await self._give_to_reconcilers(turned, now)
+            await self._judge(due[start : start + _SLICE], now)
+        if self._turned_unfit:
+            await self._give_to_reconcilers(self._turned_unfit, now)
+            self._turned_unfit = set()
+        if of_all:
+            await self._forget_others(found, now)
+            self._polled_all_at = now
+        self._polled_at = now
 
-    def _is_due(self, head: Head, now: datetime) -> bool:
-        known = self._known.get(head.server_id)
-        if known is None or known.looked_at is None or known.reported_at != head.reported_at:
+    def _is_due(self, header: ReportHeader, now: datetime) -> bool:
+        known = self._known.get(header.server_id)
+        if known is None or known.judged_at is None or known.reported_at != header.reported_at:
             return True
-        return now - known.looked_at >= (ANEW if now - head.seen_at >= ANEW else AT_LEAST)
+        return now - known.judged_at >= (ANEW if now - header.seen_at >= ANEW else AT_LEAST)
 
-    async def _give_to_reconcilers(self, turned: Sequence[str], now: datetime) -> None:
+    async def _give_to_reconcilers(self, turned: Iterable[str], now: datetime) -> None:
         """Only after all are stored, so that the circuit breaker sees them together."""
         async with self._database.write() as session:
             await holds_back(session, now)
@@ -129,70 +133,110 @@ class Judge:
             async with self._database.write() as session:
                 await call_attention(session, server_id)
 
-    async def _judge(self, some: Sequence[Head], now: datetime) -> list[str]:
-        """Judge some servers; returns those that are not fit for the next lease any more."""
-        turned = []
+    async def _judge(self, some: Sequence[ReportHeader], now: datetime) -> None:
         samples: dict[str, list[dict[str, Any]]] = {}
         async with self._database.read() as session:
-            reports = await told(session, some, now)
-            await self._catch_up(session, reports)
+            reports = await latest_reports(session, some, now)
+            stored = await self._newly_stored(session, reports)
         for server_id, report in reports.items():
             await asyncio.sleep(0)  # a verdict takes a millisecond: others may run
-            before = self._known[server_id]
-            try:
-                sample = report.sample(self._listening_since)
-                history = remember(before.history, sample)
-                new = await self._verdict(server_id, report, history, before.verdict, now)
-            except DatabaseUnavailable:
-                raise  # no fault of the report: the next look judges it
-            except Exception:
-                # A tenant's report, or a defect of ours: neither may keep the others from being
-                # judged. It is tried again with the next report.
-                log.exception("%s cannot be judged by what its agent reports", server_id)
-                self._known[server_id] = replace(
-                    before, reported_at=report.head.reported_at, looked_at=now
-                )
-                continue
-            stored_at = before.stored_at
-            if _is_news(before, new, now):
-                judgement = Judgement(server_id, report.head.identity_id, new, stored_at)
-                async with self._database.write() as session:
-                    if not await record(session, judgement, now):
-                        del self._known[server_id]
-                        continue
-                stored_at = now
-            if unfit(new, sample.boot_id) and not unfit(before.verdict, sample.boot_id):
-                turned.append(server_id)
-            if before.slot != slot(now) and now - sample.at < ANEW:
-                samples[server_id] = drawn(sample.health)
-            self._known[server_id] = _Known(
-                thinned(history), new, stored_at, report.head.reported_at, now, slot(now)
-            )
+            with self.status.contained(server_id):
+                try:
+                    samples[server_id] = await self._judge_one(report, stored, now)
+                except DatabaseUnavailable:
+                    raise  # no fault of the report: the next turn judges it
+                except Exception as error:
+                    await self._set_aside(report.header, error, now)
+                    raise
         samples = {key: gpus for key, gpus in samples.items() if gpus}
         if samples:
-            async with self._database.write() as session:
-                await keep(session, samples, slot(now))
-        return turned
+            with self.status.contained("samples for charts"):
+                async with self._database.write() as session:
+                    await keep(session, samples, slot(now))
 
-    async def _catch_up(self, session: AsyncSession, reports: Mapping[str, Told]) -> None:
-        """Go on from the stored verdict where it is another than remembered: after a restart,
-        after another process judged, after a repair."""
-        new = {
+    async def _judge_one(
+        self, report: AgentReport, stored: Mapping[str, _Stored], now: datetime
+    ) -> list[dict[str, Any]]:
+        """Keep the verdict that a report leads to; returns what charts draw of it, if it is time.
+        May raise anything: what is in a report is its sender's to say."""
+        header = report.header
+        server_id = header.server_id
+        before = self._known.get(server_id, _Known())
+        if before.stored_at != report.stored_at:
+            # After a restart, a repair, or another process's verdict: go on from what is stored
+            data, stored_at = stored.get(server_id, (None, None))
+            previous = HEALTHY if data is None else Verdict.from_dict(data)
+            before = replace(before, verdict=previous, stored_at=stored_at)
+        sample = report.sample(self._listening_since)
+        history = remember(before.history, sample)
+        new = await self._verdict(server_id, report, history, before.verdict, now)
+        charted = before.slot != slot(now) and now - sample.at < ANEW
+        gpus = drawn(sample.health) if charted else []
+        stored_at = before.stored_at
+        if _is_news(before, new, now):
+            judgement = Judgement(server_id, header.identity_id, new, stored_at)
+            async with self._database.write() as session:
+                valid = await record(session, judgement, now)
+            if not valid:
+                self._known.pop(server_id, None)
+                return []
+            stored_at = now
+        if report.set_aside:
+            await self._close_incident(server_id, now)
+        if unfit(new, sample.boot_id) and not unfit(before.verdict, sample.boot_id):
+            self._turned_unfit.add(server_id)
+        self._known[server_id] = _Known(
+            thinned(history), new, stored_at, header.reported_at, now, slot(now)
+        )
+        return gpus
+
+    async def _set_aside(self, header: ReportHeader, error: Exception, now: datetime) -> None:
+        """Say that nothing is known of a server's health; its next report is tried again."""
+        before = self._known.get(header.server_id, _Known())
+        self._known[header.server_id] = replace(
+            before, reported_at=header.reported_at, judged_at=now
+        )
+        what = f"{type(error).__name__}: {error}"[:200]
+        async with self._database.write() as session:
+            server = await session.get_one(Server, header.server_id, with_for_update=True)
+            await open_incident(
+                session,
+                server,
+                IncidentKind.REPORT,
+                f"Its agent's report cannot be judged ({what}). Nothing is known of its health.",
+                "Find the error's trace in the provisioner's log. If the agent is older or newer"
+                " than the provisioner, update it; otherwise this is a bug to report.",
+                now=now,
+            )
+
+    async def _close_incident(self, server_id: str, now: datetime) -> None:
+        async with self._database.write() as session:
+            server = await session.get_one(Server, server_id)
+            await close_incidents(session, server, IncidentKind.REPORT, now=now)
+
+    async def _forget_others(self, found: Mapping[str, ReportHeader], now: datetime) -> None:
+        """Servers whose agents are gone, and with them what they reported."""
+        self._known = {key: known for key, known in self._known.items() if key in found}
+        async with self._database.read() as session:
+            gone = await unreported(session, self._site, found)
+        for server_id in gone:
+            await self._close_incident(server_id, now)
+
+    async def _newly_stored(
+        self, session: AsyncSession, reports: Mapping[str, AgentReport]
+    ) -> Mapping[str, _Stored]:
+        """Verdicts that are other than remembered."""
+        new = [
             server_id
             for server_id, report in reports.items()
-            if self._known.setdefault(server_id, _Known()).stored_at != report.stored_at
-        }
-        stored = await stored_verdicts(session, new) if new else {}
-        for server_id in new:
-            previous, stored_at = stored.get(server_id, (HEALTHY, None))
-            self._known[server_id] = replace(
-                self._known[server_id], verdict=previous, stored_at=stored_at
-            )
+            if self._known.get(server_id, _Known()).stored_at != report.stored_at
+        ]
+        return await stored_verdicts(session, new) if new else {}
 
     async def _verdict(
         self,
         server_id: str,
-        report: Told,
+        report: AgentReport,
         history: Sequence[Sample],
         previous: Verdict,
         now: datetime,

@@ -1,29 +1,32 @@
 """What the judge reads: which agents reported when, their reports, and the verdicts so far."""
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
 from pydantic_core import from_json
 from sqlalchemy import Text, bindparam, cast
-from sqlmodel import col, select
+from sqlmodel import col, exists, select
 from sqlmodel.ext.asyncio.session import AsyncSession
 
-from provisioner.domain.health import Finding, Sample, Verdict
+from provisioner.domain.health import Finding, Sample
 from provisioner.domain.health.sensors import FRESH
 from provisioner.domain.health.verdict import AGAIN_WITHIN
+from provisioner.domain.incidents import IncidentKind
+from provisioner.domain.lifecycle import State
 from provisioner.store.tables import (
     AgentIdentity,
     BmcReading,
     HealthFinding,
+    Incident,
     Server,
     ServerHealth,
 )
 
 
 @dataclass(frozen=True, slots=True)
-class Head:
+class ReportHeader:
     """The agent that speaks for a server, and when it did."""
 
     identity_id: str
@@ -34,10 +37,10 @@ class Head:
 
 
 @dataclass(frozen=True, slots=True)
-class Told:
-    """A head's report, and what else a verdict needs."""
+class AgentReport:
+    """An agent's latest report, and what else a verdict needs."""
 
-    head: Head
+    header: ReportHeader
     report: str
     """JSON; of many that are read at once, each becomes objects only when it is judged."""
     gpus_expected: int
@@ -45,17 +48,19 @@ class Told:
     """A fresh reading of its BMC's; empty when there is none."""
     stored_at: datetime | None
     """`judged_at` of the server's stored verdict, if there is one."""
+    set_aside: bool
+    """Whether an incident is open that says that its reports cannot be judged."""
 
     def sample(self, listening_since: datetime) -> Sample:
         """The report as of when the agent was heard last: since then it told nothing new. Nobody
         was silent while nobody listened."""
-        at = max(self.head.seen_at, listening_since)
+        at = max(self.header.seen_at, listening_since)
         report = from_json(self.report)
-        older = max(0.0, (at - self.head.reported_at).total_seconds())
+        older = max(0.0, (at - self.header.reported_at).total_seconds())
         return Sample.of({**report, "uptime_s": report["uptime_s"] + older}, at, self.sensors)
 
 
-_HEAD: tuple[Any, ...] = (
+_HEADER: tuple[Any, ...] = (
     AgentIdentity.id,
     AgentIdentity.server_id,
     AgentIdentity.seen_at,
@@ -63,13 +68,18 @@ _HEAD: tuple[Any, ...] = (
 )
 
 
-_TOLD = (
+_LATEST = (
     select(  # type: ignore[call-overload]
-        *_HEAD,
+        *_HEADER,
         cast(col(AgentIdentity.report), Text),
         col(Server.expect)["gpus"].as_integer(),
         BmcReading.sensors,
         ServerHealth.judged_at,
+        exists().where(
+            col(Incident.server_id) == col(AgentIdentity.server_id),
+            col(Incident.kind) == IncidentKind.REPORT,
+            col(Incident.closed_at).is_(None),
+        ),
     )
     .join(Server, col(Server.id) == col(AgentIdentity.server_id))
     .outerjoin(ServerHealth, col(ServerHealth.server_id) == col(Server.id))
@@ -86,17 +96,19 @@ _TOLD = (
 """Put together once: it is asked ten times a second."""
 
 
-async def heads(
+async def report_headers(
     session: AsyncSession, site: str, reported_since: datetime | None = None
-) -> dict[str, Head]:
-    """By server, the agent that was heard last; of all, or of those that reported since."""
+) -> dict[str, ReportHeader]:
+    """By server, the agent that was heard last; of all servers that are not retired, or of those
+    whose agents reported since."""
     query = (
-        select(*_HEAD)
+        select(*_HEADER)
         .join(Server, col(Server.id) == col(AgentIdentity.server_id))
         .where(
             col(AgentIdentity.revoked_at).is_(None),
             col(AgentIdentity.seen_at).is_not(None),
             col(AgentIdentity.reported_at).is_not(None),
+            Server.state != State.RETIRED,
         )
         .execution_options(yield_per=500)
     )
@@ -104,35 +116,53 @@ async def heads(
         query = query.where(Server.site == site)
     if reported_since is not None:
         query = query.where(col(AgentIdentity.reported_at) >= reported_since)
-    found: dict[str, Head] = {}
+    found: dict[str, ReportHeader] = {}
     async for rows in (await session.stream(query)).partitions():
         for row in rows:
-            head = Head(*row)
-            other = found.get(head.server_id)
-            if other is None or other.seen_at < head.seen_at:
-                found[head.server_id] = head
+            header = ReportHeader(*row)
+            other = found.get(header.server_id)
+            if other is None or other.seen_at < header.seen_at:
+                found[header.server_id] = header
     return found
 
 
-async def told(session: AsyncSession, those: Iterable[Head], now: datetime) -> dict[str, Told]:
+async def latest_reports(
+    session: AsyncSession, headers: Iterable[ReportHeader], now: datetime
+) -> dict[str, AgentReport]:
     """By server. A report that came since, of the same agent, is as good."""
-    identities = [head.identity_id for head in those]
-    found = await session.exec(_TOLD, params={"identities": identities, "fresh": now - FRESH})
+    identities = [header.identity_id for header in headers]
+    found = await session.exec(_LATEST, params={"identities": identities, "fresh": now - FRESH})
     by_server = {}
-    for *words, report, gpus, sensors, stored_at in found:
-        head = Head(*words)
-        by_server[head.server_id] = Told(head, report, gpus or 0, sensors or (), stored_at)
+    for *fields, report, gpus, sensors, stored_at, set_aside in found:
+        header = ReportHeader(*fields)
+        by_server[header.server_id] = AgentReport(
+            header, report, gpus or 0, sensors or (), stored_at, set_aside
+        )
     return by_server
+
+
+async def unreported(session: AsyncSession, site: str, found: Collection[str]) -> list[str]:
+    """Servers whose reports could not be judged, and whose agents are not among those `found`."""
+    query = (
+        select(Server.id)
+        .join(Incident, col(Incident.server_id) == col(Server.id))
+        .where(Incident.kind == IncidentKind.REPORT, col(Incident.closed_at).is_(None))
+    )
+    if site:
+        query = query.where(Server.site == site)
+    return [server_id for server_id in await session.exec(query) if server_id not in found]
 
 
 async def stored_verdicts(
     session: AsyncSession, server_ids: Iterable[str]
-) -> dict[str, tuple[Verdict, datetime]]:
-    """By server, with the time by which the row is known."""
+) -> dict[str, tuple[Mapping[str, Any], datetime]]:
+    """By server, as it was stored, with the time by which the row is known."""
     found = await session.exec(
-        select(ServerHealth).where(col(ServerHealth.server_id).in_(list(server_ids)))
+        select(ServerHealth.server_id, ServerHealth.verdict, ServerHealth.judged_at).where(
+            col(ServerHealth.server_id).in_(list(server_ids))
+        )
     )
-    return {row.server_id: (Verdict.from_dict(row.verdict), row.judged_at) for row in found.all()}
+    return {server_id: (verdict, judged_at) for server_id, verdict, judged_at in found}
 
 
 async def past_findings(session: AsyncSession, server_id: str, now: datetime) -> list[Finding]:

@@ -5,13 +5,11 @@ server's due time ahead reads it. A BMC that does not answer is the lifecycle's 
 """
 
 import asyncio
-import logging
 import random
 from collections.abc import Callable, Mapping
-from contextlib import suppress
 from dataclasses import asdict
 from datetime import datetime, timedelta
-from typing import Any
+from typing import Any, ClassVar
 
 from sqlalchemy import or_, update
 from sqlalchemy.dialects import postgresql, sqlite
@@ -22,13 +20,11 @@ from provisioner.domain.health.sensors import FRESH, kept
 from provisioner.domain.lifecycle import State
 from provisioner.drivers.bmc import Bmc, BmcLoginRefused, BmcTarget, Power
 from provisioner.fleet.servers import bmc_target
-from provisioner.store.database import Database, DatabaseUnavailable, defect_of
+from provisioner.loops import Loop
+from provisioner.store.database import Database
 from provisioner.store.secrets import SecretBox
 from provisioner.store.tables import BmcReading, Lease, Server
 
-log = logging.getLogger(__name__)
-
-POLL_S = 3.0
 EVERY = timedelta(minutes=5)
 _JITTER = 0.1
 AT_ONCE = 12
@@ -50,8 +46,10 @@ READ_IN = (
 """Elsewhere the power goes off and on, by the provisioner or by a person."""
 
 
-class SensorPoll:
-    """Runs in the daemon's loop, beside the judge."""
+class SensorPoll(Loop):
+    """Beside the judge, which looks at what it read."""
+
+    name: ClassVar[str] = "sensors"
 
     def __init__(
         self,
@@ -61,48 +59,25 @@ class SensorPoll:
         *,
         clock: Callable[[], datetime],
         site: str = "",
+        period: timedelta = timedelta(seconds=3),
     ) -> None:
+        super().__init__(period=period, clock=clock, concurrency=AT_ONCE)
         self._database = database
         self._bmc = bmc
         self._box = box
-        self._clock = clock
         self._site = site
-        self._reading: set[asyncio.Task[None]] = set()
 
-    async def run(self) -> None:
-        """Read until cancelled."""
-        try:
-            while True:
-                with suppress(DatabaseUnavailable):
-                    await self._start_due()
-                await asyncio.sleep(POLL_S)
-        finally:
-            for task in self._reading:
-                task.cancel()
-            await asyncio.gather(*self._reading, return_exceptions=True)
+    async def turn(self, now: datetime) -> None:
+        """Begin to read the servers that are due. After a defect of ours one is read when it is
+        due again."""
+        for server_id, due_at in (await self._claim(now, self.workers.free)).items():
+            self.workers.start(server_id, self._read(server_id, due_at))
 
-    async def settle(self) -> None:
-        """Read all that is due at this instant (for clocks that tests turn)."""
-        while await self._start_due() or self._reading:
-            await asyncio.gather(*self._reading)
-
-    async def _start_due(self) -> int:
-        claimed = await self._claim(AT_ONCE - len(self._reading))
-        for server_id, due_at in claimed.items():
-            task = asyncio.create_task(self._read(server_id, due_at))
-            self._reading.add(task)
-            task.add_done_callback(self._ended)
-        return len(claimed)
-
-    def _ended(self, task: asyncio.Task[None]) -> None:
-        self._reading.discard(task)
-        if (error := defect_of(task)) is not None:
-            # A defect of ours: it is tried again when the server is due.
-            log.error("a server's sensors were not read", exc_info=error)
-
-    async def _claim(self, limit: int) -> dict[str, datetime]:
-        """Due servers that no other process took meanwhile, with their next due time."""
-        now = self._clock()
+    async def _claim(self, now: datetime, limit: int) -> dict[str, datetime]:
+        """Due servers that no other process took meanwhile, with their next due time. That time
+        is the claim: a reading counts only while nobody has moved it."""
+        if limit <= 0:
+            return {}
         ending = select(Lease.server_id).where(
             col(Lease.ended_at).is_(None), col(Lease.ends_at) <= now + QUIET
         )
@@ -152,11 +127,11 @@ class SensorPoll:
         except TimeoutError:
             news = {"error": f"the BMC did not tell all of its sensors within {LIMIT_S:g} s"}
         except BmcLoginRefused as refused:
-            news = {"error": str(refused), "due_at": self._clock() + AFTER_REFUSAL}
+            news = {"error": str(refused), "due_at": self.clock() + AFTER_REFUSAL}
         except Failure as failure:
             news = {"error": str(failure)}
         else:
-            now = self._clock()
+            now = self.clock()
             fresh = last is not None and last.read_at is not None and now - last.read_at <= FRESH
             before = last.sensors if last is not None and fresh else ()
             news = {"sensors": kept(sensors, before), "read_at": now, "error": ""}

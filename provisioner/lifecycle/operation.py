@@ -21,7 +21,7 @@ from provisioner.store.tables import Operation, Server, StepRecord
 
 
 async def run_step(
-    database: Database, context: Context, claim: Claim, snapshot: Snapshot
+    database: Database, context: Context, claim: Claim[Server], snapshot: Snapshot
 ) -> Outcome:
     """Run the step that the operation is at, and write down what came of it.
 
@@ -54,7 +54,7 @@ class _Recorder:
     """Writes the run of one step to the operation and its step record."""
 
     def __init__(
-        self, database: Database, context: Context, claim: Claim, operation: Operation
+        self, database: Database, context: Context, claim: Claim[Server], operation: Operation
     ) -> None:
         self._database = database
         self._context = context

@@ -1,4 +1,4 @@
-"""What is told about leases: written with what happened, or found by a look at the clock.
+"""What customers are told: enqueued with what happened, or once the clock says that it is due.
 
 Sending is left to `sender.py`.
 """
@@ -14,6 +14,7 @@ from sqlmodel.ext.asyncio.session import AsyncSession
 
 from provisioner.domain.incidents import IncidentKind
 from provisioner.domain.webhooks import TRIED_FOR, WARNING_SPANS, WebhookEvent
+from provisioner.loops import Contained
 from provisioner.notifications.webhooks import message_of, occasion_key
 from provisioner.store.database import Database
 from provisioner.store.tables import (
@@ -26,7 +27,7 @@ from provisioner.store.tables import (
 )
 
 
-async def tell(
+async def enqueue(
     session: AsyncSession,
     lease: Lease,
     event: WebhookEvent,
@@ -36,25 +37,13 @@ async def tell(
     occasion: str = "",
     **more: Any,
 ) -> None:
-    """Tell a lease's customer once, in the session of what happened; nothing without a webhook.
+    """Enqueue a message to a lease's customer, once, in the session of what happened; none without
+    a webhook.
 
     `subject` is what it is about where that is not the lease itself; `occasion` tells several
     events of one kind apart.
     """
     reservation = await session.get_one(Reservation, lease.reservation_id)
-    account_id = reservation.account_id
-    if await session.get(Webhook, account_id) is None:
-        return
-    subject = subject or lease.id
-    told = await session.exec(
-        select(WebhookMessage.id).where(
-            WebhookMessage.account_id == account_id,
-            WebhookMessage.subject == subject,
-            WebhookMessage.event == occasion_key(event, occasion),
-        )
-    )
-    if told.first() is not None:
-        return
     server = await session.get_one(Server, lease.server_id)
     data = {
         "reservation": reservation.id,
@@ -65,10 +54,68 @@ async def tell(
         "ends_at": lease.ends_at.isoformat(),
         **more,
     }
-    session.add(message_of(account_id, subject, event, data, occasion=occasion, now=now))
+    await _add(
+        session,
+        reservation.account_id,
+        event,
+        data,
+        subject=subject or lease.id,
+        occasion=occasion,
+        now=now,
+    )
 
 
-def _told(subject: Mapped[str], event: ColumnElement[str]) -> ColumnElement[bool]:
+async def enqueue_about(
+    session: AsyncSession,
+    reservation: Reservation,
+    event: WebhookEvent,
+    now: datetime,
+    *,
+    occasion: str = "",
+    **more: Any,
+) -> None:
+    """The same about a reservation that has no server."""
+    data = {
+        "reservation": reservation.id,
+        "hostname": reservation.hostname,
+        "ends_at": reservation.ends_at.isoformat(),
+        **more,
+    }
+    await _add(
+        session,
+        reservation.account_id,
+        event,
+        data,
+        subject=reservation.id,
+        occasion=occasion,
+        now=now,
+    )
+
+
+async def _add(
+    session: AsyncSession,
+    account_id: str,
+    event: WebhookEvent,
+    data: dict[str, object],
+    *,
+    subject: str,
+    occasion: str,
+    now: datetime,
+) -> None:
+    if await session.get(Webhook, account_id) is None:
+        return
+    earlier = await session.exec(
+        select(WebhookMessage.id).where(
+            WebhookMessage.account_id == account_id,
+            WebhookMessage.subject == subject,
+            WebhookMessage.event == occasion_key(event, occasion),
+        )
+    )
+    if earlier.first() is None:
+        session.add(message_of(account_id, subject, event, data, occasion=occasion, now=now))
+
+
+def _enqueued(subject: Mapped[str], event: ColumnElement[str]) -> ColumnElement[bool]:
     return exists().where(
         col(WebhookMessage.account_id) == col(Reservation.account_id),
         col(WebhookMessage.subject) == subject,
@@ -84,13 +131,13 @@ _UNWARNED = (
         col(Lease.ended_at).is_(None),
         col(Lease.ends_at) > bindparam("earliest"),
         col(Lease.ends_at) <= bindparam("latest"),
-        ~_told(
+        ~_enqueued(
             col(Lease.id),
             bindparam("warning", type_=String) + cast(Lease.sequence, String),
         ),
     )
 )
-_UNTOLD_INCIDENTS = (
+_NEW_INCIDENTS = (
     select(Incident, Lease)
     .join(Lease, col(Lease.id) == col(Incident.lease_id))
     .join(Reservation, col(Reservation.id) == col(Lease.reservation_id))
@@ -99,40 +146,42 @@ _UNTOLD_INCIDENTS = (
         Incident.kind == IncidentKind.HEALTH,
         col(Incident.opened_at) >= col(Webhook.created_at),
         col(Incident.opened_at) > bindparam("opened_after"),
-        ~_told(col(Incident.id), literal(occasion_key(WebhookEvent.INCIDENT))),
+        ~_enqueued(col(Incident.id), literal(occasion_key(WebhookEvent.INCIDENT))),
     )
 )
 """Both are asked every second: they are put together once."""
 
 
-async def look(database: Database, now: datetime) -> None:
-    """Tell of ends that come near, and of incidents that were opened."""
+async def enqueue_due(database: Database, now: datetime, contained: Contained) -> None:
+    """Enqueue warnings of ends that come near, and incidents that were opened."""
     async with database.read() as session:
         warnings = [
             (lease, before)
             for before, after in WARNING_SPANS
             for lease in await _to_warn(session, before, after, now)
         ]
-        incidents = await _untold_incidents(session, now)
+        incidents = await _new_incidents(session, now)
     for lease, before in warnings:
-        await _tell(
-            database,
-            lease,
-            WebhookEvent.ENDS_SOON,
-            now,
-            occasion=_occasion(before, lease.sequence),
-            before_s=int(before.total_seconds()),
-        )
+        with contained(lease.id):
+            await _enqueue_once(
+                database,
+                lease,
+                WebhookEvent.ENDS_SOON,
+                now,
+                occasion=_occasion(before, lease.sequence),
+                before_s=int(before.total_seconds()),
+            )
     for incident, lease in incidents:
-        await _tell(
-            database,
-            lease,
-            WebhookEvent.INCIDENT,
-            now,
-            subject=incident.id,
-            reason=incident.reason,
-            opened_at=incident.opened_at.isoformat(),
-        )
+        with contained(incident.id):
+            await _enqueue_once(
+                database,
+                lease,
+                WebhookEvent.INCIDENT,
+                now,
+                subject=incident.id,
+                reason=incident.reason,
+                opened_at=incident.opened_at.isoformat(),
+            )
 
 
 def _occasion(before: timedelta, sequence: int | str) -> str:
@@ -159,15 +208,15 @@ async def _to_warn(
     ]
 
 
-async def _untold_incidents(session: AsyncSession, now: datetime) -> list[tuple[Incident, Lease]]:
-    return list(await session.exec(_UNTOLD_INCIDENTS, params={"opened_after": now - TRIED_FOR}))
+async def _new_incidents(session: AsyncSession, now: datetime) -> list[tuple[Incident, Lease]]:
+    return list(await session.exec(_NEW_INCIDENTS, params={"opened_after": now - TRIED_FOR}))
 
 
-async def _tell(
+async def _enqueue_once(
     database: Database, lease: Lease, event: WebhookEvent, now: datetime, **how: Any
 ) -> None:
     try:
         async with database.write() as session:
-            await tell(session, lease, event, now, **how)
+            await enqueue(session, lease, event, now, **how)
     except IntegrityError:
-        return  # another process looked at the same time, and told it
+        return  # another process did so at the same time

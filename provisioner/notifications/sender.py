@@ -4,12 +4,10 @@ A message is claimed by moving its due time ahead, counted as an attempt, and se
 transaction: it arrives at least once, under the same identifier each time.
 """
 
-import asyncio
 import json
-import logging
 from collections.abc import Callable
-from contextlib import suppress
 from datetime import datetime, timedelta
+from typing import ClassVar
 
 from sqlalchemy import delete, update
 from sqlmodel import col, select
@@ -18,23 +16,23 @@ from provisioner.domain import webhooks
 from provisioner.domain.webhook_addresses import AddressRules
 from provisioner.domain.webhooks import WebhookEvent
 from provisioner.drivers.webhooks import LIMIT_S, NotDelivered, WebhookDelivery
-from provisioner.notifications.outbox import look
+from provisioner.loops import Loop
+from provisioner.notifications.outbox import enqueue_due
 from provisioner.notifications.webhooks import fit_addresses
 from provisioner.store.columns import utc_now
-from provisioner.store.database import Database, DatabaseUnavailable, defect_of
+from provisioner.store.database import Database, DatabaseUnavailable
 from provisioner.store.secrets import SecretBox
 from provisioner.store.tables import Webhook, WebhookMessage
 
-log = logging.getLogger(__name__)
-
-POLL_S = 1.0
 CLAIM = timedelta(seconds=6 * LIMIT_S)
 """Longer than an attempt takes, lookup included; after it a killed process's message is due."""
 AT_ONCE = 16
-_FORGETS_EVERY = timedelta(hours=1)
+_FORGET_EVERY = timedelta(hours=1)
 
 
-class WebhookSender:
+class WebhookSender(Loop):
+    name: ClassVar[str] = "webhooks"
+
     def __init__(
         self,
         database: Database,
@@ -43,56 +41,27 @@ class WebhookSender:
         post: WebhookDelivery,
         rules: AddressRules,
         clock: Callable[[], datetime] = utc_now,
+        period: timedelta = timedelta(seconds=1),
     ) -> None:
+        super().__init__(period=period, clock=clock, concurrency=AT_ONCE)
         self._database = database
         self._box = box
         self._post = post
         self._rules = rules
-        self._clock = clock
-        self._sending: set[asyncio.Task[None]] = set()
-        self._forgets_at = clock()
+        self._forget_at = clock()
 
-    async def run(self) -> None:
-        """Look and send until cancelled; what is being sent then is sent again by others."""
-        try:
-            while True:
-                with suppress(DatabaseUnavailable):
-                    await look(self._database, self._clock())
-                    await self._start_due()
-                    await self._forget()
-                await asyncio.sleep(POLL_S)
-        finally:
-            for task in self._sending:
-                task.cancel()
-            await asyncio.gather(*self._sending, return_exceptions=True)
+    async def turn(self, now: datetime) -> None:
+        """Enqueue what is due by the clock, and begin to send what is due."""
+        await enqueue_due(self._database, now, self.status.contained)
+        await self._forget(now)
+        for message in await self._claim(now, self.workers.free):
+            self.workers.start(message.id, self._send(message))
 
-    async def settle(self) -> None:
-        """Look once, and send all that is due at this instant (for clocks that tests turn)."""
-        await look(self._database, self._clock())
-        while await self._start_due() or self._sending:
-            await asyncio.gather(*self._sending)
-        await self._forget()
-
-    async def _start_due(self) -> int:
-        claimed = await self._claim(AT_ONCE - len(self._sending))
-        for message in claimed:
-            task = asyncio.create_task(self._send(message))
-            self._sending.add(task)
-            task.add_done_callback(self._sent)
-        return len(claimed)
-
-    def _sent(self, task: asyncio.Task[None]) -> None:
-        self._sending.discard(task)
-        if (error := defect_of(task)) is not None:
-            # A defect of ours: the message is due again when its claim has passed.
-            log.error("a webhook message was not sent", exc_info=error)
-
-    async def _forget(self) -> None:
+    async def _forget(self, now: datetime) -> None:
         """Delete what arrived, or was given up, long ago: nothing so old is told again."""
-        now = self._clock()
-        if now < self._forgets_at:
+        if now < self._forget_at:
             return
-        self._forgets_at = now + _FORGETS_EVERY
+        self._forget_at = now + _FORGET_EVERY
         async with self._database.write() as session:
             await session.exec(
                 delete(WebhookMessage).where(
@@ -101,24 +70,28 @@ class WebhookSender:
                 )
             )
 
-    async def _claim(self, limit: int) -> list[WebhookMessage]:
-        """Due messages, the longest due first, that no other process took meanwhile."""
-        now = self._clock()
-        async with self._database.read() as session:
-            found = await session.exec(
-                select(WebhookMessage)
-                .where(col(WebhookMessage.due_at) <= now)
-                .order_by(col(WebhookMessage.due_at))
-                .limit(limit)
+    async def _claim(self, now: datetime, limit: int) -> list[WebhookMessage]:
+        """Due messages, the longest due first, that no other process takes at this moment. The
+        attempt is the claim: its outcome counts only while there was no later one."""
+        if limit <= 0:
+            return []
+        due = (
+            select(WebhookMessage.id)
+            .where(col(WebhookMessage.due_at) <= now)
+            .order_by(col(WebhookMessage.due_at))
+            .limit(limit)
+            .with_for_update(skip_locked=True)
+            .cte("due")
+        )
+        async with self._database.write() as session:
+            claimed = await session.exec(
+                update(WebhookMessage)
+                .where(col(WebhookMessage.id).in_(select(due.c.id)))
+                .values(attempts=col(WebhookMessage.attempts) + 1, due_at=now + CLAIM)
+                .returning(WebhookMessage)
+                .execution_options(synchronize_session=False)
             )
-            due = found.all()
-        claimed = []
-        for message in due:
-            attempt = message.attempts + 1
-            if await self._write(message, attempts=attempt, due_at=now + CLAIM):
-                message.attempts = attempt
-                claimed.append(message)
-        return claimed
+            return list(claimed.scalars())
 
     async def _write(self, message: WebhookMessage, **values: object) -> bool:
         """Change the message unless somebody else made an attempt since it was read."""
@@ -143,9 +116,18 @@ class WebhookSender:
             status = await self._post_to(webhook, message)
         except NotDelivered as failure:
             error = failure.reason
+        except DatabaseUnavailable:
+            raise  # it is due again when its claim has passed
+        except Exception:
+            await self._ended(message, "an internal error of the provisioner")
+            raise
         else:
             error = "" if 200 <= status < 300 else f"the receiver answered {status}"
-        now = self._clock()
+        await self._ended(message, error)
+
+    async def _ended(self, message: WebhookMessage, error: str) -> None:
+        """An attempt: note that the message arrived, or when it is tried again."""
+        now = self.clock()
         if not error:
             await self._write(message, due_at=None, delivered_at=now, error="")
             return
@@ -165,6 +147,6 @@ class WebhookSender:
         headers = {
             "Content-Type": "application/json",
             "User-Agent": "Ironlease",
-            **webhooks.headers(secret, message.id, self._clock(), body),
+            **webhooks.headers(secret, message.id, self.clock(), body),
         }
         return await self._post.post(url, addresses, headers, body)

@@ -16,6 +16,7 @@ from provisioner.rackctl.commands import (
 from provisioner.rackctl.commands.enrol import enrol
 from provisioner.rackctl.commands.health import gpus, server_health
 from provisioner.rackctl.commands.login import login, whoami
+from provisioner.rackctl.commands.status import status
 from provisioner.rackctl.commands.watch import watch
 from provisioner.rackctl.config import DEFAULT_URL
 from provisioner.rackctl.session import Session
@@ -65,6 +66,7 @@ app.command()(enrol)
 servers.app.command("health")(server_health)
 app.add_typer(servers.app, name="server")
 app.add_typer(gpus, name="gpu")
+app.command()(status)
 app.command()(watch)
 app.add_typer(operations.app, name="operation")
 app.add_typer(records.incidents, name="incident")

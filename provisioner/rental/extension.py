@@ -14,7 +14,7 @@ from provisioner.domain.lifecycle import State
 from provisioner.domain.refusals import Fault, Refusal, RefusalKind
 from provisioner.domain.reservations import LONGEST
 from provisioner.domain.webhooks import WebhookEvent
-from provisioner.notifications.outbox import tell
+from provisioner.notifications.outbox import enqueue
 from provisioner.rental.leases import set_end
 from provisioner.rental.reservations import is_free, locked_reservation, open_lease
 from provisioner.store import audit
@@ -76,7 +76,7 @@ async def extend(
     reservation.ends_at = wanted.end
     if lease is not None:
         set_end(lease, wanted.end, now)
-        await tell(
+        await enqueue(
             session,
             lease,
             WebhookEvent.EXTENDED,

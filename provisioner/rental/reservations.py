@@ -119,7 +119,7 @@ async def bind_waiting(session: AsyncSession, class_name: str, now: datetime) ->
             continue
         server = next(servers, None)
         if server is None:
-            break
+            continue  # others' time may be up
         lease = Lease(
             reservation_id=reservation.id,
             server_id=server.id,

@@ -24,7 +24,7 @@ def make_app(services: Services) -> web.Application:
         middlewares=[measured, problems, machine_networks_only], client_max_size=_FORM_LIMIT
     )
     app[SERVICES] = services
-    app[METRICS] = Metrics()
+    app[METRICS] = Metrics(services.driver)
     app[INGEST] = Ingest(services.database, services.clock)
     app.cleanup_ctx.append(running)
     app.on_response_prepare.append(strict_headers)

@@ -13,6 +13,7 @@ from provisioner.drivers.bmc import Bmc
 from provisioner.drivers.images import ImageLibrary
 from provisioner.drivers.webhooks import WebhookDelivery
 from provisioner.drivers.webhooks.post import WebhookPost
+from provisioner.loops import Driver
 from provisioner.store.columns import utc_now
 from provisioner.store.database import Database
 from provisioner.store.secrets import SecretBox
@@ -42,6 +43,8 @@ class Services:
     """How often agents are asked to report."""
     poll_s: float = 1.0
     """How often an event stream looks for changes."""
+    driver: Driver = field(default_factory=Driver)
+    """Of the daemon's background work; knows how it does."""
 
     @property
     def secure(self) -> bool:

@@ -1,102 +1,190 @@
-"""Claims on servers: who works on a row, until when, and the proof that it still does.
+"""Claims on rows: who works on one, until when, and the proof that it still does.
 
-A reconciler claims a server, works outside of any transaction, and writes what came of it only
-while its token is still on the row. Anyone may take over a claim that has expired; the first
+A process claims rows that are due, works outside of any transaction, and writes what came of it
+only while its token is still on the row. Anyone may take over a claim that has expired; the first
 owner's results are then discarded (:class:`ClaimLost`).
 """
 
+import asyncio
+import os
 import secrets
+import socket
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from typing import Generic, Protocol, TypeVar
 
-from sqlalchemy import case, or_, update
+from sqlalchemy import ColumnElement, case, or_, tuple_, update
 from sqlmodel import col, select
 from sqlmodel.ext.asyncio.session import AsyncSession
 
 from provisioner.store.columns import AT_ONCE
 from provisioner.store.database import Database
-from provisioner.store.tables import Server
+
+
+class Claimable(Protocol):
+    """A table whose rows can be claimed."""
+
+    id: str
+    due_at: datetime | None
+    """When to look at the row next; None is not before something happens."""
+    attention: int
+    """Raised by whoever makes the row due for a new fact."""
+    claim_owner: str
+    claim_token: str
+    """Empty while nobody works on the row."""
+    claim_expires_at: datetime | None
+
+
+Row = TypeVar("Row", bound=Claimable)
 
 
 class ClaimLost(Exception):
-    """Somebody else works on this server now: what we found out about it is void."""
+    """Somebody else works on this row now: what we found out about it is void."""
 
 
 @dataclass(frozen=True, slots=True)
-class Claim:
-    server_id: str
+class Claim(Generic[Row]):
+    table: type[Row]
+    row_id: str
     token: str
     attention: int
-    """The server's attention count when it was claimed."""
+    """The row's attention count when it was claimed."""
+    expires: float
+    """By the event loop's clock, if it is not renewed."""
 
 
-async def claim_due(
-    database: Database, *, owner: str, now: datetime, ttl: timedelta, limit: int, site: str = ""
-) -> list[Claim]:
-    """Claim up to `limit` servers that are due and unclaimed, the longest due first."""
-    if limit <= 0:
-        return []
-    free = or_(col(Server.claim_expires_at).is_(None), col(Server.claim_expires_at) <= now)
-    query = (
-        select(Server.id)
-        .where(col(Server.due_at) <= now, free)
-        .order_by(col(Server.due_at))
-        .limit(limit)
-    )
-    if site:
-        query = query.where(Server.site == site)
-    async with database.read() as session:
-        candidates = (await session.exec(query)).all()
-    claims: list[Claim] = []
-    for server_id in candidates:
-        token = secrets.token_hex(16)
-        async with database.write() as session:
-            won = await session.exec(
-                update(Server)
-                .where(col(Server.id) == server_id, free)
-                .values(claim_owner=owner, claim_token=token, claim_expires_at=now + ttl)
-                .returning(col(Server.attention))
+def owner_name() -> str:
+    """This process, on this machine."""
+    return f"{socket.gethostname()}:{os.getpid()}"
+
+
+class Claims(Generic[Row]):
+    """What one process claims of one table."""
+
+    def __init__(
+        self, database: Database, table: type[Row], *, ttl: timedelta, owner: str = ""
+    ) -> None:
+        self._database = database
+        self._table = table
+        self._ttl = ttl
+        self._owner = owner or owner_name()
+        self._held: dict[Claim[Row], asyncio.Timeout] = {}
+
+    async def claim_due(
+        self, now: datetime, limit: int, *where: ColumnElement[bool]
+    ) -> list[Claim[Row]]:
+        """Claim up to `limit` rows that are due and unclaimed, the longest due first."""
+        if limit <= 0:
+            return []
+        table, token, expires = self._table, secrets.token_hex(16), self._expires()
+        free = or_(col(table.claim_expires_at).is_(None), col(table.claim_expires_at) <= now)
+        due = (
+            select(table.id)
+            .where(col(table.due_at) <= now, free, *where)
+            .order_by(col(table.due_at))
+            .limit(limit)
+            # Rows that others claim, or write to, at this moment are left to the next time
+            .with_for_update(skip_locked=True, key_share=True)
+            .cte("due")
+        )
+        claimed = (
+            update(table)
+            .where(col(table.id).in_(select(due.c.id)))
+            .values(claim_owner=self._owner, claim_token=token, claim_expires_at=now + self._ttl)
+            .returning(col(table.id), col(table.attention))
+            .execution_options(synchronize_session=False)
+        )
+        async with self._database.write() as session:
+            rows = (await session.exec(claimed)).all()
+        return [Claim(table, row_id, token, attention, expires) for row_id, attention in rows]
+
+    @asynccontextmanager
+    async def held(self, claim: Claim[Row]) -> AsyncIterator[None]:
+        """Around the work on a row: it is cancelled as soon as another process may have taken the
+        row over. Raises ClaimLost."""
+        try:
+            async with asyncio.timeout_at(claim.expires) as time_left:
+                self._held[claim] = time_left
+                try:
+                    yield
+                finally:
+                    del self._held[claim]
+        except TimeoutError:
+            if time_left.expired():
+                raise ClaimLost(claim.row_id) from None
+            raise
+
+    async def renew(self, now: datetime) -> None:
+        """Push the end of the claims that are held to a `ttl` from now, all at once, when a third
+        of it has passed. Works whose claims are lost end."""
+        table, expires = self._table, self._expires()
+        due_by = expires - self._ttl.total_seconds() / 3
+        due = {
+            (claim.row_id, claim.token): claim
+            for claim, time_left in self._held.items()
+            if (time_left.when() or 0.0) <= due_by
+        }
+        if not due:
+            return
+        mine = tuple_(col(table.id), col(table.claim_token)).in_(list(due))
+        # A row that is locked now is renewed the next time: to wait for one while others are
+        # locked would be a deadlock with transactions on several rows.
+        free = select(table.id).where(mine).with_for_update(skip_locked=True, key_share=True)
+        renewal = (
+            update(table)
+            .where(col(table.id).in_(select(free.cte("free").c.id)), mine)
+            .values(claim_expires_at=now + self._ttl)
+            .returning(col(table.id), col(table.claim_token))
+            .execution_options(synchronize_session=False)
+        )
+        async with self._database.write() as session:
+            renewed = {tuple(row) for row in await session.exec(renewal)}
+            others = select(table.id, table.claim_token).where(mine)
+            kept = {tuple(row) for row in await session.exec(others)}
+        for key, claim in due.items():
+            time_left = self._held.get(claim)
+            if time_left is None or time_left.expired():
+                continue
+            if key in renewed:
+                time_left.reschedule(expires)
+            elif key not in kept:
+                time_left.reschedule(0.0)
+
+    async def release(self, claim: Claim[Row], *, due_at: datetime | None) -> None:
+        """Give the row back, to be looked at again at `due_at`.
+
+        A fact that arrived since the claim makes it due at once. A lost claim is no one's to
+        release.
+        """
+        table = self._table
+        async with self._database.write() as session:
+            await session.exec(
+                update(table)
+                .where(col(table.id) == claim.row_id, col(table.claim_token) == claim.token)
+                .values(
+                    claim_owner="",
+                    claim_token="",
+                    claim_expires_at=None,
+                    due_at=case((col(table.attention) == claim.attention, due_at), else_=AT_ONCE),
+                )
             )
-            attention = won.scalar_one_or_none()
-        if attention is not None:
-            claims.append(Claim(server_id, token, attention))
-    return claims
+
+    def _expires(self) -> float:
+        return asyncio.get_running_loop().time() + self._ttl.total_seconds()
 
 
-async def hold(session: AsyncSession, claim: Claim) -> Server:
+async def hold(session: AsyncSession, claim: Claim[Row]) -> Row:
     """Lock the claimed row for this session and return it. Raises ClaimLost."""
+    table = claim.table
     held = await session.exec(
-        update(Server)
-        .where(col(Server.id) == claim.server_id, col(Server.claim_token) == claim.token)
+        update(table)
+        .where(col(table.id) == claim.row_id, col(table.claim_token) == claim.token)
         .values(claim_token=claim.token)
     )
     if held.rowcount == 0:
-        raise ClaimLost(claim.server_id)
-    server = await session.get_one(Server, claim.server_id)
-    await session.refresh(server)
-    return server
-
-
-async def renew(database: Database, claim: Claim, *, now: datetime, ttl: timedelta) -> None:
-    """Push the claim's end to `now + ttl`. Raises ClaimLost."""
-    async with database.write() as session:
-        server = await hold(session, claim)
-        server.claim_expires_at = now + ttl
-
-
-async def release(database: Database, claim: Claim, *, due_at: datetime | None) -> None:
-    """Give the server back, to be looked at again at `due_at`.
-
-    A fact that arrived since the claim makes it due at once. A lost claim is no one's to release.
-    """
-    async with database.write() as session:
-        await session.exec(
-            update(Server)
-            .where(col(Server.id) == claim.server_id, col(Server.claim_token) == claim.token)
-            .values(
-                claim_owner="",
-                claim_token="",
-                claim_expires_at=None,
-                due_at=case((col(Server.attention) == claim.attention, due_at), else_=AT_ONCE),
-            )
-        )
+        raise ClaimLost(claim.row_id)
+    row = await session.get_one(table, claim.row_id)
+    await session.refresh(row)
+    return row

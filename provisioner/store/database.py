@@ -38,12 +38,6 @@ class DatabaseUnavailable(Exception):
     not known whether it did. The database's log line says so once; whoever has time asks again."""
 
 
-def defect_of(task: asyncio.Task[Any]) -> BaseException | None:
-    """What a task ended with, unless it was cancelled or met an outage."""
-    error = None if task.cancelled() else task.exception()
-    return None if isinstance(error, DatabaseUnavailable) else error
-
-
 class Database:
     """Sessions on one database, and the wake-up of this process's reconcilers."""
 

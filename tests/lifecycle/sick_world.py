@@ -66,7 +66,7 @@ class SickWorld:
         """Reports, judgements and passes of the reconciler."""
         for _ in range(turns):
             await self.world.turn(seconds=seconds)
-            await self.world.judge.look()
+            await self.world.judge.settle()
             await self.world.reconciler.settle()
 
     async def lease(self, hours: float = 10) -> Reservation:

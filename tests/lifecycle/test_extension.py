@@ -12,7 +12,7 @@ from provisioner.domain.lifecycle import State
 from provisioner.domain.refusals import Refusal
 from provisioner.lifecycle import reconciler
 from provisioner.rental.extension import extend
-from provisioner.store.claims import claim_due
+from provisioner.store.claims import Claims
 from provisioner.store.database import Database
 from provisioner.store.migrate import migrate
 from provisioner.store.tables import Reservation, Server
@@ -123,9 +123,7 @@ async def test_an_extension_during_a_pass_has_the_reconciler_look_again(
 ) -> None:
     world, reservation = leased
     await world.nudge()
-    (claim,) = await claim_due(
-        world.database, owner="slow", now=world.clock(), ttl=TTL, limit=1, site=""
-    )
+    (claim,) = await Claims(world.database, Server, ttl=TTL).claim_due(world.clock(), 1)
     await extended(world, reservation)
     await world.reconciler.pass_over(claim)
     assert (await world.server()).due_at == datetime(1970, 1, 1, tzinfo=world.clock().tzinfo)
@@ -196,8 +194,8 @@ async def test_a_reservation_that_moved_can_be_extended_and_released(two_servers
     )
     world.machine(bound).faults.append("failing_disk")
     for _ in range(200):
-        await world.reconciler.start_due()
-        await asyncio.gather(*world.reconciler._passes, return_exceptions=True)
+        await world.reconciler.turn(world.clock())
+        await world.reconciler.workers.join()
         if len(await world.leases(reservation)) == 2:
             break
         await world.turn(seconds=1)

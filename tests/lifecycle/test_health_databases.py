@@ -20,20 +20,20 @@ async def test_two_judges_on_one_database_do_everything_once(
     reservation = await sick.lease(hours=1)
     leased = await sick.numbered(reservation)
     await sick.tell(gpu(temperature_c=50), leased)
-    await world.judge.look()
-    await other.look()
+    await world.judge.settle()
+    await other.settle()
     assert len(await sick.samples()) == 1
     await sick.tell(LOST_ROW, leased)
-    await world.judge.look()
-    await other.look()
+    await world.judge.settle()
+    await other.settle()
     assert len(await sick.outages()) == 1
     assert await sick.kinds() == ["health"]
 
     well = [number for number in range(4) if number != leased]
     for number in well:
         await sick.tell(DEAD_DISK, number)
-    await other.look()
-    await world.judge.look()
+    await other.settle()
+    await world.judge.settle()
     await world.reconciler.settle()
     assert await sick.kinds() == ["breaker", "health"]
 

@@ -36,7 +36,7 @@ async def test_an_available_server_that_turns_faulty_is_quarantined_at_once(
     sick: SickWorld,
 ) -> None:
     await sick.tell(HUNG_DISKS)
-    await sick.world.judge.look()
+    await sick.world.judge.settle()
     await sick.world.reconciler.settle()
     server = await sick.world.server()
     assert server.state is State.QUARANTINED
@@ -59,7 +59,7 @@ async def test_a_booking_that_was_not_handed_over_moves_to_another_server(two: S
     reservation = await two.world.reserve()
     first = await two.numbered(reservation)
     await two.tell(HUNG_DISKS, first)
-    await two.world.judge.look()
+    await two.world.judge.settle()
     await two.world.settle()
     assert await two.world.state(first) is State.QUARANTINED
     assert await two.numbered(reservation) != first
@@ -181,7 +181,7 @@ async def test_the_same_report_judged_twice_changes_nothing(sick: SickWorld) -> 
     await sick.lease()
     await sick.tell(LOST_ROW)
     for _ in range(3):
-        await sick.world.judge.look()
+        await sick.world.judge.settle()
     assert len(await sick.outages()) == 1
     assert len(await sick.findings()) == 1
     assert await sick.kinds() == ["health"]
@@ -207,12 +207,12 @@ async def test_a_verdict_on_a_report_that_was_judged_by_another_process_is_void(
     await sick.lease()
     other = sick.world.new_judge()
     await sick.tell(gpu())
-    await sick.world.judge.look()
-    await other.look()
+    await sick.world.judge.settle()
+    await other.settle()
     await sick.tell(LOST_ROW)
-    await sick.world.judge.look()
-    await other.look()
-    await sick.world.judge.look()
+    await sick.world.judge.settle()
+    await other.settle()
+    await sick.world.judge.settle()
     assert len(await sick.outages()) == 1
     assert len(await sick.findings()) == 1
 
@@ -228,7 +228,7 @@ async def test_reports_of_a_former_tenant_are_not_judged(sick: SickWorld) -> Non
 
 
 async def test_a_report_that_cannot_be_judged_stops_no_other(two: SickWorld) -> None:
-    await two.tell({"state": "absent", "disks": [{"name": "nvme0", "critical_warning": "x"}]}, 0)
+    await two.tell({"state": "absent", "disks": ["a disk"]}, 0)
     await two.tell(DEAD_DISK, 1)
     await two.pass_time(9)
     assert await two.world.state(0) is State.AVAILABLE
@@ -338,8 +338,8 @@ async def test_nobody_was_silent_while_no_provisioner_ran(sick: SickWorld) -> No
     await sick.pass_time(1)
     sick.world.clock.turn(minutes=30)
     sick.world.judge = sick.world.new_judge()
-    await sick.world.judge.look()
+    await sick.world.judge.settle()
     assert await sick.kinds() == []
     sick.world.clock.turn(minutes=4)
-    await sick.world.judge.look()
+    await sick.world.judge.settle()
     assert await sick.kinds() == ["silent"]

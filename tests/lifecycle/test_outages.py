@@ -2,29 +2,32 @@
 
 import asyncio
 import logging
-from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import asynccontextmanager
-from datetime import timedelta
+from collections.abc import Awaitable, Callable
+from datetime import datetime, timedelta
+from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
 import pytest
 from sick_world import HUNG_DISKS, SickWorld
 from world import World
 
 from provisioner.domain.health import HealthLevel
-from provisioner.domain.lifecycle import State
+from provisioner.domain.lifecycle import Intent, State
 from provisioner.domain.webhook_addresses import AddressRules
 from provisioner.drivers.webhooks.post import WebhookPost
-from provisioner.health import judge as judging
-from provisioner.health import sensors as sensing
-from provisioner.lifecycle import reconciler as reconciling
+from provisioner.health import judge as judge_module
+from provisioner.health.judge import Judge
+from provisioner.health.sensors import SensorPoll
 from provisioner.lifecycle.reconciler import Reconciler
-from provisioner.notifications import sender as sending
+from provisioner.loops import Driver, Loop
 from provisioner.notifications.sender import WebhookSender
-from provisioner.store.claims import ClaimLost, claim_due
+from provisioner.rental.binder import Binder
+from provisioner.service.agents.ingest import Ingest
+from provisioner.store.claims import Claim, Claims
 from provisioner.store.database import Database, DatabaseUnavailable
 from provisioner.store.migrate import migrate
+from provisioner.store.tables import Server
 
 PATIENCE_S = 60
 
@@ -39,31 +42,25 @@ async def until(condition: Callable[[], Awaitable[object] | object]) -> None:
             await asyncio.sleep(0.01)
 
 
-@asynccontextmanager
-async def running(world: World, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[None]:
-    """The daemon's loops; the clock goes on, and agents report."""
-    monkeypatch.setattr(reconciling, "POLL", timedelta(seconds=0.02))
-    for module, name in ((judging, "PAUSE_S"), (sensing, "POLL_S"), (sending, "POLL_S")):
-        monkeypatch.setattr(module, name, 0.02)
-    sender = WebhookSender(
-        world.database, world.box, post=WebhookPost(), rules=AddressRules(), clock=world.clock
-    )
-    sensors = sensing.SensorPoll(
-        world.database, world.context.drivers.bmc, world.box, clock=world.clock
-    )
-    loops = [world.reconciler.run(), world.judge.run(), sensors.run(), sender.run()]
-    tasks = [asyncio.create_task(loop) for loop in loops]
-    yield
-    assert [task for task in tasks if task.done()] == []
-    for task in tasks:
-        task.cancel()
-    await asyncio.gather(*tasks, return_exceptions=True)
+def loops_of(world: World) -> list[Loop]:
+    """The daemon's loops, as fast as they can."""
+    period, clock = timedelta(seconds=0.02), world.clock
+    bmc, post = world.context.drivers.bmc, WebhookPost()
+    return [
+        Reconciler(world.database, world.context, period=period),
+        Judge(world.database, clock=clock, period=period),
+        SensorPoll(world.database, bmc, world.box, clock=clock, period=period),
+        WebhookSender(
+            world.database, world.box, post=post, rules=AddressRules(), clock=clock, period=period
+        ),
+        Binder(world.database, clock=clock, period=period),
+        Ingest(world.database, clock, period=period),
+    ]
 
 
 async def test_the_daemons_loops_outlast_a_database_that_is_restarted(
     stopped_postgresql: Any,
     tmp_path: Path,
-    monkeypatch: pytest.MonkeyPatch,
     caplog: pytest.LogCaptureFixture,
 ) -> None:
     caplog.set_level(logging.INFO)
@@ -72,16 +69,19 @@ async def test_the_daemons_loops_outlast_a_database_that_is_restarted(
     await migrate(database)
     world = World(database, tmp_path)
     await world.enrol()
-    async with running(world, monkeypatch):
+    loops = loops_of(world)
+    async with Driver().running(*loops):
         await until(lambda: _moved_to(world, State.AVAILABLE))
         stopped_postgresql.stop()
-        for _ in range(3):
-            with pytest.raises(DatabaseUnavailable, match="does not work"):
-                await world.servers()
+        for loop in loops:
+            await until(lambda status=loop.status: status.failing)
+            assert "does not work" in loop.status.error
         stopped_postgresql.start()
         reservation = await world.reserve(hours=1)
         await until(lambda: _moved_to(world, State.LEASED))
         assert len(await world.leases(reservation)) == 1
+        for loop in loops:
+            await until(lambda status=loop.status: not status.failing)
     said = [record.message for record in caplog.records if "database" in record.name]
     assert [("does not work" in line, "works again" in line) for line in said] == [
         (True, False),
@@ -98,56 +98,81 @@ async def _moved_to(world: World, state: State) -> bool:
 async def test_work_goes_on_while_its_claim_cannot_be_renewed_for_a_moment(
     enrolled: World, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    answers: list[Exception | None] = [DatabaseUnavailable("away"), None, None]
-    working = await _work(enrolled, monkeypatch, answers)
-    await until(lambda: not answers)
-    assert not working.done()
-    working.cancel()
-    await asyncio.gather(working, return_exceptions=True)
+    database, started = enrolled.database, asyncio.Event()
+    reconciler = Reconciler(database, enrolled.context, claim_ttl=timedelta(seconds=6))
+    monkeypatch.setattr(reconciler, "_advance", partial(_work, started))
+    await reconciler.turn(enrolled.clock())
+    await started.wait()
+    a_third_has_passed = max(reconciler._claims._held.values(), key=lambda left: left.when() or 0)
+    a_third_has_passed.reschedule((a_third_has_passed.when() or 0) - 3)
+    with monkeypatch.context() as patched:
+        patched.setattr(database, "write", _away)
+        with pytest.raises(DatabaseUnavailable):
+            await reconciler.turn(enrolled.clock())
+    enrolled.clock.turn(seconds=5)
+    await reconciler.turn(enrolled.clock())
+    enrolled.clock.turn(seconds=5)
+    assert await Claims(database, Server, ttl=timedelta(1)).claim_due(enrolled.clock(), 1) == []
+    assert len(reconciler.workers) == 1
+    await reconciler.close()
 
 
-async def test_work_ends_when_its_claim_may_have_been_taken_over(
+async def test_a_defect_in_renewing_or_claiming_is_told_and_tried_again(
     enrolled: World, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    working = await _work(enrolled, monkeypatch, [DatabaseUnavailable("away")] * 10)
-    with pytest.raises(ClaimLost):
-        await asyncio.wait_for(working, PATIENCE_S)
+    reconciler = Reconciler(enrolled.database, enrolled.context, period=timedelta(seconds=0.02))
+    async with Driver().running(reconciler):
+        with monkeypatch.context() as patched:
+            patched.setattr(reconciler._claims, "claim_due", _defect)
+            await until(lambda: reconciler.status.failing)
+        await until(lambda: _moved_to(enrolled, State.AVAILABLE))
+    assert "ZeroDivisionError" in reconciler.status.error
 
 
-async def _work(
-    world: World, monkeypatch: pytest.MonkeyPatch, answers: list[Exception | None]
-) -> asyncio.Task[Any]:
-    """Endless work under a claim; `answers` is what comes of renewing it."""
-    ttl = timedelta(seconds=1.5)
-    reconciler = Reconciler(world.database, world.context, claim_ttl=ttl)
-    now = world.clock()
-    (claim,) = await claim_due(world.database, owner="test", now=now, ttl=ttl, limit=1)
+async def test_a_defect_in_one_servers_pass_stops_no_other_server(
+    two_servers: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    world = two_servers
+    bad = (await world.server(0)).id
+    advance = world.reconciler._advance
 
-    async def renew(*_: Any, **__: Any) -> None:
-        if error := answers.pop(0):
-            raise error
+    async def picky(claim: Claim[Server]) -> datetime | None:
+        if claim.row_id == bad:
+            raise ZeroDivisionError
+        return await advance(claim)
 
-    async def work() -> None:
-        await asyncio.Event().wait()
+    monkeypatch.setattr(world.reconciler, "_advance", picky)
+    for number in (0, 1):
+        await world.ask(Intent.MAINTAIN, number)
+    await world.reconciler.settle()
+    states = [server.state for server in await world.servers()]
+    assert states == [State.AVAILABLE, State.MAINTENANCE]
+    assert world.reconciler.status.is_failing(bad)
 
-    monkeypatch.setattr(reconciling, "renew", renew)
-    return asyncio.create_task(reconciler._while_renewing(claim, work()))
 
-
-async def test_a_report_that_met_an_outage_is_judged_by_the_next_look(
+async def test_a_report_that_met_an_outage_is_judged_by_the_next_turn(
     world: World, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     sick = SickWorld(world)
     await sick.tell(HUNG_DISKS)
     with monkeypatch.context() as patched:
-        patched.setattr(judging, "past_findings", _away)
+        patched.setattr(judge_module, "past_findings", _away)
         with pytest.raises(DatabaseUnavailable):
-            await world.judge.look()
-    await world.judge.look()
+            await world.judge.settle()
+    await world.judge.settle()
     verdict = await sick.verdict()
     assert verdict is not None
     assert verdict.level is not HealthLevel.OK
 
 
-async def _away(*_: Any) -> None:
+def _away(*_: Any) -> NoReturn:
     raise DatabaseUnavailable("away")
+
+
+async def _defect(*_: Any) -> NoReturn:
+    raise ZeroDivisionError
+
+
+async def _work(started: asyncio.Event, *_: Any) -> None:
+    started.set()
+    await asyncio.Event().wait()

@@ -15,6 +15,7 @@ from lab.simulated.drivers import SimulatedBmc
 from provisioner.domain.lifecycle import Intent, State
 from provisioner.drivers.bmc import BmcTarget, Sensor
 from provisioner.health.sensors import AT_ONCE, EVERY, READ_IN, SensorPoll
+from provisioner.loops import Driver
 from provisioner.store.database import Database
 from provisioner.store.tables import BmcReading, Server
 
@@ -55,7 +56,7 @@ class Ward(SickWorld):
         for _ in range(times):
             await self.world.turn(seconds=EVERY.total_seconds() * 1.2)
             await self.poll.settle()
-            await self.world.judge.look()
+            await self.world.judge.settle()
             await self.world.reconciler.settle()
 
     async def readings(self) -> list[BmcReading]:
@@ -237,10 +238,6 @@ async def test_few_are_read_at_once(world: World) -> None:
                 setattr(copy, name, f"{getattr(one, name)}-{number}")
             session.add(copy)
     ward.bmc.released.clear()
-    running = asyncio.create_task(ward.poll.run())
-    await ward.bmc.busy.wait()
-    claimed = len(await ward.readings())
-    running.cancel()
-    with pytest.raises(asyncio.CancelledError):
-        await running
-    assert claimed == AT_ONCE
+    async with Driver().running(ward.poll):
+        await ward.bmc.busy.wait()
+        assert len(await ward.readings()) == AT_ONCE

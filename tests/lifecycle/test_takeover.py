@@ -14,10 +14,10 @@ from provisioner.domain.lifecycle import State
 from provisioner.drivers.plays import OnEvent
 from provisioner.drivers.ssh import SshTarget
 from provisioner.lifecycle.job import Drivers
-from provisioner.store.claims import claim_due
+from provisioner.store.claims import Claims
 from provisioner.store.database import Database
 from provisioner.store.migrate import migrate
-from provisioner.store.tables import ErasureCertificate, Operation
+from provisioner.store.tables import ErasureCertificate, Operation, Server
 
 TTL = timedelta(seconds=30)
 
@@ -48,7 +48,8 @@ async def test_two_reconcilers_share_the_servers_and_do_nothing_twice(world: Wor
 async def test_a_dead_reconcilers_servers_are_taken_over_when_its_claims_expire(
     world: World,
 ) -> None:
-    claims = await claim_due(world.database, owner="dead", now=world.clock(), ttl=TTL, limit=10)
+    dead = Claims(world.database, Server, ttl=TTL, owner="dead")
+    claims = await dead.claim_due(world.clock(), 10)
     assert len(claims) == 6
     await world.reconciler.settle()
     assert {server.state for server in await world.servers()} == {State.ENROLLED}

@@ -6,6 +6,7 @@ from collections.abc import AsyncIterator, Callable, Collection, Mapping
 from datetime import timedelta
 from ipaddress import ip_address
 from pathlib import Path
+from typing import Any
 
 import pytest
 from sqlmodel import col, select
@@ -13,9 +14,10 @@ from world import CUSTOMER, World
 from yarl import URL
 
 from provisioner.domain.webhook_addresses import AddressRules, IPAddress
-from provisioner.domain.webhooks import headers
+from provisioner.domain.webhooks import WebhookEvent, headers
 from provisioner.drivers.webhooks import NotDelivered
 from provisioner.drivers.webhooks.post import WebhookPost
+from provisioner.notifications import outbox
 from provisioner.notifications.sender import CLAIM, WebhookSender
 from provisioner.notifications.webhooks import remove_webhook, send_test, set_webhook
 from provisioner.rental.extension import extend
@@ -338,6 +340,53 @@ async def test_a_message_of_a_killed_process_is_sent_by_another(site: Site) -> N
     site.world.clock.turn(seconds=CLAIM.total_seconds() + 1)
     await site.new_sender().settle()
     assert (await site.messages())[0].delivered_at is not None
+
+
+async def test_a_message_that_meets_a_defect_is_given_up_in_the_end_and_stops_no_other(
+    site: Site,
+) -> None:
+    async with site.world.database.write() as session:
+        session.add(any_message(site))
+        session.add(any_message(site))
+    site.receiver.answer = first_a_defect(site.receiver)
+    await site.turn()
+    errors = sorted(message.error for message in await site.messages())
+    assert errors == ["", "an internal error of the provisioner"]
+    site.receiver.answer = defect
+    for _ in range(40):
+        await site.turn(hours=1)
+    assert all(message.due_at is None for message in await site.messages())
+
+
+async def test_what_cannot_be_enqueued_of_one_lease_keeps_no_other_from_being_told(
+    leased: tuple[Site, Reservation], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    site, _ = leased
+    (lease,) = await site.world.leases()
+    await open_incident(site, lease.id, lease.server_id)
+    enqueue = outbox.enqueue
+
+    async def picky(session: Any, lease: Any, event: WebhookEvent, *rest: Any, **how: Any) -> None:
+        if event is WebhookEvent.ENDS_SOON:
+            raise ValueError("no such server")
+        await enqueue(session, lease, event, *rest, **how)
+
+    monkeypatch.setattr(outbox, "enqueue", picky)
+    await site.turn(minutes=61)
+    assert site.receiver.told() == ["lease.ready", "lease.incident"]
+    assert site.sender.status.is_failing(lease.id)
+
+
+def first_a_defect(receiver: Receiver) -> Answer:
+    def answer() -> int:
+        receiver.answer = lambda: 200
+        return defect()
+
+    return answer
+
+
+def defect() -> int:
+    raise ZeroDivisionError
 
 
 def killed() -> int:

@@ -1,6 +1,5 @@
 """rackctl webhook against the real service, its sender and a receiver on loopback."""
 
-import asyncio
 import json
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager, contextmanager
@@ -38,9 +37,10 @@ def sending(service: Service, status: int) -> Iterator[str]:
         post=services.webhook_post,
         rules=services.webhook_rules,
     )
-    task = asyncio.run_coroutine_threadsafe(sender.run(), service.background.loop)
+    running = services.driver.running(sender)
+    run(running.__aenter__())
     yield url
-    task.cancel()
+    run(running.__aexit__(None, None, None))
     run(opened.__aexit__(None, None, None))
 
 

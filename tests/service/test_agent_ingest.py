@@ -6,13 +6,15 @@ from datetime import timedelta
 
 import pytest
 from service_factories import Factory
-from sqlalchemy.exc import OperationalError
 
 from agent.protocol import Report
 from provisioner.domain.lifecycle import State
 from provisioner.rental.leases import set_end
+from provisioner.service.agents import ingest as ingest_module
 from provisioner.service.agents.ingest import INGEST, Ingest
-from provisioner.store.database import Database
+from provisioner.store.database import Database, DatabaseUnavailable
+from provisioner.store.migrate import migrate
+from provisioner.store.secrets import token_hash
 from provisioner.store.tables import AgentIdentity, Lease
 
 GPU = {"index": 0, "uuid": "GPU-1", "temperature_c": 41}
@@ -131,7 +133,7 @@ async def test_a_late_report_is_known_after_a_restart(send, tenant, services):
     server, _, _, token = tenant
     await send(token, report_of(server, 100, health=health()))
     restarted = Ingest(services.database, services.clock)
-    await restarted.turn()
+    await restarted.settle()
     (link,) = restarted.links._links.values()
     assert (link.boot_id, link.uptime_s, link.seen) == ("b-1", 100, True)
 
@@ -141,7 +143,7 @@ async def test_a_revoked_identity_is_refused_from_the_next_turn_on(send, ingest,
     assert (await send(token, report_of(server, 1))).status == 200
     async with services.database.write() as session:
         (await session.get_one(AgentIdentity, identity.id)).revoked_at = services.clock()
-    await ingest.turn()
+    await ingest.settle()
     assert (await send(token, report_of(server, 2))).status == 401
 
 
@@ -153,25 +155,25 @@ async def test_a_lease_that_is_extended_or_released_is_answered_from_the_next_tu
     for number, lasts in enumerate((timedelta(hours=5), timedelta(0)), start=2):
         async with services.database.write() as session:
             set_end(await session.get_one(Lease, lease.id), clock() + lasts, clock())
-        await ingest.turn()
+        await ingest.settle()
         answer = await send(token, report_of(server, number))
         assert await end_in(answer) == lasts.total_seconds()
 
 
-async def test_reports_that_cannot_be_written_wait_for_the_next_turn(
+async def test_during_an_outage_reports_wait_for_the_next_turn(
     make, send, ingest, tenant, monkeypatch
 ):
     server, _, identity, token = tenant
     await send(token, report_of(server, 1))
     make.services.clock.turn(seconds=10)
 
-    def broken(_):
-        raise OperationalError("BEGIN", {}, OSError("disk is full"))
+    def away(_):
+        raise DatabaseUnavailable("the disk is full")
 
     with monkeypatch.context() as patched:
-        patched.setattr(Database, "write", broken)
+        patched.setattr(Database, "write", away)
         await send(token, report_of(server, 11, health=health()))
-        with pytest.raises(OperationalError):
+        with pytest.raises(DatabaseUnavailable):
             await ingest.flush()
         await send(token, report_of(server, 12))
     await ingest.flush()
@@ -197,11 +199,60 @@ async def test_batches_are_written_on_either_database(any_database, services, cl
     for uptime_s, told in ((1, health()), (11, None)):
         clock.turn(seconds=10)
         ingest = Ingest(any_database, clock)
-        await ingest.turn()
+        await ingest.settle()
         (link,) = ingest.links._links.values()
         said = Report.from_dict(report_of(server, uptime_s, "ramdisk", health=told))
         await ingest.take(link, said)
-        await ingest.turn()
+        await ingest.settle()
     row = await make.get(identity)
     assert (row.seen_at, row.reported_at) == (clock(), clock() - timedelta(seconds=10))
     assert row.report["health"]["gpus"] == [GPU]
+
+
+async def test_a_report_that_cannot_be_written_keeps_no_other_from_being_written(
+    make, send, ingest, monkeypatch
+):
+    await make.server_class()
+    agents = [(server := await make.server(n), *await make.agent(server)) for n in (1, 2, 3)]
+    for server, _, token in agents:
+        await send(token, report_of(server, 1, "ramdisk", health=health()))
+    bad = agents[0][1]
+    write = ingest_module._write
+
+    async def picky(session, batch):
+        if bad.id in batch:
+            raise ValueError("the database takes no such report")
+        await write(session, batch)
+
+    monkeypatch.setattr(ingest_module, "_write", picky)
+    await ingest.flush()
+    reports = [(await make.get(identity)).report for _, identity, _ in agents]
+    assert [bool(report) for report in reports] == [False, True, True]
+    assert ingest.status.is_failing(bad.id)
+    assert not ingest._waiting, "it is not tried again: the next report is"
+
+
+async def test_a_row_that_cannot_be_loaded_blinds_its_own_agent_alone(
+    postgresql_url, services, clock
+):
+    """PostgreSQL reads no text with a NUL out of JSON; a tenant could send one."""
+    database = Database(postgresql_url)
+    await migrate(database)
+    make = Factory(replace(services, database=database))
+    await make.server_class()
+    tokens = []
+    for number, boot_id in ((1, "b\0d"), (2, "good")):
+        identity, token = await make.agent(await make.server(number))
+        async with database.write() as session:
+            row = await session.get_one(AgentIdentity, identity.id)
+            row.report = {"boot_id": boot_id, "uptime_s": 1.0}
+        tokens.append(token)
+    ingest = Ingest(database, clock)
+    await ingest.settle()
+    link = await ingest.links.find(token_hash(tokens[1]))
+    assert link.boot_id == "good"
+    async with database.write() as session:
+        (await session.get_one(AgentIdentity, link.identity_id)).revoked_at = clock()
+    await ingest.settle()
+    assert await ingest.links.find(token_hash(tokens[1])) is None
+    await database.close()

@@ -1,60 +1,55 @@
-"""The daemon looks for garbage by the clock, and finds all that there is."""
+"""The daemon collects garbage by the clock, and finds all that there is."""
 
-import asyncio
 import gc
 import weakref
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager, suppress
+from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from provisioner import garbage
+from provisioner.garbage import GarbageCollection
+from provisioner.loops import Driver
+
+NOW = datetime(2026, 1, 1, 12, tzinfo=UTC)
 
 
 class _Ring:
     """Refers to itself, so that counting references never frees it."""
 
-    def __init__(self, freed: asyncio.Event) -> None:
+    def __init__(self, freed: list[bool]) -> None:
         self.ring = self
-        weakref.finalize(self, freed.set)
+        weakref.finalize(self, freed.append, True)
 
 
-@pytest.fixture(autouse=True)
-def _often(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(garbage, "_YOUNG_S", 0.01)
+@pytest.fixture
+async def collection() -> AsyncIterator[GarbageCollection]:
+    """After its first turn."""
+    collection = GarbageCollection()
+    await collection.turn(NOW)
+    yield collection
+    await collection.close()
 
 
-@asynccontextmanager
-async def _collecting() -> AsyncIterator[None]:
-    task = asyncio.create_task(garbage.collect_by_the_clock())
-    await asyncio.sleep(0)
-    yield
-    task.cancel()
-    with suppress(asyncio.CancelledError):
-        await task
+async def test_new_objects_are_looked_through_at_each_turn(collection: GarbageCollection) -> None:
+    assert not gc.isenabled()
+    freed: list[bool] = []
+    _Ring(freed)
+    await collection.turn(NOW + timedelta(seconds=1))
+    assert freed
 
 
-async def test_new_objects_are_looked_through_all_the_time() -> None:
-    async with _collecting():
-        assert not gc.isenabled()
-        freed = asyncio.Event()
-        _Ring(freed)
-        await asyncio.wait_for(freed.wait(), 30)
-
-
-async def test_old_objects_are_looked_through_at_times(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(garbage, "_ALL_S", 0.0)
-    async with _collecting():
-        freed = asyncio.Event()
-        ring = _Ring(freed)
-        gc.collect(1)
-        del ring
-        gc.collect(1)
-        assert not freed.is_set(), "it is old: only a look through all finds it"
-        await asyncio.wait_for(freed.wait(), 30)
+async def test_old_objects_are_looked_through_each_hour(collection: GarbageCollection) -> None:
+    freed: list[bool] = []
+    ring = _Ring(freed)
+    gc.collect(1)
+    del ring
+    await collection.turn(NOW + timedelta(minutes=59))
+    assert not freed, "it is old: only a look through everything finds it"
+    await collection.turn(NOW + timedelta(minutes=60))
+    assert freed
 
 
 async def test_in_the_end_it_is_left_to_python_again() -> None:
-    async with _collecting():
+    async with Driver().running(GarbageCollection()):
         pass
     assert gc.isenabled()

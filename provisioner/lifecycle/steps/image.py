@@ -18,7 +18,7 @@ from provisioner.drivers.ssh import HostKeyMismatch, SshLoginRefused, SshUnreach
 from provisioner.drivers.ssh.keys import new_host_key
 from provisioner.lifecycle.job import Change, Done, GoTo, Job, Outcome, Wait
 from provisioner.lifecycle.steps.ramdisk import close_boots
-from provisioner.notifications.outbox import tell
+from provisioner.notifications.outbox import enqueue
 from provisioner.rental.grants import grant_of, public_key
 from provisioner.store.secrets import new_token, token_hash
 from provisioner.store.tables import AgentIdentity, Lease, Operation, Server
@@ -250,6 +250,6 @@ async def hand_over(job: Job) -> Outcome:
     async def change(session: AsyncSession, server: Server, operation: Operation) -> None:
         row = (await session.exec(select(Lease).where(Lease.id == lease.id))).one()
         row.ready_at = job.now()
-        await tell(session, row, WebhookEvent.READY, job.now())
+        await enqueue(session, row, WebhookEvent.READY, job.now())
 
     return Done("handed over", change)

@@ -11,7 +11,7 @@ from provisioner.domain.webhooks import WebhookEvent
 from provisioner.drivers.network import SwitchUnreachable
 from provisioner.incidents import open_incident
 from provisioner.lifecycle.job import Change, Done, Job, Outcome
-from provisioner.notifications.outbox import tell
+from provisioner.notifications.outbox import enqueue
 from provisioner.rental.reservations import lease_on
 from provisioner.store.tables import AgentIdentity, Lease, Operation, Reservation, Server
 
@@ -84,4 +84,4 @@ async def _close(session: AsyncSession, lease: Lease, now: datetime) -> None:
         reservation.state = ReservationState.ENDED
     if not moved or lease.ready_at is not None:
         told = {"ended_at": now.isoformat(), "reason": lease.end_reason}
-        await tell(session, lease, WebhookEvent.ENDED, now, **told)
+        await enqueue(session, lease, WebhookEvent.ENDED, now, **told)

@@ -147,11 +147,11 @@ def _disks(disks: Iterable[JsonObject]) -> Table:
 
 def incident_table(incidents: Iterable[JsonObject]) -> Table:
     return rows(
-        ["INCIDENT", "SERVER", "KIND", "OPENED", "CLOSED", "WHY", "NEXT ACTION"],
+        ["INCIDENT", "ABOUT", "KIND", "OPENED", "CLOSED", "WHY", "NEXT ACTION"],
         (
             (
                 incident["id"],
-                incident.get("server"),
+                incident.get("server") or incident.get("reservation"),
                 incident["kind"],
                 local_time(incident["opened_at"]),
                 local_time(incident.get("closed_at")),

@@ -4,14 +4,11 @@ What the lifecycle waits for, an identity's first report and a lock, is written 
 loses at most a second of `seen_at`, and of health what the agent tells again within a minute.
 """
 
-import asyncio
-import logging
 from collections import defaultdict
 from collections.abc import AsyncIterator, Callable, Iterator
-from contextlib import suppress
 from dataclasses import dataclass, replace
-from datetime import datetime
-from typing import Any, TypeVar
+from datetime import datetime, timedelta
+from typing import Any, ClassVar, TypeVar
 
 from aiohttp import web
 from pydantic_core import to_json
@@ -21,17 +18,17 @@ from sqlmodel.ext.asyncio.session import AsyncSession
 
 from agent.protocol import Report
 from provisioner.domain.access import Actor
+from provisioner.loops import Loop
 from provisioner.service.agents.links import Link, Links
+from provisioner.service.context import SERVICES
 from provisioner.store import audit
 from provisioner.store.columns import JsonText
 from provisioner.store.database import Database, DatabaseUnavailable, call_attention
 from provisioner.store.tables import Lease
 
-_EVERY_S = 1.0
 _SLICE = 200
 """Rows given to the driver at once: it prepares them in this thread, some milliseconds."""
 _Row = TypeVar("_Row")
-_LOG = logging.getLogger(__name__)
 _TABLE = SQLModel.metadata.tables["agent_identity"]
 _LATER = (
     update(_TABLE)
@@ -57,14 +54,23 @@ class _Kept:
         return later if later.said else replace(self, seen_at=later.seen_at)
 
 
-class Ingest:
+class Ingest(Loop):
     """One of an application. What waits to be written is bounded: one entry per identity."""
 
-    def __init__(self, database: Database, clock: Callable[[], datetime]) -> None:
+    name: ClassVar[str] = "reports"
+
+    def __init__(
+        self,
+        database: Database,
+        clock: Callable[[], datetime],
+        *,
+        period: timedelta = timedelta(seconds=1),
+    ) -> None:
+        super().__init__(period=period, clock=clock)
         self.links = Links(database)
         self._database = database
-        self._clock = clock
         self._waiting: dict[str, _Kept] = {}
+        self._loaded = False
 
     async def take(self, link: Link, said: Report) -> None:
         """Keep a report, once: one that is not newer than the newest of its boot changes nothing.
@@ -74,7 +80,7 @@ class Ingest:
         """
         if link.knows(said):
             return
-        now = self._clock()
+        now = self.clock()
         kept = _Kept(now)
         if said.health is not None or said.boot_id != link.boot_id:
             kept = _Kept(now, now, to_json(said.to_dict()).decode())
@@ -105,39 +111,45 @@ class Ingest:
         earlier = self._waiting.get(identity_id)
         self._waiting[identity_id] = earlier.before(kept) if earlier else kept
 
-    async def flush(self) -> None:
-        """Write all that waits; what cannot be written waits on."""
-        batch, self._waiting = self._waiting, {}
-        if not batch:
-            return
+    async def turn(self, now: datetime) -> None:
+        """Write what waits, and see what other processes revoked or extended."""
+        if not self._loaded:
+            with self.status.contained("the links of all agents"):
+                await self.links.load_all()
+            self._loaded = True  # whoever is missing is found when its agent reports
         try:
-            async with self._database.write() as session:
-                await _write(session, batch)
-        except BaseException:
+            await self.flush()
+        finally:
+            await self.links.refresh(now)
+
+    async def close(self) -> None:
+        """Write what was taken since the last turn."""
+        await self.flush()
+
+    async def flush(self) -> None:
+        """Write all that waits. During an outage it waits on; a report that cannot be written at
+        all keeps no other from being written."""
+        batch, self._waiting = self._waiting, {}
+        try:
+            try:
+                await self._write(batch)
+                batch = {}
+            except DatabaseUnavailable:
+                raise
+            except Exception:
+                for identity_id in list(batch):
+                    with self.status.contained(identity_id):
+                        await self._write({identity_id: batch[identity_id]})
+                    del batch[identity_id]
+        finally:
             newer, self._waiting = self._waiting, batch
             for identity_id, kept in newer.items():
                 self._wait(identity_id, kept)
-            raise
 
-    async def turn(self) -> None:
-        """What is done each second."""
-        await self.flush()
-        await self.links.refresh(self._clock())
-
-    async def run(self, stopping: asyncio.Event) -> None:
-        """Turn until it is stopped, and once more then."""
-        while True:
-            last = stopping.is_set()
-            try:
-                await self.turn()
-            except DatabaseUnavailable:
-                pass  # the database has said so; what waits is written by the next turn
-            except Exception:
-                _LOG.exception("agents' reports are not written; trying again in %g s", _EVERY_S)
-            if last:
-                return
-            with suppress(TimeoutError):
-                await asyncio.wait_for(stopping.wait(), _EVERY_S)
+    async def _write(self, batch: dict[str, _Kept]) -> None:
+        if batch:
+            async with self._database.write() as session:
+                await _write(session, batch)
 
 
 async def _write(session: AsyncSession, batch: dict[str, _Kept]) -> None:
@@ -169,9 +181,5 @@ INGEST = web.AppKey("ingest", Ingest)
 
 async def running(app: web.Application) -> AsyncIterator[None]:
     """From the start of the application to its end, when all that was taken is written."""
-    ingest = app[INGEST]
-    stopping = asyncio.Event()
-    task = asyncio.create_task(ingest.run(stopping))
-    yield
-    stopping.set()
-    await task
+    async with app[SERVICES].driver.running(app[INGEST]):
+        yield

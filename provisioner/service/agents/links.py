@@ -54,7 +54,7 @@ class Links:
     def __init__(self, database: Database) -> None:
         self._database = database
         self._links: dict[str, Link] = {}
-        self._looked_at: datetime | None = None
+        self._refreshed_at: datetime | None = None
 
     async def find(self, token_hash: str) -> Link | None:
         """None when the token is unknown or was revoked. Unknown ones are looked up each time."""
@@ -69,16 +69,14 @@ class Links:
 
     async def refresh(self, now: datetime) -> None:
         """Forget what was revoked lately, and take the leases whose grant changed lately."""
-        if self._looked_at is None:
-            await self._warm()
-        # Since the last look that went well: the database may have been away for long
-        since = (self._looked_at or now) - _MARGIN
+        # Since the last time that went well: the database may have been away for long
+        since = (self._refreshed_at or now) - _MARGIN
         async with self._database.read() as session:
             revoked = await session.exec(
                 select(AgentIdentity.token_hash).where(col(AgentIdentity.revoked_at) >= since)
             )
             changed = await session.exec(select(Lease).where(col(Lease.granted_at) >= since))
-        self._looked_at = now
+        self._refreshed_at = now
         for token_hash in revoked.all():
             self._links.pop(token_hash, None)
         leases = {lease.id: lease for lease in changed.all()}
@@ -89,8 +87,8 @@ class Links:
                 link.lease = leases[link.lease.id]
                 link.changed.set()
 
-    async def _warm(self) -> None:
-        """Load all at once: after a start every agent reports within seconds."""
+    async def load_all(self) -> None:
+        """After a start every agent reports within seconds: each would be looked up by itself."""
         async with self._database.read() as session:
             for token_hash, link in (await _load(session)).items():
                 self._links.setdefault(token_hash, link)

@@ -12,6 +12,7 @@ from provisioner.service.api import (
     operations,
     reservations,
     servers,
+    status,
     webhooks,
 )
 from provisioner.service.http.endpoint import Endpoint
@@ -61,6 +62,7 @@ ENDPOINTS = (
              _OPERATE, servers.certificates),
     Endpoint("getServerHealth", "GET", "/servers/{name}/health", _OPERATE, health.server),
     Endpoint("listGpus", "GET", "/gpus", _OPERATE, health.list_gpus),
+    Endpoint("getServiceStatus", "GET", "/status", _OPERATE, status.show),
     Endpoint("listOperations", "GET", "/operations", _OPERATE, operations.list_all),
     Endpoint("getOperation", "GET", "/operations/{id}", _OPERATE, operations.show),
     Endpoint("listOperationLog", "GET", "/operations/{id}/log", _OPERATE, operations.log),

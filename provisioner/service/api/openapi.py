@@ -54,6 +54,7 @@ _TAGS = (
     _Tag("GPUs", "GPUs of all servers.", ("gpus",)),
     _Tag("Operations", "What is being done to servers.", ("operations",)),
     _Tag("Incidents", "Failures that need attention.", ("incidents",)),
+    _Tag("Status", "How the service itself does.", ("status",)),
     _Tag("Accounts", "Accounts of customers and operators.", ("accounts",)),
     _Tag("Audit", "Who did what, and when.", ("audit",)),
 )

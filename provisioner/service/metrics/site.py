@@ -1,5 +1,5 @@
 """`/metrics` for Prometheus: requests by endpoint, servers by state and health, what waits for a
-person. GPUs are left to `gpus.py`: those of a large fleet are too many for one answer.
+person, background work. GPUs are left to `gpus.py`: a large fleet has too many for one answer.
 """
 
 import time
@@ -14,7 +14,9 @@ from sqlmodel.ext.asyncio.session import AsyncSession
 
 from provisioner.domain.health.levels import HealthLevel
 from provisioner.domain.lifecycle import State
+from provisioner.loops import Driver
 from provisioner.service.context import services_of
+from provisioner.service.metrics.loops import LoopMetrics
 from provisioner.store.tables import Incident, Server, ServerHealth
 
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
@@ -23,8 +25,9 @@ Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 class Metrics:
     """The metrics of one application, in a registry of its own."""
 
-    def __init__(self) -> None:
+    def __init__(self, driver: Driver) -> None:
         self.registry = CollectorRegistry()
+        self.registry.register(LoopMetrics(driver))
         self.requests = Counter(
             "ironlease_http_requests",
             "Requests answered",

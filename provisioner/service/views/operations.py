@@ -84,7 +84,9 @@ class IncidentView(View, title="Incident"):
     id: str
     """Identifier of the incident."""
     server: str | None
-    """Name of the server. Null when the incident concerns many servers."""
+    """Name of the server. Null when the incident concerns no single server."""
+    reservation: str | None
+    """Identifier of the reservation that waits for a server. Null when there is none."""
     operation: str | None
     """Identifier of the operation that failed. Null when there is none."""
     kind: IncidentKind
@@ -278,6 +280,7 @@ def incident_view(row: Incident, server_name: str | None) -> IncidentView:
     return IncidentView(
         id=row.id,
         server=server_name,
+        reservation=row.reservation_id,
         operation=row.operation_id,
         kind=row.kind,
         reason=row.reason,

@@ -18,6 +18,7 @@ from provisioner.domain.reservations import (
     Standing,
     allowed_actions,
 )
+from provisioner.rental.binder import open_delays
 from provisioner.rental.reservations import visible_reservation
 from provisioner.service.context import Services
 from provisioner.service.views.base import Page, PageQuery, View, page, seconds_between
@@ -103,6 +104,9 @@ class ReservationView(View, title="Reservation"):
     """Host name of the server's system."""
     account: str
     """Identifier of the account that the reservation belongs to."""
+    delayed_since: datetime | None
+    """Since when the reservation waits because its server failed and no other is free. Null
+    otherwise."""
     lease: LeaseView | None
     """The newest lease. Null until a server is bound."""
     allowed_actions: list[ReservationAction]
@@ -138,6 +142,7 @@ async def reservation_views(
     leases = [lease.id for lease, _ in lease_of.values()]
     records = await _records(session, leases)
     incidents = await open_incidents(session, leases)
+    delayed_since = await open_delays(session, [row.id for row in rows])
 
     views = []
     for row in rows:
@@ -155,6 +160,7 @@ async def reservation_views(
                 released_at=row.released_at,
                 hostname=row.hostname,
                 account=row.account_id,
+                delayed_since=delayed_since.get(row.id),
                 lease=_lease_view(
                     lease,
                     server,

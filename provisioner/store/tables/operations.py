@@ -122,18 +122,25 @@ class AgentIdentity(SQLModel, table=True):
 
 
 class Incident(SQLModel, table=True):
-    """A failure that somebody owns until it is closed; one open per server and kind, and one per
-    kind that is no single server's."""
+    """A failure that somebody owns until it is closed; one open per server or reservation and kind,
+    and one per kind that is of the whole fleet."""
 
     __tablename__ = "incident"
     __table_args__ = (
         unique_while("closed_at IS NULL", "uq_incident_open", "server_id", "kind"),
-        unique_while("closed_at IS NULL AND server_id IS NULL", "uq_incident_open_fleet", "kind"),
+        unique_while("closed_at IS NULL", "uq_incident_open_reservation", "reservation_id", "kind"),
+        unique_while(
+            "closed_at IS NULL AND server_id IS NULL AND reservation_id IS NULL",
+            "uq_incident_open_fleet",
+            "kind",
+        ),
     )
 
     id: str = Field(default_factory=lambda: new_id("inc"), primary_key=True)
     server_id: str | None = Field(default=None, foreign_key="server.id", index=True)
-    """None where it is about many servers."""
+    """None where it is about no single server."""
+    reservation_id: str | None = Field(default=None, foreign_key="reservation.id", index=True)
+    """The reservation that it is about, where that has no server."""
     operation_id: str | None = Field(default=None, foreign_key="operation.id")
     lease_id: str | None = Field(default=None, foreign_key="lease.id", index=True)
     """The lease that it disturbs: its customer is told."""
