@@ -152,6 +152,22 @@ class OperationState(StrEnum):
     FAILED = "failed"
 
 
+class StepOutcome(StrEnum):
+    """What came of one attempt at a step."""
+
+    RUNNING = "running"
+    WAITING = "waiting"
+    """It is looked at again when a fact arrives, or after a moment."""
+    DONE = "done"
+    SKIPPED = "skipped"
+    """The operation went on further ahead: what lies between was not needed."""
+    BACK = "back"
+    """The operation went back to an earlier step, to try again from there."""
+    FAILED = "failed"
+    INTERRUPTED = "interrupted"
+    """It did not come to an end: the provisioner was stopped, or the server's state was left."""
+
+
 @dataclass(frozen=True, slots=True)
 class Facts:
     """All that the table may look at, as it is now."""
@@ -355,3 +371,9 @@ def next_step(verb: Verb, step: Step) -> Step | None:
     steps = STEPS[verb]
     position = steps.index(step) + 1
     return steps[position] if position < len(steps) else None
+
+
+def outcome_of_jump(verb: Verb, step: Step, to: Step) -> StepOutcome:
+    """What an operation that goes on at `to` makes of the step that it leaves."""
+    steps = STEPS[verb]
+    return StepOutcome.SKIPPED if steps.index(to) > steps.index(step) else StepOutcome.BACK

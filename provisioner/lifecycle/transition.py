@@ -2,7 +2,7 @@
 
 from datetime import datetime
 
-from sqlalchemy import delete
+from sqlalchemy import delete, update
 from sqlmodel import col
 from sqlmodel.ext.asyncio.session import AsyncSession
 
@@ -16,6 +16,7 @@ from provisioner.domain.lifecycle import (
     Intent,
     OperationState,
     State,
+    StepOutcome,
     Transition,
     closed_and_faulty,
     failed,
@@ -32,7 +33,15 @@ from provisioner.rental.leases import set_end
 from provisioner.rental.outages import end_outage
 from provisioner.rental.reservations import bind_waiting, lease_on
 from provisioner.store import audit
-from provisioner.store.tables import BmcReading, Lease, Operation, Reservation, Server, ServerHealth
+from provisioner.store.tables import (
+    BmcReading,
+    Lease,
+    Operation,
+    Reservation,
+    Server,
+    ServerHealth,
+    StepRecord,
+)
 
 FOR_HEALTH = (faulty, closed_and_faulty)
 """Conditions of the rows that the circuit breaker stops."""
@@ -117,6 +126,11 @@ async def _end_operation(session: AsyncSession, snapshot: Snapshot, now: datetim
     if operation.ended_at is None:
         operation.state = OperationState.FAILED
         operation.ended_at = now
+    await session.exec(
+        update(StepRecord)
+        .where(col(StepRecord.operation_id) == operation.id, col(StepRecord.ended_at).is_(None))
+        .values(outcome=StepOutcome.INTERRUPTED, ended_at=now)
+    )
 
 
 async def _enter_quarantine(
