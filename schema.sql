@@ -425,7 +425,7 @@ CREATE TABLE step_record (
     step VARCHAR(40) NOT NULL,
     started_at TIMESTAMP WITH TIME ZONE NOT NULL,
     ended_at TIMESTAMP WITH TIME ZONE,
-    outcome VARCHAR NOT NULL,
+    outcome VARCHAR(40) NOT NULL,
     detail VARCHAR NOT NULL,
     PRIMARY KEY (id),
     FOREIGN KEY(operation_id) REFERENCES operation (id)

@@ -29,8 +29,8 @@ _RACKCTL = ("typer", "provisioner.rackctl.app", "utils", "docs", "--name", "rack
 
 def transitions() -> str:
     """Every row of the lifecycle table, in the order in which it is read."""
-    rows = [(f"`{t.source}`", t.condition, f"`{t.target}`") for t in TRANSITIONS]
-    return _table(("In state", "when", "becomes"), rows)
+    rows = [(f"`{t.source}`", t.condition, f"`{t.target}`", "; ".join(t.then)) for t in TRANSITIONS]
+    return _table(("In state", "when", "becomes", "and then"), rows)
 
 
 def operations() -> str:

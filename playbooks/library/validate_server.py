@@ -1,6 +1,7 @@
 """Check that the hardware is as inspected and reports itself healthy. Changes nothing.
 
-Variables: `expect` {cpus, memory_mib, disks: [serial, …]}. Result: `validation`.
+Variables: `expect` {cpus, memory_mib, disks: [serial, …]}, `memory_tolerance` (so much of the
+memory may be missing, as a fraction). Result: `validation`.
 """
 
 from __future__ import annotations
@@ -14,8 +15,6 @@ from module_utils.nvme import Controller, NvmeError
 TYPE_CHECKING = False  # importing typing costs a slow server 30 ms
 if TYPE_CHECKING:
     from typing import Any
-
-MEMORY_TOLERANCE = 0.02
 
 
 def memory_mib() -> int:
@@ -50,14 +49,14 @@ def disk_problems(disk: Disk) -> list[str]:
 
 
 def main(variables: dict[str, Any]) -> dict[str, Any]:
-    expect = variables["expect"]
+    expect, tolerance = variables["expect"], variables["memory_tolerance"]
     cpus, memory = os.cpu_count(), memory_mib()
     present = {disk.serial: disk for disk in disks()}
     wanted = set(expect["disks"])
     problems = []
     if cpus != expect["cpus"]:
         problems.append(f"{cpus} CPUs, but {expect['cpus']} were inspected")
-    if memory < expect["memory_mib"] * (1 - MEMORY_TOLERANCE):
+    if memory < expect["memory_mib"] * (1 - tolerance):
         problems.append(f"{memory} MiB of memory, but {expect['memory_mib']} MiB were inspected")
     problems += [f"disk {serial} is missing" for serial in sorted(wanted - present.keys())]
     problems += [f"disk {serial} is new" for serial in sorted(present.keys() - wanted)]

@@ -7,9 +7,12 @@ person always reads a reason and a next action.
 from enum import StrEnum
 from typing import ClassVar
 
+_LONGEST = 500
+"""Characters of an unforeseen exception's text that are shown."""
+
 
 class FailureKind(StrEnum):
-    """Who can mend it: time, a repair, or a change of settings."""
+    """Who can mend it: time, a repair, a change of settings, or we."""
 
     TRANSIENT = "transient"
     """Expected to pass (network, busy BMC): tried again with backoff."""
@@ -17,6 +20,8 @@ class FailureKind(StrEnum):
     """The server's own: it is quarantined with the evidence."""
     CONFIGURATION = "configuration"
     """What we were told is wrong (password, missing image): parked until an operator changes it."""
+    DEFECT = "defect"
+    """The provisioner's own: tried again, and parked when it is met again and again."""
 
 
 class Failure(Exception):
@@ -34,3 +39,14 @@ class Failure(Exception):
         self.next_action = next_action
         if kind is not None:
             self.kind = kind
+
+
+def defect(error: Exception) -> Failure:
+    """An exception that nobody foresaw, as a failure that has a reason and a next action."""
+    text = str(error).encode(errors="replace").decode().replace("\0", "\ufffd")[:_LONGEST]
+    return Failure(
+        f"defect of the provisioner: {type(error).__name__}: {text}".rstrip(": "),
+        next_action="report it, with the trace in the provisioner's log; it is tried again "
+        "every minute, and at once after an upgrade",
+        kind=FailureKind.DEFECT,
+    )

@@ -152,6 +152,22 @@ class OperationState(StrEnum):
     FAILED = "failed"
 
 
+class StepOutcome(StrEnum):
+    """What came of one attempt at a step."""
+
+    RUNNING = "running"
+    WAITING = "waiting"
+    """It is looked at again when a fact arrives, or after a moment."""
+    DONE = "done"
+    SKIPPED = "skipped"
+    """The operation went on further ahead: what lies between was not needed."""
+    BACK = "back"
+    """The operation went back to an earlier step, to try again from there."""
+    FAILED = "failed"
+    INTERRUPTED = "interrupted"
+    """It did not come to an end: the provisioner was stopped, or the server's state was left."""
+
+
 @dataclass(frozen=True, slots=True)
 class Facts:
     """All that the table may look at, as it is now."""
@@ -274,59 +290,86 @@ def maintainable(facts: Facts) -> bool:
     return facts.intent is Intent.MAINTAIN and not facts.lease_open
 
 
+class Effect(StrEnum):
+    """What a transition brings with it, beside the new state and its operation; in words."""
+
+    QUARANTINE = "an incident says why and what to do next"
+    QUARANTINE_AFTERWARDS = "it is quarantined once it was taken back, and an incident says why"
+    MOVE_LEASE = "a lease that was not handed over moves to another server"
+    END_LEASES_TROUBLES = "an outage of the lease and its health incidents end"
+    BEGIN_ANEW = "its incident is closed, its health is judged anew, its disks count as used"
+    SPEND_CERTIFICATES = "the lease keeps the certificates, and the disks count as used"
+    BIND_WAITING = "waiting reservations of its class are bound"
+
+
 @dataclass(frozen=True, slots=True)
 class Transition:
     source: State
     when: Condition
     target: State
+    then: tuple[Effect, ...] = ()
+    """In this order, after the state was changed."""
 
     @property
     def condition(self) -> str:
         """The condition in words."""
         return (self.when.__doc__ or "").strip()
 
+    @property
+    def for_health(self) -> bool:
+        """Whether the circuit breaker may hold it back."""
+        return self.when in (faulty, closed_and_faulty)
+
 
 quarantine = asked(Intent.QUARANTINE)
 
+_QUARANTINED = (Effect.MOVE_LEASE, Effect.QUARANTINE, Effect.BIND_WAITING)
+
 TRANSITIONS: tuple[Transition, ...] = (
     # The first row that holds is due: failures and operators come before progress.
-    Transition(State.ENROLLED, quarantine, State.QUARANTINED),
+    Transition(State.ENROLLED, quarantine, State.QUARANTINED, _QUARANTINED),
     Transition(State.ENROLLED, always, State.INSPECTING),
-    Transition(State.INSPECTING, failed, State.QUARANTINED),
-    Transition(State.INSPECTING, quarantine, State.QUARANTINED),
+    Transition(State.INSPECTING, failed, State.QUARANTINED, _QUARANTINED),
+    Transition(State.INSPECTING, quarantine, State.QUARANTINED, _QUARANTINED),
     Transition(State.INSPECTING, done, State.SANITISING),
-    Transition(State.SANITISING, failed, State.QUARANTINED),
-    Transition(State.SANITISING, quarantine, State.QUARANTINED),
-    Transition(State.SANITISING, faulty, State.QUARANTINED),
-    Transition(State.SANITISING, done_unsanitised, State.QUARANTINED),
+    Transition(State.SANITISING, failed, State.QUARANTINED, _QUARANTINED),
+    Transition(State.SANITISING, quarantine, State.QUARANTINED, _QUARANTINED),
+    Transition(State.SANITISING, faulty, State.QUARANTINED, _QUARANTINED),
+    Transition(State.SANITISING, done_unsanitised, State.QUARANTINED, _QUARANTINED),
     Transition(State.SANITISING, done_and_sanitised, State.VALIDATING),
-    Transition(State.VALIDATING, failed, State.QUARANTINED),
-    Transition(State.VALIDATING, quarantine, State.QUARANTINED),
-    Transition(State.VALIDATING, faulty, State.QUARANTINED),
+    Transition(State.VALIDATING, failed, State.QUARANTINED, _QUARANTINED),
+    Transition(State.VALIDATING, quarantine, State.QUARANTINED, _QUARANTINED),
+    Transition(State.VALIDATING, faulty, State.QUARANTINED, _QUARANTINED),
     Transition(State.VALIDATING, done_unsanitised, State.SANITISING),
-    Transition(State.VALIDATING, done, State.AVAILABLE),
-    Transition(State.AVAILABLE, quarantine, State.QUARANTINED),
+    Transition(State.VALIDATING, done, State.AVAILABLE, (Effect.BIND_WAITING,)),
+    Transition(State.AVAILABLE, quarantine, State.QUARANTINED, _QUARANTINED),
     Transition(State.AVAILABLE, over_unprepared, State.RECLAIMING),
-    Transition(State.AVAILABLE, faulty, State.QUARANTINED),
+    Transition(State.AVAILABLE, faulty, State.QUARANTINED, _QUARANTINED),
     Transition(State.AVAILABLE, unsanitised, State.SANITISING),
-    Transition(State.AVAILABLE, to_prepare, State.IMAGING),
+    Transition(State.AVAILABLE, to_prepare, State.IMAGING, (Effect.SPEND_CERTIFICATES,)),
     Transition(State.AVAILABLE, maintainable, State.MAINTENANCE),
     Transition(State.AVAILABLE, retirable, State.RETIRED),
     Transition(State.AVAILABLE, silent, State.VALIDATING),
     # Power it off first: what was imaged may be running, with a customer's key in it.
-    Transition(State.IMAGING, failed, State.RECLAIMING),
+    Transition(
+        State.IMAGING,
+        failed,
+        State.RECLAIMING,
+        (Effect.QUARANTINE_AFTERWARDS, Effect.MOVE_LEASE, Effect.BIND_WAITING),
+    ),
     Transition(State.IMAGING, over, State.RECLAIMING),
-    Transition(State.IMAGING, faulty, State.RECLAIMING),
+    # Whether it is still at fault after the power cycle is asked again when it is taken back.
+    Transition(State.IMAGING, faulty, State.RECLAIMING, (Effect.MOVE_LEASE, Effect.BIND_WAITING)),
     Transition(State.IMAGING, done_with_lease, State.LEASED),
-    Transition(State.LEASED, over, State.RECLAIMING),
-    Transition(State.RECLAIMING, failed, State.QUARANTINED),
-    Transition(State.RECLAIMING, closed_to_quarantine, State.QUARANTINED),
-    Transition(State.RECLAIMING, closed_and_faulty, State.QUARANTINED),
+    Transition(State.LEASED, over, State.RECLAIMING, (Effect.END_LEASES_TROUBLES,)),
+    Transition(State.RECLAIMING, failed, State.QUARANTINED, _QUARANTINED),
+    Transition(State.RECLAIMING, closed_to_quarantine, State.QUARANTINED, _QUARANTINED),
+    Transition(State.RECLAIMING, closed_and_faulty, State.QUARANTINED, _QUARANTINED),
     Transition(State.RECLAIMING, closed, State.SANITISING),
-    Transition(State.QUARANTINED, repaired_unreclaimed, State.RECLAIMING),
-    Transition(State.QUARANTINED, asked(Intent.REPAIRED), State.INSPECTING),
+    Transition(State.QUARANTINED, repaired_unreclaimed, State.RECLAIMING, (Effect.BEGIN_ANEW,)),
+    Transition(State.QUARANTINED, asked(Intent.REPAIRED), State.INSPECTING, (Effect.BEGIN_ANEW,)),
     Transition(State.QUARANTINED, retirable, State.RETIRED),
-    Transition(State.MAINTENANCE, quarantine, State.QUARANTINED),
+    Transition(State.MAINTENANCE, quarantine, State.QUARANTINED, _QUARANTINED),
     Transition(State.MAINTENANCE, asked(Intent.RESUME), State.INSPECTING),
     Transition(State.MAINTENANCE, retirable, State.RETIRED),
 )
@@ -355,3 +398,9 @@ def next_step(verb: Verb, step: Step) -> Step | None:
     steps = STEPS[verb]
     position = steps.index(step) + 1
     return steps[position] if position < len(steps) else None
+
+
+def outcome_of_jump(verb: Verb, step: Step, to: Step) -> StepOutcome:
+    """What an operation that goes on at `to` makes of the step that it leaves."""
+    steps = STEPS[verb]
+    return StepOutcome.SKIPPED if steps.index(to) > steps.index(step) else StepOutcome.BACK

@@ -1,15 +1,46 @@
-"""How often and how fast a failed step is tried again."""
+"""How often and how fast a failed step is tried again, and what is done when it does not pass."""
 
 from datetime import timedelta
+from enum import StrEnum
 
-TRIES = 5
-"""Attempts at a step before an incident says that it does not pass by itself."""
+from provisioner.domain.failures import FailureKind
+
+TRIES: dict[FailureKind, int] = {
+    FailureKind.TRANSIENT: 5,
+    FailureKind.SERVER_FAULT: 1,
+    FailureKind.CONFIGURATION: 1,
+    FailureKind.DEFECT: 3,
+}
+"""Attempts at a step before it is taken not to pass by itself."""
 
 BOOTS = 3
 """Power cycles that one operation may spend on reaching the deploy ramdisk."""
 
 PATIENCE = timedelta(seconds=60)
 """Between attempts once an incident is open."""
+
+
+class Reaction(StrEnum):
+    """What follows a failed attempt."""
+
+    RETRY = "retry"
+    FIND_RAMDISK = "find_ramdisk"
+    """Look for the ramdisk first, or boot it again."""
+    PARK = "park"
+    """Open an incident, and try again slowly."""
+    GIVE_UP = "give_up"
+    """End the operation: the server is at fault."""
+
+
+def reaction(kind: FailureKind, attempt: int, *, in_ramdisk: bool) -> Reaction:
+    """What follows failed attempt number `attempt` (from 1) at a step; `in_ramdisk` says that the
+    step needs a live ramdisk. What an operator has to change is no server's fault, however often
+    it is met."""
+    if attempt < TRIES[kind]:
+        return Reaction.FIND_RAMDISK if in_ramdisk and attempt > 1 else Reaction.RETRY
+    if kind is FailureKind.SERVER_FAULT or (kind is FailureKind.TRANSIENT and in_ramdisk):
+        return Reaction.GIVE_UP
+    return Reaction.PARK
 
 
 def backoff(attempt: int) -> timedelta:

@@ -1,23 +1,38 @@
 """One run of an operation's current step: recorded before and after, guarded by the claim."""
 
+import logging
 import random
+from collections.abc import Iterator
+from contextlib import contextmanager
 from datetime import datetime, timedelta
 
 from sqlmodel import col, select
 from sqlmodel.ext.asyncio.session import AsyncSession
 
-from provisioner.domain.failures import Failure, FailureKind
+from provisioner.domain.failures import Failure, FailureKind, defect
 from provisioner.domain.incidents import IncidentKind
-from provisioner.domain.lifecycle import RAMDISK, OperationState, Step, next_step
-from provisioner.domain.retries import PATIENCE, TRIES, backoff
+from provisioner.domain.lifecycle import (
+    RAMDISK,
+    OperationState,
+    Step,
+    StepOutcome,
+    next_step,
+    outcome_of_jump,
+)
+from provisioner.domain.retries import PATIENCE, Reaction, backoff, reaction
 from provisioner.incidents import close_incidents, open_incident
 from provisioner.lifecycle.job import Change, Context, Done, GoTo, Job, Outcome, Wait
 from provisioner.lifecycle.snapshot import Snapshot
 from provisioner.lifecycle.step_log import StepLogWriter
 from provisioner.lifecycle.steps import SPECS
-from provisioner.store.claims import Claim, hold
-from provisioner.store.database import Database
+from provisioner.store.claims import Claim, ClaimLost, hold
+from provisioner.store.database import Database, DatabaseUnavailable
 from provisioner.store.tables import Operation, Server, StepRecord
+
+log = logging.getLogger(__name__)
+
+_DEFECT = "defect"
+"""In an operation's memo: which step met which unforeseen exception, and how often."""
 
 
 async def run_step(
@@ -25,29 +40,39 @@ async def run_step(
 ) -> Outcome:
     """Run the step that the operation is at, and write down what came of it.
 
-    A classified failure becomes a :class:`Wait` until the next attempt, or ends the operation.
-    Anything else that is raised is a defect and passes through. Raises ClaimLost.
+    A failure becomes a :class:`Wait` until the next attempt, or ends the operation; an exception
+    that nobody foresaw is a failure too (of kind DEFECT). Raises ClaimLost, DatabaseUnavailable.
     """
     operation = snapshot.operation
     if operation is None:
         raise LookupError(f"{snapshot.server.name} runs no operation")
     recorder = _Recorder(database, context, claim, operation)
     await recorder.begin()
-    async with StepLogWriter(database, operation.id, operation.step, context.clock) as log:
-        job = Job(context, snapshot, operation, log, recorder.commit)
-        try:
-            outcome = await SPECS[operation.step].run(job)
-        except Failure as failure:
-            log(f"failed: {failure.reason}")
-            return await recorder.failed(failure)
-    match outcome:
-        case Done(detail, change):
-            await recorder.moved(next_step(operation.verb, operation.step), "done", detail, change)
-        case GoTo(step, detail, change):
-            await recorder.moved(step, "skipped" if change is None else "back", detail, change)
-        case Wait(_, detail):
-            await recorder.waiting(detail)
+    try:
+        async with StepLogWriter(database, operation.id, operation.step, context.clock) as lines:
+            job = Job(context, snapshot, operation, lines, recorder.commit)
+            try:
+                with _classified():
+                    outcome = await SPECS[operation.step].run(job)
+            except Failure as failure:
+                lines(f"failed: {failure.reason}")
+                raise
+        with _classified():
+            await recorder.record(outcome)
+    except Failure as failure:
+        return await recorder.failed(failure)
     return outcome
+
+
+@contextmanager
+def _classified() -> Iterator[None]:
+    """Whatever is no failure yet, and not a matter of claims or the database, is a defect."""
+    try:
+        yield
+    except (Failure, ClaimLost, DatabaseUnavailable):
+        raise
+    except Exception as error:
+        raise defect(error) from error
 
 
 class _Recorder:
@@ -60,20 +85,22 @@ class _Recorder:
         self._context = context
         self._claim = claim
         self._operation_id = operation.id
+        self._verb = operation.verb
         self._step = operation.step
 
     async def begin(self) -> None:
-        """Open the step's record, unless it is still open from a wait or from before a crash."""
+        """Open the step's record, or go on with that of a step that waits."""
 
         async def change(session: AsyncSession, server: Server, operation: Operation) -> None:
-            if await self._open_record(session) is None:
-                session.add(
-                    StepRecord(
-                        operation_id=operation.id,
-                        step=self._step,
-                        started_at=self._context.clock(),
-                    )
-                )
+            now = self._context.clock()
+            record = await self._open_record(session)
+            if record is not None and record.outcome is StepOutcome.WAITING:
+                record.outcome = StepOutcome.RUNNING
+                return
+            await self._close_record(
+                session, StepOutcome.INTERRUPTED, "it did not come to an end", now
+            )
+            session.add(StepRecord(operation_id=operation.id, step=self._step, started_at=now))
 
         await self.commit(change)
 
@@ -83,7 +110,20 @@ class _Recorder:
             operation = await session.get_one(Operation, self._operation_id)
             await change(session, server, operation)
 
-    async def moved(self, to: Step | None, outcome: str, detail: str, also: Change | None) -> None:
+    async def record(self, outcome: Outcome) -> None:
+        match outcome:
+            case Done(detail, change):
+                to = next_step(self._verb, self._step)
+                await self._moved(to, StepOutcome.DONE, detail, change)
+            case GoTo(step, detail, change):
+                jump = outcome_of_jump(self._verb, self._step, step)
+                await self._moved(step, jump, detail, change)
+            case Wait(_, detail):
+                await self._waiting(detail)
+
+    async def _moved(
+        self, to: Step | None, outcome: StepOutcome, detail: str, also: Change | None
+    ) -> None:
         """The step is over: the operation goes on at `to`, or is done."""
 
         async def change(session: AsyncSession, server: Server, operation: Operation) -> None:
@@ -95,6 +135,7 @@ class _Recorder:
             if self._step not in RAMDISK:
                 # Failures that led back to the ramdisk count on, or the way back had no end.
                 operation.attempt = 0
+                operation.memo = {k: v for k, v in operation.memo.items() if k != _DEFECT}
             server.reason = server.next_action = ""
             await close_incidents(session, server, IncidentKind.STEP, now=now)
             if to is None:
@@ -106,11 +147,11 @@ class _Recorder:
 
         await self.commit(change)
 
-    async def waiting(self, detail: str) -> None:
+    async def _waiting(self, detail: str) -> None:
         async def change(session: AsyncSession, server: Server, operation: Operation) -> None:
             record = await self._open_record(session)
             if record is not None:
-                record.detail = detail
+                record.outcome, record.detail = StepOutcome.WAITING, detail
 
         await self.commit(change)
 
@@ -122,36 +163,47 @@ class _Recorder:
             nonlocal wait
             now = self._context.clock()
             operation.attempt += 1
-            await self._close_record(session, "failed", failure.reason, now)
+            attempt = operation.attempt
+            if failure.kind is FailureKind.DEFECT:
+                attempt = self._count_defect(server, operation, failure)
+            await self._close_record(session, StepOutcome.FAILED, failure.reason, now)
             server.reason, server.next_action = failure.reason, failure.next_action
-            in_ramdisk = SPECS[self._step].in_ramdisk
-            exhausted = operation.attempt >= TRIES
-            # What an operator has to change is no server's fault, however often it is met.
-            given_up = exhausted and in_ramdisk and failure.kind is FailureKind.TRANSIENT
-            if failure.kind is FailureKind.SERVER_FAULT or given_up:
-                operation.state = OperationState.FAILED
-                operation.ended_at = now
-                return
             pause = backoff(operation.attempt)
-            if exhausted or failure.kind is FailureKind.CONFIGURATION:
-                operation.state = OperationState.PARKED
-                pause = PATIENCE
-                await open_incident(
-                    session,
-                    server,
-                    IncidentKind.STEP,
-                    f"{self._step.value}: {failure.reason}",
-                    failure.next_action,
-                    now=now,
-                    operation_id=operation.id,
-                )
-            elif in_ramdisk and operation.attempt > 1:
-                operation.step = Step.FIND_RAMDISK
-                operation.step_started_at = now
+            match reaction(failure.kind, attempt, in_ramdisk=SPECS[self._step].in_ramdisk):
+                case Reaction.GIVE_UP:
+                    operation.state = OperationState.FAILED
+                    operation.ended_at = now
+                    return
+                case Reaction.PARK:
+                    operation.state = OperationState.PARKED
+                    pause = PATIENCE
+                    await open_incident(
+                        session,
+                        server,
+                        IncidentKind.STEP,
+                        f"{self._step.value}: {failure.reason}",
+                        failure.next_action,
+                        now=now,
+                        operation_id=operation.id,
+                    )
+                case Reaction.FIND_RAMDISK:
+                    operation.step = Step.FIND_RAMDISK
+                    operation.step_started_at = now
             wait = Wait(_jittered(pause), failure.reason)
 
         await self.commit(change)
         return wait
+
+    def _count_defect(self, server: Server, operation: Operation, failure: Failure) -> int:
+        """How often this step met this exception; its trace is logged once."""
+        error = failure.__cause__
+        name = f"{self._step.value} {type(error).__name__}"
+        last = operation.memo.get(_DEFECT, {})
+        times: int = last["times"] + 1 if last.get("name") == name else 1
+        operation.memo = {**operation.memo, _DEFECT: {"name": name, "times": times}}
+        if times == 1:
+            log.error("%s: %s", server.name, failure.reason, exc_info=error)
+        return times
 
     async def _open_record(self, session: AsyncSession) -> StepRecord | None:
         found = await session.exec(
@@ -167,7 +219,7 @@ class _Recorder:
         return found.one_or_none()
 
     async def _close_record(
-        self, session: AsyncSession, outcome: str, detail: str, now: datetime
+        self, session: AsyncSession, outcome: StepOutcome, detail: str, now: datetime
     ) -> None:
         record = await self._open_record(session)
         if record is not None:

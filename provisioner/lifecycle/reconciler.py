@@ -19,7 +19,7 @@ from provisioner.incidents import open_incident
 from provisioner.lifecycle.job import Context, Wait
 from provisioner.lifecycle.operation import run_step
 from provisioner.lifecycle.snapshot import SILENCE, Snapshot, load
-from provisioner.lifecycle.transition import FOR_HEALTH, carry_out
+from provisioner.lifecycle.transition import carry_out
 from provisioner.loops import Loop
 from provisioner.rental.reservations import lock_class
 from provisioner.store.claims import Claim, ClaimLost, Claims, hold
@@ -107,7 +107,7 @@ class Reconciler(Loop):
         self, session: AsyncSession, transition: Transition, now: datetime
     ) -> bool:
         """Whether the circuit breaker is open, or opens by this one; the facts say so then."""
-        return transition.when in FOR_HEALTH and await holds_back(session, now)
+        return transition.for_health and await holds_back(session, now)
 
     async def _watch_sla(self, claim: Claim[Server], snapshot: Snapshot, now: datetime) -> None:
         server = snapshot.server

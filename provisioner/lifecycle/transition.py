@@ -1,8 +1,13 @@
-"""Carrying out one row of the transition table, in the session that holds the claim."""
+"""Carrying out one row of the transition table, in the session that holds the claim.
 
+What a row brings with it stands in the row; here is one function for each such effect.
+"""
+
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
 from datetime import datetime
 
-from sqlalchemy import delete
+from sqlalchemy import delete, update
 from sqlmodel import col
 from sqlmodel.ext.asyncio.session import AsyncSession
 
@@ -13,13 +18,13 @@ from provisioner.domain.lifecycle import (
     REACHED,
     RUNS,
     STEPS,
+    Effect,
     Intent,
     OperationState,
     State,
+    StepOutcome,
     Transition,
-    closed_and_faulty,
     failed,
-    faulty,
 )
 from provisioner.domain.reservations import LeaseEndReason, ReservationState
 from provisioner.incidents import (
@@ -32,13 +37,33 @@ from provisioner.rental.leases import set_end
 from provisioner.rental.outages import end_outage
 from provisioner.rental.reservations import bind_waiting, lease_on
 from provisioner.store import audit
-from provisioner.store.tables import BmcReading, Lease, Operation, Reservation, Server, ServerHealth
-
-FOR_HEALTH = (faulty, closed_and_faulty)
-"""Conditions of the rows that the circuit breaker stops."""
+from provisioner.store.tables import (
+    BmcReading,
+    Lease,
+    Operation,
+    Reservation,
+    Server,
+    ServerHealth,
+    StepRecord,
+)
 
 _OF_ONE_STATE = (IncidentKind.STUCK, IncidentKind.STEP, IncidentKind.ACCESS)
 """Incidents that are over when the state is left."""
+
+_KEEPS_REASON = (State.QUARANTINED, State.RECLAIMING)
+"""States in which the server still says why it left the one before."""
+
+
+@dataclass(frozen=True, slots=True)
+class Change:
+    """One row of the table, as it is carried out on one server."""
+
+    session: AsyncSession
+    transition: Transition
+    server: Server
+    snapshot: Snapshot
+    """As it was before."""
+    now: datetime
 
 
 async def carry_out(
@@ -53,133 +78,149 @@ async def carry_out(
     The caller holds the lock of the server's class and then the claim, in this order: binding a
     reservation takes them in the same one.
     """
-    await _end_operation(session, snapshot, now)
-    if transition.target is State.QUARANTINED:
-        await _enter_quarantine(session, transition, server, snapshot, now)
-    elif transition.source is State.IMAGING and transition.when is failed:
-        # Out of the pool, but only after it was powered off and its lease closed. Until then the
-        # incident keeps the reason: the steps of taking it back have reasons of their own.
-        server.intent = Intent.QUARANTINE
-        await _open_fault(session, transition, server, snapshot, now)
-        await _move_lease(session, server, now)
-    elif transition.source is State.IMAGING and transition.when is faulty:
-        # Whether it is still at fault after the power cycle is asked again when it is taken back.
-        await _move_lease(session, server, now)
-    elif transition.source is State.LEASED and snapshot.lease is not None:
-        await end_outage(session, snapshot.lease.id, snapshot.lease.ends_at)
-        await close_incidents(session, server, IncidentKind.HEALTH, IncidentKind.SILENT, now=now)
-    elif transition.source is State.QUARANTINED and transition.target is not State.RETIRED:
-        await close_incidents(session, server, IncidentKind.FAULT, now=now)
-        # Judged anew: what was found before the repair, and cannot be read now, is over.
-        await session.exec(delete(ServerHealth).where(col(ServerHealth.server_id) == server.id))
-        await session.exec(delete(BmcReading).where(col(BmcReading.server_id) == server.id))
-        # Whoever repaired it may have written to its disks.
-        server.last_used_at = now
-    if transition.target is State.IMAGING:
-        await _begin_tenancy(session, server, snapshot, now)
-    if transition.target in REACHED.get(server.intent, ()):
-        server.intent = Intent.NONE
+    change = Change(session, transition, server, snapshot, now)
+    await _end_operation(change)
     await close_incidents(session, server, *_OF_ONE_STATE, now=now)
-
     server.state = transition.target
     server.state_since = now
-    if transition.target not in (State.QUARANTINED, State.RECLAIMING):
+    if transition.target not in _KEEPS_REASON:
         server.reason = server.next_action = ""
-    verb = RUNS.get(transition.target)
-    if verb is not None:
-        session.add(
-            Operation(
-                server_id=server.id,
-                lease_id=snapshot.lease.id if snapshot.lease else None,
-                verb=verb,
-                step=STEPS[verb][0],
-                step_started_at=now,
-                started_at=now,
-            )
-        )
+    if transition.target in REACHED.get(server.intent, ()):
+        server.intent = Intent.NONE
+    _start_operation(change)
+    for effect in transition.then:
+        await EFFECTS[effect](change)
     detail = {
         "from": transition.source.value,
         "because": transition.condition,
         "reason": server.reason,
     }
     audit.record(session, RECONCILER, f"server.{transition.target.value}", server.id, now, **detail)
-    await session.flush()
-    freed = State.AVAILABLE in (transition.source, transition.target)
-    if freed or transition.when in (failed, faulty):
-        await bind_waiting(session, server.class_name, now)
 
 
-async def _end_operation(session: AsyncSession, snapshot: Snapshot, now: datetime) -> None:
+async def _end_operation(change: Change) -> None:
     """An operation that is still running when its state is left did not finish."""
-    if snapshot.operation is None:
+    if change.snapshot.operation is None:
         return
-    operation = await session.get_one(Operation, snapshot.operation.id)
+    operation = await change.session.get_one(Operation, change.snapshot.operation.id)
     if operation.ended_at is None:
         operation.state = OperationState.FAILED
-        operation.ended_at = now
-
-
-async def _enter_quarantine(
-    session: AsyncSession,
-    transition: Transition,
-    server: Server,
-    snapshot: Snapshot,
-    now: datetime,
-) -> None:
-    if transition.when in FOR_HEALTH and snapshot.fault is not None:
-        server.reason = snapshot.fault.summary
-        server.next_action = next_action(snapshot.fault, server.name)
-    fault = await open_one(session, server, IncidentKind.FAULT)
-    if fault is not None and not server.reason:
-        server.reason, server.next_action = fault.reason, fault.next_action
-    if transition.when is not failed and not server.reason:
-        server.reason = "an operator quarantined it"
-    if not server.next_action:
-        server.next_action = f"find the cause; then: rackctl server repaired {server.name}"
-    await _move_lease(session, server, now)
-    if fault is None or fault.reason != server.reason:
-        await _open_fault(session, transition, server, snapshot, now)
-
-
-async def _open_fault(
-    session: AsyncSession,
-    transition: Transition,
-    server: Server,
-    snapshot: Snapshot,
-    now: datetime,
-) -> None:
-    await open_incident(
-        session,
-        server,
-        IncidentKind.FAULT,
-        server.reason or transition.condition,
-        server.next_action,
-        now=now,
-        operation_id=snapshot.operation.id if snapshot.operation else None,
+        operation.ended_at = change.now
+    await change.session.exec(
+        update(StepRecord)
+        .where(col(StepRecord.operation_id) == operation.id, col(StepRecord.ended_at).is_(None))
+        .values(outcome=StepOutcome.INTERRUPTED, ended_at=change.now)
     )
 
 
-async def _move_lease(session: AsyncSession, server: Server, now: datetime) -> None:
-    """A lease that was never handed over goes on elsewhere: its reservation waits again."""
-    lease = await lease_on(session, server.id)
-    if lease is None or lease.ready_at is not None or lease.ends_at <= now:
+def _start_operation(change: Change) -> None:
+    verb = RUNS.get(change.transition.target)
+    if verb is None:
         return
-    reservation = await session.get_one(Reservation, lease.reservation_id)
+    lease = change.snapshot.lease
+    change.session.add(
+        Operation(
+            server_id=change.server.id,
+            lease_id=lease.id if lease else None,
+            verb=verb,
+            step=STEPS[verb][0],
+            step_started_at=change.now,
+            started_at=change.now,
+        )
+    )
+
+
+async def quarantine(change: Change) -> None:
+    """The reason is what its health says, or what the step said, or the incident that is open."""
+    server, finding = change.server, change.snapshot.fault
+    if change.transition.for_health and finding is not None:
+        server.reason = finding.summary
+        server.next_action = next_action(finding, server.name)
+    fault = await open_one(change.session, server, IncidentKind.FAULT)
+    if fault is not None and not server.reason:
+        server.reason, server.next_action = fault.reason, fault.next_action
+    if change.transition.when is not failed and not server.reason:
+        server.reason = "an operator quarantined it"
+    if not server.next_action:
+        server.next_action = f"find the cause; then: rackctl server repaired {server.name}"
+    if fault is None or fault.reason != server.reason:
+        await _open_fault(change)
+
+
+async def quarantine_afterwards(change: Change) -> None:
+    """Out of the pool, but only after it was powered off and its lease closed. Until then the
+    incident keeps the reason: the steps of taking it back have reasons of their own."""
+    change.server.intent = Intent.QUARANTINE
+    await _open_fault(change)
+
+
+async def _open_fault(change: Change) -> None:
+    server, operation = change.server, change.snapshot.operation
+    await open_incident(
+        change.session,
+        server,
+        IncidentKind.FAULT,
+        server.reason or change.transition.condition,
+        server.next_action,
+        now=change.now,
+        operation_id=operation.id if operation else None,
+    )
+
+
+async def move_lease(change: Change) -> None:
+    """A lease that was never handed over goes on elsewhere: its reservation waits again."""
+    lease = await lease_on(change.session, change.server.id)
+    if lease is None or lease.ready_at is not None or lease.ends_at <= change.now:
+        return
+    reservation = await change.session.get_one(Reservation, lease.reservation_id)
     reservation.state = ReservationState.WAITING
-    set_end(lease, now, now)
+    set_end(lease, change.now, change.now)
     lease.end_reason = LeaseEndReason.MOVED
-    if server.state is State.AVAILABLE:
+    if change.transition.source is State.AVAILABLE:
         # Nothing of the tenant's was ever on it: there is no access to take away.
-        lease.ended_at = now
+        lease.ended_at = change.now
 
 
-async def _begin_tenancy(
-    session: AsyncSession, server: Server, snapshot: Snapshot, now: datetime
-) -> None:
-    """From here on the certificates are spent: the disks count as used again."""
-    lease = snapshot.lease
-    if lease is None or not snapshot.sanitised:
-        raise AssertionError(f"{server.name} must not be imaged: {snapshot.facts(now, now)}")
-    row = await session.get_one(Lease, lease.id)
-    row.certificates = [certificate.id for certificate in snapshot.certificates.values()]
-    server.last_used_at = now
+async def end_leases_troubles(change: Change) -> None:
+    lease = change.snapshot.lease
+    if lease is not None:
+        await end_outage(change.session, lease.id, lease.ends_at)
+    await close_incidents(
+        change.session, change.server, IncidentKind.HEALTH, IncidentKind.SILENT, now=change.now
+    )
+
+
+async def begin_anew(change: Change) -> None:
+    """What was found before the repair, and cannot be read now, is over. Whoever repaired it may
+    have written to its disks."""
+    session, server = change.session, change.server
+    await close_incidents(session, server, IncidentKind.FAULT, now=change.now)
+    await session.exec(delete(ServerHealth).where(col(ServerHealth.server_id) == server.id))
+    await session.exec(delete(BmcReading).where(col(BmcReading.server_id) == server.id))
+    server.last_used_at = change.now
+
+
+async def spend_certificates(change: Change) -> None:
+    snapshot = change.snapshot
+    if snapshot.lease is None or not snapshot.sanitised:
+        raise AssertionError(f"{change.server.name} must not be imaged: {snapshot.certificates}")
+    lease = await change.session.get_one(Lease, snapshot.lease.id)
+    lease.certificates = [certificate.id for certificate in snapshot.certificates.values()]
+    change.server.last_used_at = change.now
+
+
+async def bind_reservations(change: Change) -> None:
+    await change.session.flush()
+    await bind_waiting(change.session, change.server.class_name, change.now)
+
+
+EFFECTS: dict[Effect, Callable[[Change], Awaitable[None]]] = {
+    Effect.QUARANTINE: quarantine,
+    Effect.QUARANTINE_AFTERWARDS: quarantine_afterwards,
+    Effect.MOVE_LEASE: move_lease,
+    Effect.END_LEASES_TROUBLES: end_leases_troubles,
+    Effect.BEGIN_ANEW: begin_anew,
+    Effect.SPEND_CERTIFICATES: spend_certificates,
+    Effect.BIND_WAITING: bind_reservations,
+}
+"""What each effect of the table does."""

@@ -20,6 +20,7 @@ from aiohttp import web
 import lab.images
 from agent.protocol import AgentConfig, Identity, ReportAnswer
 from provisioner.domain.failures import FailureKind
+from provisioner.domain.hardware import MEMORY_TOLERANCE
 from provisioner.domain.sanitisation import SanitisationLevel, SanitiseCapabilities, methods
 from provisioner.drivers.images import ImageLibrary, ImageManifest
 from provisioner.drivers.plays import PlayEvent, PlayFailed
@@ -185,13 +186,12 @@ async def test_validation_passes_what_is_as_inspected_and_names_every_difference
     bench: Bench,
 ) -> None:
     expect = {"cpus": 1, "memory_mib": 800, "disks": ["IL01-A", "IL01-B"]}
-    assert (
-        "2 disks healthy"
-        in (await bench.run("validate", {"expect": expect}))["validation"]["summary"]
-    )
+    variables = {"expect": expect, "memory_tolerance": MEMORY_TOLERANCE}
+    passed = await bench.run("validate", variables)
+    assert "2 disks healthy" in passed["validation"]["summary"]
     wrong = {"cpus": 2, "memory_mib": 64000, "disks": ["IL01-A", "IL01-X"]}
     with pytest.raises(PlayFailed) as caught:
-        await bench.run("validate", {"expect": wrong})
+        await bench.run("validate", {**variables, "expect": wrong})
     assert caught.value.kind is FailureKind.SERVER_FAULT
     for part in ("1 CPUs", "64000 MiB", "IL01-X is missing", "IL01-B is new"):
         assert part in caught.value.reason

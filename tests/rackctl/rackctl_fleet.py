@@ -6,7 +6,7 @@ from datetime import datetime, timedelta
 from sqlmodel.ext.asyncio.session import AsyncSession
 
 from provisioner.domain.health.sensors import SensorHealth
-from provisioner.domain.lifecycle import OperationState, State, Step, Verb
+from provisioner.domain.lifecycle import OperationState, State, Step, StepOutcome, Verb
 from provisioner.domain.sanitisation import SanitisationLevel
 from provisioner.drivers.bmc import (
     BmcTarget,
@@ -196,7 +196,7 @@ async def _operation(
             operation_id=operation.id,
             step=step,
             ended_at=now if over else None,
-            outcome="failed" if over else "",
+            outcome=StepOutcome.FAILED if over else StepOutcome.RUNNING,
             detail=WHY if over else "",
         )
     )

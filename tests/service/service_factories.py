@@ -14,7 +14,7 @@ from sqlmodel import select
 from provisioner.accounts.passwords import hash_password
 from provisioner.domain.access import Role
 from provisioner.domain.health.sensors import SensorHealth
-from provisioner.domain.lifecycle import State, Step, Verb
+from provisioner.domain.lifecycle import State, Step, StepOutcome, Verb
 from provisioner.domain.sanitisation import SanitisationLevel
 from provisioner.drivers.bmc import BmcTarget, BmcUnreachable, Power, PowerAction, Sensor
 from provisioner.service.context import Services
@@ -210,7 +210,13 @@ class Factory:
         await self.add(row)
         return row
 
-    async def step(self, operation: Operation, step: Step, seconds: float | None = None) -> None:
+    async def step(
+        self,
+        operation: Operation,
+        step: Step,
+        seconds: float | None = None,
+        outcome: StepOutcome = StepOutcome.DONE,
+    ) -> None:
         """A step that took so long, or still runs."""
         began = self.services.clock()
         ended = None if seconds is None else began + timedelta(seconds=seconds)
@@ -220,7 +226,7 @@ class Factory:
                 step=step,
                 started_at=began,
                 ended_at=ended,
-                outcome="" if ended is None else "done",
+                outcome=StepOutcome.RUNNING if ended is None else outcome,
             )
         )
 

@@ -8,7 +8,7 @@ import pytest
 from service_factories import public_key
 from sqlmodel import select
 
-from provisioner.domain.lifecycle import State, Step, Verb
+from provisioner.domain.lifecycle import State, Step, StepOutcome, Verb
 from provisioner.domain.reservations import ReservationState
 from provisioner.store.tables import AuditEvent, Lease, Reservation
 
@@ -139,13 +139,16 @@ async def test_a_ready_lease_tells_how_to_log_in(customer, make, services):
     operation = await make.operation(
         server, Verb.IMAGE, Step.HAND_OVER, lease_id=lease.id, ended_at=services.clock()
     )
+    await make.step(operation, Step.FIND_RAMDISK, 0.1, StepOutcome.SKIPPED)
+    await make.step(operation, Step.AWAIT_RAMDISK, 360, StepOutcome.BACK)
     await make.step(operation, Step.WRITE_IMAGE, 8.5)
     shown = await (await customer.get(f"/v1/reservations/{reservation['id']}")).json()
     lease = shown["lease"]
     assert lease["state"] == "ready"
     assert lease["ssh_command"] == "ssh root@10.77.0.11"
     assert lease["known_hosts"] == "10.77.0.11 ssh-ed25519 AAAAhost"
-    assert [(p["step"], p["seconds"]) for p in lease["phases"]] == [("write_image", 8.5)]
+    phases = [(p["step"], p["seconds"]) for p in lease["phases"]]
+    assert phases == [("await_ramdisk", 360), ("write_image", 8.5)], "the time of a failed boot"
 
 
 async def test_events_follow_a_reservation_to_its_end(customer, make, services):

@@ -90,6 +90,7 @@ async def test_another_serial_behind_the_mac_gets_no_token(anybody, window):
         (State.IMAGING, Step.WRITE_IMAGE, "hold"),
         (State.IMAGING, Step.PERSONALISE, "hold"),
         (State.IMAGING, Step.AWAIT_TENANT, "disk"),
+        (State.IMAGING, Step.OPEN_PORT, "disk"),
         (State.RECLAIMING, Step.POWER_OFF, "hold"),
         (State.AVAILABLE, None, "hold"),
         (State.QUARANTINED, None, "hold"),

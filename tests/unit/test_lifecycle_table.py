@@ -1,6 +1,6 @@
 """The transition table as the specification, and the invariants that no row may break."""
 
-from dataclasses import replace
+from dataclasses import fields, replace
 from itertools import pairwise
 
 import pytest
@@ -13,6 +13,7 @@ from provisioner.domain.lifecycle import (
     SLA,
     STEPS,
     TRANSITIONS,
+    Effect,
     Facts,
     Intent,
     OperationState,
@@ -23,19 +24,12 @@ from provisioner.domain.lifecycle import (
     intents_for,
     next_step,
 )
+from provisioner.lifecycle.transition import EFFECTS
 
 DONE, FAILED, RUNNING = OperationState.DONE, OperationState.FAILED, OperationState.RUNNING
 
-facts = st.builds(
-    Facts,
-    operation=st.sampled_from([None, *OperationState]),
-    sanitised=st.booleans(),
-    lease_open=st.booleans(),
-    lease_over=st.booleans(),
-    ramdisk_silent=st.booleans(),
-    faulty=st.booleans(),
-    intent=st.sampled_from(Intent),
-)
+facts = st.builds(Facts, **{field.name: ... for field in fields(Facts)})
+"""Every field, by its type: one that is new is drawn without being named here."""
 states = st.sampled_from(State)
 
 
@@ -186,6 +180,49 @@ def test_every_state_can_be_reached_and_all_but_retired_be_left() -> None:
 
 def test_every_condition_says_in_words_what_it_means() -> None:
     assert all(row.condition for row in TRANSITIONS)
+
+
+def test_every_way_into_quarantine_says_why_and_moves_the_lease() -> None:
+    for row in TRANSITIONS:
+        if row.target is State.QUARANTINED:
+            assert {Effect.QUARANTINE, Effect.MOVE_LEASE} <= set(row.then), row
+
+
+def test_certificates_are_spent_where_a_tenancy_begins_and_nowhere_else() -> None:
+    spending = {row.target for row in TRANSITIONS if Effect.SPEND_CERTIFICATES in row.then}
+    assert spending == {State.IMAGING}
+    assert all(
+        Effect.SPEND_CERTIFICATES in row.then for row in TRANSITIONS if row.target is State.IMAGING
+    )
+
+
+def test_waiting_reservations_are_bound_wherever_one_may_have_been_added_or_a_server_freed() -> (
+    None
+):
+    for row in TRANSITIONS:
+        if Effect.MOVE_LEASE in row.then or row.target is State.AVAILABLE:
+            assert row.then[-1] is Effect.BIND_WAITING, row
+
+
+def test_whoever_repaired_a_server_may_have_written_to_its_disks() -> None:
+    for row in TRANSITIONS:
+        left = row.source is State.QUARANTINED and row.target is not State.RETIRED
+        assert (Effect.BEGIN_ANEW in row.then) == left, row
+
+
+def test_the_circuit_breaker_holds_back_what_health_alone_decides() -> None:
+    assert {(row.source, row.target) for row in TRANSITIONS if row.for_health} == {
+        (State.SANITISING, State.QUARANTINED),
+        (State.VALIDATING, State.QUARANTINED),
+        (State.AVAILABLE, State.QUARANTINED),
+        (State.IMAGING, State.RECLAIMING),
+        (State.RECLAIMING, State.QUARANTINED),
+    }
+
+
+def test_every_effect_is_some_rows_and_has_a_function() -> None:
+    assert {effect for row in TRANSITIONS for effect in row.then} == set(Effect)
+    assert EFFECTS.keys() == set(Effect)
 
 
 def test_an_intent_is_accepted_only_where_a_row_answers_it() -> None:

@@ -1,5 +1,7 @@
 """The choice of erase methods: strongest first, never below the class's floor."""
 
+import sys
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -11,6 +13,10 @@ from provisioner.domain.sanitisation import (
     SanitiseCapabilities,
     methods,
 )
+from provisioner.drivers.plays.runner import PLAYBOOKS
+
+sys.path.insert(0, str(PLAYBOOKS))
+from library import sanitise_disks  # type: ignore[import-not-found]
 
 disks = st.builds(
     SanitiseCapabilities,
@@ -54,3 +60,7 @@ def test_the_strongest_comes_first() -> None:
         **dict.fromkeys(SanitiseCapabilities.__dataclass_fields__, True)
     )
     assert list(methods(everything, SanitisationLevel.CLEAR)) == list(SanitisationMethod)
+
+
+def test_the_playbook_knows_every_method_and_no_other() -> None:
+    assert list(sanitise_disks.METHODS) == list(SanitisationMethod) == list(LEVELS)

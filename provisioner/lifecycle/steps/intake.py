@@ -6,7 +6,7 @@ from sqlmodel import select
 from sqlmodel.ext.asyncio.session import AsyncSession
 
 from provisioner.domain.failures import Failure, FailureKind
-from provisioner.domain.hardware import differences
+from provisioner.domain.hardware import MEMORY_TOLERANCE, differences
 from provisioner.lifecycle.job import Done, Job, Outcome
 from provisioner.store.tables import Disk, Operation, Server
 
@@ -62,7 +62,8 @@ async def check_hardware(job: Job) -> Outcome:
                 "cpus": job.server.facts["cpus"],
                 "memory_mib": job.server.facts["memory_mib"],
                 "disks": [disk.serial for disk in job.snapshot.disks],
-            }
+            },
+            "memory_tolerance": MEMORY_TOLERANCE,
         },
         job.context.limits.play,
     )

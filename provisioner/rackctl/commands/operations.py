@@ -99,7 +99,7 @@ def follow(context: typer.Context, which: Which, output: Output = Format.TABLE) 
         elif event.name == "log":
             _print_line(screen, event.data)
         elif event.data["state"] != "running" and event.data["state"] not in ENDED:
-            screen.note(f"{event.data['status']}: it waits for an operator")
+            screen.note(f"{event.data['state']}: it waits for an operator")
         if event.name == "operation":
             operation = event.data
     if operation["state"] == "failed":

@@ -62,7 +62,7 @@ def page(api: Api, server: JsonObject) -> RenderableType:
     if server["incidents"]:
         parts.append(section("Open incidents", incident_table(server["incidents"])))
     if operation is not None:
-        title = f"Operation {operation['id']} ({operation['verb']}, {operation['status']})"
+        title = f"Operation {operation['id']} ({operation['verb']}, {operation['state']})"
         parts.append(section(title, step_table(operation["steps"])))
         if operation["state"] not in _SETTLED or server["incidents"]:
             parts += _log_tail(api, operation)
@@ -171,7 +171,7 @@ def step_table(steps: Iterable[JsonObject]) -> Table:
                 step["step"],
                 local_time(step["started_at"]),
                 duration(step["seconds"]),
-                step["outcome"] or "running",
+                step["outcome"],
                 step["detail"],
             )
             for step in steps

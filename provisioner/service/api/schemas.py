@@ -17,7 +17,14 @@ from provisioner.domain.access import Role
 from provisioner.domain.health.levels import HealthAction, HealthLevel
 from provisioner.domain.health.sensors import SensorHealth
 from provisioner.domain.incidents import IncidentKind
-from provisioner.domain.lifecycle import Intent, OperationState, State, Step, Verb
+from provisioner.domain.lifecycle import (
+    Intent,
+    OperationState,
+    State,
+    Step,
+    StepOutcome,
+    Verb,
+)
 from provisioner.domain.reservations import ReservationAction, ReservationState
 from provisioner.domain.sanitisation import SanitisationLevel
 from provisioner.drivers.bmc import Power, PowerAction
@@ -48,6 +55,7 @@ ENUMERATIONS: dict[type[Enum], tuple[str, str]] = {
     SensorHealth: ("SensorHealth", "How a part is, as the server's BMC reports it."),
     State: ("ServerState", "Where a server is in its lifecycle."),
     Step: ("Step", "A step of an operation."),
+    StepOutcome: ("StepOutcome", "What came of an attempt at a step."),
     Verb: ("OperationVerb", "What an operation does."),
 }
 """Public name and description of each enumeration."""

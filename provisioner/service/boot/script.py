@@ -1,8 +1,4 @@
-"""Which iPXE script a machine gets: the ramdisk in an open window, its disk, or wait.
-
-Only a server with a window that the provisioner opened is given the ramdisk, and only a lease's
-server boots its disk; every other known server is held, so that nothing old on a disk ever runs.
-"""
+"""Answers a booting machine with an iPXE script; `domain.boot` decides which from the rows."""
 
 import logging
 
@@ -11,16 +7,14 @@ from sqlmodel import col, select
 from sqlmodel.ext.asyncio.session import AsyncSession
 
 from provisioner.domain import names
-from provisioner.domain.lifecycle import State, Step
+from provisioner.domain.boot import BootFacts, BootTarget, boot_target
+from provisioner.domain.lifecycle import Step, Verb
 from provisioner.drivers.netboot.ipxe import disk_script, hold_script, ramdisk_script
 from provisioner.service.context import Services, services_of
 from provisioner.store.database import call_attention
 from provisioner.store.tables import Boot, Lease, Operation, Server
 
 _LOG = logging.getLogger(__name__)
-
-_PAST_KEXEC = (Step.BOOT_TENANT, Step.AWAIT_TENANT, Step.HAND_OVER)
-"""Steps of imaging from which on the disk holds the tenant's system."""
 
 
 async def ipxe(request: web.Request) -> web.Response:
@@ -34,17 +28,9 @@ async def ipxe(request: web.Request) -> web.Response:
 
 
 async def _script(services: Services, mac: str, serial: str) -> str:
-    try:
-        mac = names.mac(mac)
-    except ValueError:
-        return disk_script()
-    async with services.database.read() as session:
-        server = await _server(session, mac)
-        if server is None:
-            return disk_script()
-        boot = await _open_window(session, services, server)
-        to_disk = await _is_tenants(session, services, server)
-    if serial and serial != server.serial:
+    server, boot, facts = await _look_up(services, mac, serial)
+    target = boot_target(facts)
+    if server is not None and facts is not None and facts.other_serial:
         _LOG.warning(
             "%s asks with the serial %r, not %r: it is held in iPXE; if its board was changed, "
             "enrol it anew",
@@ -52,16 +38,35 @@ async def _script(services: Services, mac: str, serial: str) -> str:
             serial,
             server.serial,
         )
-        return hold_script(services.machine_url)
-    if boot is not None:
+    if target is BootTarget.RAMDISK and server is not None and boot is not None:
         await _note_asked(services, boot)
         token = services.secret_box.open(boot.token_secret)
         return ramdisk_script(services.machine_url, token, server.boot_mac)
-    return disk_script() if to_disk else hold_script(services.machine_url)
+    return disk_script() if target is BootTarget.DISK else hold_script(services.machine_url)
 
 
-async def _server(session: AsyncSession, mac: str) -> Server | None:
-    return (await session.exec(select(Server).where(Server.boot_mac == mac))).one_or_none()
+async def _look_up(
+    services: Services, mac: str, serial: str
+) -> tuple[Server | None, Boot | None, BootFacts | None]:
+    """The server of this MAC, its open boot window, and what the decision looks at."""
+    try:
+        mac = names.mac(mac)
+    except ValueError:
+        return None, None, None
+    async with services.database.read() as session:
+        found = await session.exec(select(Server).where(Server.boot_mac == mac))
+        server = found.one_or_none()
+        if server is None:
+            return None, None, None
+        boot = await _open_window(session, services, server)
+        facts = BootFacts(
+            state=server.state,
+            window_open=boot is not None,
+            lease_runs=await _lease_runs(session, services, server),
+            at=await _running_step(session, server),
+            other_serial=serial not in ("", server.serial),
+        )
+    return server, boot, facts
 
 
 async def _open_window(session: AsyncSession, services: Services, server: Server) -> Boot | None:
@@ -79,10 +84,7 @@ async def _open_window(session: AsyncSession, services: Services, server: Server
     return found.one_or_none()
 
 
-async def _is_tenants(session: AsyncSession, services: Services, server: Server) -> bool:
-    """Whether its disk holds the system of a lease that goes on."""
-    if server.state not in (State.LEASED, State.IMAGING):
-        return False
+async def _lease_runs(session: AsyncSession, services: Services, server: Server) -> bool:
     leases = await session.exec(
         select(Lease.id).where(
             Lease.server_id == server.id,
@@ -90,16 +92,15 @@ async def _is_tenants(session: AsyncSession, services: Services, server: Server)
             col(Lease.ends_at) > services.clock(),
         )
     )
-    if leases.one_or_none() is None:
-        return False
-    if server.state is State.LEASED:
-        return True
-    steps = await session.exec(
-        select(Operation.step).where(
-            Operation.server_id == server.id, col(Operation.ended_at).is_(None)
-        )
+    return leases.one_or_none() is not None
+
+
+async def _running_step(session: AsyncSession, server: Server) -> tuple[Verb, Step] | None:
+    found = await session.exec(
+        select(Operation).where(Operation.server_id == server.id, col(Operation.ended_at).is_(None))
     )
-    return steps.one_or_none() in _PAST_KEXEC
+    operation = found.one_or_none()
+    return None if operation is None else (operation.verb, operation.step)
 
 
 async def _note_asked(services: Services, boot: Boot) -> None:

@@ -9,7 +9,7 @@ from sqlmodel import col, select
 from sqlmodel.ext.asyncio.session import AsyncSession
 
 from provisioner.domain.incidents import IncidentKind
-from provisioner.domain.lifecycle import OperationState, Step, Verb
+from provisioner.domain.lifecycle import OperationState, Step, StepOutcome, Verb
 from provisioner.domain.refusals import Refusal, RefusalKind
 from provisioner.fleet.servers import server_named
 from provisioner.service.views.base import Page, PageQuery, View, page, seconds_between
@@ -27,8 +27,9 @@ class StepView(View, title="StepAttempt"):
     """When the attempt ended. Null while it runs."""
     seconds: float | None
     """Duration in seconds. Null while it runs."""
-    outcome: str
-    """`done`, `skipped`, `back`, `failed` or `interrupted`. Empty while it runs."""
+    outcome: StepOutcome
+    """What came of the attempt. `skipped`: the operation went on further ahead. `back`: it
+    returned to an earlier step. `interrupted`: the attempt did not come to an end."""
     detail: str
     """What the attempt found or why it failed. May be empty."""
 

@@ -10,7 +10,7 @@ from sqlmodel import col, select
 from sqlmodel.ext.asyncio.session import AsyncSession
 
 from provisioner.domain.access import Actor, Permission
-from provisioner.domain.lifecycle import Step
+from provisioner.domain.lifecycle import Step, StepOutcome
 from provisioner.domain.reservations import (
     LeaseEndReason,
     ReservationAction,
@@ -283,7 +283,7 @@ def _lease_view(
                 seconds=seconds_between(record.started_at, record.ended_at),
             )
             for record in records
-            if record.outcome != "skipped"
+            if record.outcome is not StepOutcome.SKIPPED
         ],
         incidents=incidents,
     )

@@ -7,7 +7,7 @@ from sqlalchemy import JSON, Column
 from sqlmodel import Field, SQLModel
 
 from provisioner.domain.incidents import IncidentKind
-from provisioner.domain.lifecycle import OperationState, Step, Verb
+from provisioner.domain.lifecycle import OperationState, Step, StepOutcome, Verb
 from provisioner.store.columns import (
     enum_text,
     index_while,
@@ -51,8 +51,7 @@ class StepRecord(SQLModel, table=True):
     step: Step = Field(sa_type=enum_text(Step))
     started_at: datetime = Field(default_factory=utc_now, sa_column=utc_column())
     ended_at: datetime | None = Field(default=None, sa_column=utc_column(nullable=True))
-    outcome: str = ""
-    """done, skipped, back, failed or interrupted; empty while it runs."""
+    outcome: StepOutcome = Field(default=StepOutcome.RUNNING, sa_type=enum_text(StepOutcome))
     detail: str = ""
 
 
