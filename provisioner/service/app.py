@@ -8,12 +8,12 @@ from provisioner.service.agents import grants
 from provisioner.service.agents.ingest import INGEST, Ingest, running
 from provisioner.service.agents.reports import report
 from provisioner.service.api import endpoints
-from provisioner.service.api.openapi import openapi
+from provisioner.service.api.openapi import openapi, served
 from provisioner.service.context import SERVICES, Services, services_of
 from provisioner.service.guards import machine_networks_only, problems, strict_headers
 from provisioner.service.metrics.gpus import gpu_metrics
 from provisioner.service.metrics.site import METRICS, Metrics, measured, metrics
-from provisioner.service.web import login, render
+from provisioner.service.web import login, reference, render
 
 _FORM_LIMIT = 512 * 1024
 """Bytes of a page's form; 64 KiB of user data may take three times that when it is encoded."""
@@ -30,6 +30,7 @@ def make_app(services: Services) -> web.Application:
     app.on_response_prepare.append(strict_headers)
     login.setup(app)
     render.setup(app)
+    reference.setup(app, served, services.public_url)
     endpoints.add_routes(app)
     boot.add_routes(app)
     pages.add_routes(app)

@@ -13,7 +13,7 @@ from openapi_spec_validator import validate
 from pydantic import BaseModel
 from service_factories import Factory
 
-from provisioner.domain.access import Role
+from provisioner.domain.access import Role, least_role
 from provisioner.fleet.inventory import InventoryDocument
 from provisioner.service.api.endpoints import ENDPOINTS
 from provisioner.service.api.notes import NOTES, Notes
@@ -109,7 +109,7 @@ def test_every_schema_and_property_is_described(name):
 @pytest.mark.parametrize("name", OPERATIONS)
 def test_every_operation_and_parameter_is_described(name):
     operation = OPERATIONS[name]
-    texts = [operation["summary"], operation["description"]]
+    texts = [operation["summary"], operation.get("description", "Nothing to add.")]
     texts += [each["description"] for each in operation["parameters"]]
     texts += [each["description"] for each in operation["responses"].values() if "$ref" not in each]
     assert [text for text in texts if not sentence(text)] == []
@@ -136,6 +136,15 @@ def test_whatever_is_null_says_when():
                 assert "ull" in of["description"], f"{name}.{key}"
 
 
+def test_every_operation_names_the_least_role_that_may_call_it():
+    roles = {name: operation["security"] for name, operation in OPERATIONS.items()}
+    assert roles["createReservation"] == [{"token": ["customer"]}]
+    assert roles["listServers"] == [{"token": ["operator"]}]
+    assert {e.operation_id: least_role(e.permission).value for e in ENDPOINTS} == {
+        name: security[0]["token"][0] for name, security in roles.items()
+    }
+
+
 def test_every_error_is_a_problem_and_says_who_may_try_again():
     for operation in OPERATIONS.values():
         for status in ("400", "401", "500", "503"):
@@ -159,6 +168,12 @@ def test_headers_and_events_are_described():
         "log": {"$ref": "#/components/schemas/LogLine"},
         "operation": {"$ref": "#/components/schemas/OperationDetail"},
     }
+
+
+def test_whatever_a_path_needs_has_an_example():
+    for operation in OPERATIONS.values():
+        needed = [each for each in operation["parameters"] if each.get("required")]
+        assert all(each["in"] == "path" and each["example"] for each in needed)
 
 
 def test_every_stream_names_its_events():

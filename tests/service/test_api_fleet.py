@@ -208,7 +208,7 @@ async def test_bmc_credentials_are_changed_and_never_shown(operator, make, servi
     assert (await answer.json())["code"] == "bmc_address_taken"
 
 
-async def test_power_is_the_provisioners_outside_of_maintenance(operator, admin, make, bmc):
+async def test_power_is_not_allowed_outside_of_maintenance(operator, admin, make, bmc):
     await make.stock()
     await make.server(2, State.MAINTENANCE)
     assert await (await operator.get("/v1/servers/r1-u01/power")).json() == {"power": "off"}

@@ -92,7 +92,7 @@ async def set_power(call: Call, body: PowerRequest) -> PowerView:
         if server.state not in _BY_HAND and not body.force:
             raise Refusal(
                 RefusalKind.CONFLICT,
-                "power_is_the_provisioners",
+                "power_not_allowed",
                 f"{server.name} is {server.state.value}: its power is the provisioner's to switch",
                 next_action="ask for maintenance or quarantine first "
                 "(an administrator may force it)",

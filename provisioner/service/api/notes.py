@@ -15,6 +15,7 @@ from provisioner.service.views.reservations import ReservationView
 class Header:
     name: str
     description: str
+    example: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -22,6 +23,7 @@ class PathParameter:
     description: str
     unknown: str
     """Code of the problem when nothing has this name or identifier."""
+    example: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,6 +40,7 @@ IDEMPOTENCY_KEY = Header(
     "Idempotency-Key",
     "Any text that is new for every request, such as a UUID. A request that is sent again with "
     "the same key is carried out once and answered as before.",
+    example="4f0c8a52-6a1b-4c55-9a1e-2d3c7b6f9e10",
 )
 LAST_EVENT_ID = Header(
     "Last-Event-ID", "`id` of the last event received. The stream goes on after it."
@@ -45,12 +48,22 @@ LAST_EVENT_ID = Header(
 _BMC = {502: ("bmc_unreachable", "bmc_login_refused", "bmc_command_failed")}
 
 PATH_PARAMETERS: dict[str, PathParameter] = {
-    "/ssh-keys/{id}": PathParameter("Identifier of the SSH key.", "unknown_key"),
-    "/reservations/{id}": PathParameter("Identifier of the reservation.", "unknown_reservation"),
-    "/servers/{name}": PathParameter("Name of the server.", "unknown_server"),
-    "/operations/{id}": PathParameter("Identifier of the operation.", "unknown_operation"),
-    "/incidents/{id}": PathParameter("Identifier of the incident.", "unknown_incident"),
-    "/accounts/{id}": PathParameter("Identifier of the account.", "unknown_account"),
+    "/ssh-keys/{id}": PathParameter(
+        "Identifier of the SSH key.", "unknown_key", "key_01K2X3M4N5P6Q7R8S9T0V1W2X3"
+    ),
+    "/reservations/{id}": PathParameter(
+        "Identifier of the reservation.", "unknown_reservation", "res_01K2X3M4N5P6Q7R8S9T0V1W2X3"
+    ),
+    "/servers/{name}": PathParameter("Name of the server.", "unknown_server", "a1-u04"),
+    "/operations/{id}": PathParameter(
+        "Identifier of the operation.", "unknown_operation", "op_01K2X3M4N5P6Q7R8S9T0V1W2X3"
+    ),
+    "/incidents/{id}": PathParameter(
+        "Identifier of the incident.", "unknown_incident", "inc_01K2X3M4N5P6Q7R8S9T0V1W2X3"
+    ),
+    "/accounts/{id}": PathParameter(
+        "Identifier of the account.", "unknown_account", "acc_01K2X3M4N5P6Q7R8S9T0V1W2X3"
+    ),
 }
 """By the beginning of the path."""
 
@@ -98,7 +111,7 @@ NOTES: dict[str, Notes] = {
     "retryServerOperation": Notes(problems={409: ("nothing_parked",)}),
     "setServerBmc": Notes(problems={409: ("bmc_address_taken",)}),
     "getServerPower": Notes(problems=_BMC),
-    "setServerPower": Notes(problems=_BMC | {409: ("power_is_the_provisioners",)}),
+    "setServerPower": Notes(problems=_BMC | {409: ("power_not_allowed",)}),
     "listServerSensors": Notes(problems=_BMC),
     "listServerEventLog": Notes(problems=_BMC),
     "getServerInventory": Notes(problems=_BMC),

@@ -142,7 +142,8 @@ def document(endpoints: Sequence[Endpoint]) -> dict[str, Any]:
                 "token": {
                     "type": "http",
                     "scheme": "bearer",
-                    "description": "An API token. Operators create tokens.",
+                    "description": "An API token. Operators create tokens. The role that an "
+                    "operation names is the least that may call it.",
                 }
             },
         },
@@ -172,8 +173,9 @@ def _operation(
     operation: dict[str, Any] = {
         "operationId": endpoint.operation_id,
         "summary": " ".join(summary.split()),
-        "description": f"{text}\n\nRole: `{least_role(endpoint.permission).value}`.".strip(),
+        **({"description": text} if text else {}),
         "tags": [_TAG_OF[endpoint.path.split("/")[1]]],
+        "security": [{"token": [least_role(endpoint.permission).value]}],
         "parameters": _parameters(endpoint),
     }
     if endpoint.body is not None:
@@ -245,6 +247,7 @@ def _parameters(endpoint: Endpoint) -> list[dict[str, Any]]:
             "required": True,
             "description": PATH_PARAMETERS[_beginning(endpoint)].description,
             "schema": {"type": "string"},
+            "example": PATH_PARAMETERS[_beginning(endpoint)].example,
         }
         for name in endpoint.path_names
     ]
@@ -256,6 +259,7 @@ def _parameters(endpoint: Endpoint) -> list[dict[str, Any]]:
             "in": "header",
             "description": header.description,
             "schema": {"type": "string", "maxLength": 200},
+            **({"example": header.example} if header.example else {}),
         }
         for header in NOTES.get(endpoint.operation_id, Notes()).headers
     ]

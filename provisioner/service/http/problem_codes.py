@@ -80,7 +80,7 @@ CODES: dict[str, ProblemCode] = {
     "intent_refused": _row(409, "This cannot be asked of the server in its state."),
     "nothing_parked": _row(409, "No operation of the server is parked."),
     "bmc_address_taken": _row(409, "Another server's BMC has this address."),
-    "power_is_the_provisioners": _row(409, "The provisioner is at work on the server."),
+    "power_not_allowed": _row(409, "The provisioner is at work on the server."),
     "bmc_unreachable": _row(502, "The BMC does not answer."),
     "bmc_login_refused": _row(502, "The BMC refuses the user name or the password."),
     "bmc_command_failed": _row(502, "The BMC answered a command with an error."),

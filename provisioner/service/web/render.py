@@ -7,6 +7,7 @@ from typing import Any
 import aiohttp_jinja2
 from aiohttp import web
 from jinja2 import PackageLoader, StrictUndefined
+from markupsafe import Markup, escape
 
 from provisioner.service.context import services_of
 from provisioner.service.http.problems import Problem
@@ -31,6 +32,7 @@ def setup(app: web.Application) -> None:
         duration=duration,
         measured=measured,
         moment=moment,
+        prose=prose,
         sentence=sentence,
         size=size,
         words=words,
@@ -110,6 +112,15 @@ def sentence(text: str) -> str:
         text = text[0].upper() + text[1:]
     whole = not text or text.endswith((".", "!", "?", "…")) or _ENDS_IN_A_COMMAND.search(text)
     return text if whole else f"{text}."
+
+
+def prose(text: str) -> Markup:
+    """Text of docstrings, in which `this` is code."""
+    parts = text.split("`")
+    code = Markup("<code>{}</code>")
+    return Markup().join(
+        code.format(part) if number % 2 else escape(part) for number, part in enumerate(parts)
+    )
 
 
 def words(name: str) -> str:

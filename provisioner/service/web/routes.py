@@ -4,7 +4,16 @@ from pathlib import Path
 
 from aiohttp import web
 
-from provisioner.service.web import extend, keys, lease, login, operator, reserve, webhook
+from provisioner.service.web import (
+    extend,
+    keys,
+    lease,
+    login,
+    operator,
+    reference,
+    reserve,
+    webhook,
+)
 
 _STATIC = Path(__file__).parent / "static"
 
@@ -33,4 +42,5 @@ def add_routes(app: web.Application) -> None:
     app.router.add_get("/servers/{name}", operator.server)
     app.router.add_get("/operations/{id}", operator.operation)
     app.router.add_get("/incidents", operator.incidents)
+    app.router.add_get("/docs", reference.show)
     app.router.add_static("/static/", _STATIC)
