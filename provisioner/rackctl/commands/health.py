@@ -51,7 +51,7 @@ def health_text(health: JsonObject | None) -> str:
     if health is None:
         return ""
     text = f"{health['level']} for {duration(seconds_since(health['since']))}"
-    return text if health["level"] == "ok" else f"{text}: {health['says']}"
+    return text if health["level"] == "ok" else f"{text}: {health['summary']}"
 
 
 def _page(health: JsonObject) -> RenderableType:
