@@ -1,5 +1,5 @@
-"""rackctl: the operator's command line, a client of the HTTP API alone.
+"""rackctl: the operator's command line, purely a client of the HTTP API.
 
-It holds no rule of its own: what may be done, and why not, is the service's answer. It imports
-no other package of the provisioner, so it can be installed on a machine that has only the API.
+It has no rules of its own: the service decides what is allowed, and why not. It imports no
+other package of the provisioner, so it can be installed on a machine that has only the API.
 """

@@ -10,7 +10,7 @@ from provisioner.rackctl.output import Screen
 
 
 def main(arguments: Sequence[str] | None = None) -> NoReturn:
-    """Run one command; `arguments` default to the process's own."""
+    """Run one command. `arguments` default to the process's own."""
     given = sys.argv[1:] if arguments is None else list(arguments)
     try:
         app(args=given, prog_name="rackctl")

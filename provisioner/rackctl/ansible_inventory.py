@@ -1,4 +1,4 @@
-"""Ansible's dynamic inventory from the API: hosts, their variables, groups by what they are.
+"""Ansible's dynamic inventory from the API: hosts, their variables and groups.
 
 For plain `ansible -i inventory/ironlease.py`; the provisioner's own runs do not use it.
 """
@@ -21,7 +21,7 @@ _GROUPED_BY = ("site", "rack", "class", "state")
 def inventory(servers: Iterable[JsonObject]) -> JsonObject:
     """Ansible's `--list` answer: groups `site_…`, `rack_…`, `class_…`, `state_…`, and `leased`.
 
-    `leased` holds the servers that a customer uses now: leave them alone (`--limit '!leased'`).
+    `leased` holds the servers that a customer is using: leave them alone (`--limit '!leased'`).
     """
     groups: dict[str, list[str]] = {"ironlease": [], "leased": []}
     variables: dict[str, JsonObject] = {}
@@ -56,11 +56,13 @@ def _host_variables(server: JsonObject) -> JsonObject:
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Answer `--list` or `--host NAME` on stdout; the exit code, as rackctl's."""
-    parser = argparse.ArgumentParser(description="Dynamic inventory of an Ironlease provisioner.")
+    """Answer `--list` or `--host NAME` on stdout. Returns an exit code like rackctl's."""
+    parser = argparse.ArgumentParser(
+        description="Dynamic Ansible inventory of an Ironlease provisioner."
+    )
     question = parser.add_mutually_exclusive_group(required=True)
-    question.add_argument("--list", action="store_true", help="everything")
-    question.add_argument("--host", metavar="NAME", help="the variables of one server")
+    question.add_argument("--list", action="store_true", help="Print all servers and groups.")
+    question.add_argument("--host", metavar="NAME", help="Print the variables of one server.")
     given = parser.parse_args(arguments)
     try:
         with _connect() as api:
@@ -76,6 +78,6 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def _connect() -> Api:
-    """By IRONLEASE_URL and IRONLEASE_TOKEN, or what `rackctl login` saved."""
+    """With IRONLEASE_URL and IRONLEASE_TOKEN, or the token that `rackctl login` saved."""
     token = token_for(os.environ.get("IRONLEASE_TOKEN", ""))
     return Api(os.environ.get("IRONLEASE_URL") or DEFAULT_URL, token)

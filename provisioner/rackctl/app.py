@@ -1,4 +1,4 @@
-"""The command line as a whole: options before the command, and every command by its name."""
+"""The whole command line: the options before the command, and every command by name."""
 
 from typing import Annotated
 
@@ -23,7 +23,7 @@ from provisioner.rackctl.session import Session
 
 _EPILOG = (
     "Exit codes: 0 done; 1 refused or failed; 2 wrong usage, configuration or input file; "
-    "3 the service does not answer; 4 --wait ran out of time."
+    "3 the service does not answer; 4 --wait timed out."
 )
 
 app = typer.Typer(
@@ -45,16 +45,16 @@ def options(
         str,
         typer.Option(
             envvar="IRONLEASE_TOKEN",
-            help="API token; by default the one that `rackctl login` saved. Others on this "
-            "machine can see it on a command line: better use the variable or login.",
+            help="API token; the one saved by `rackctl login` by default. Other users of this "
+            "machine can see command lines: prefer the variable or login.",
             show_default=False,
         ),
     ] = "",
     no_color: Annotated[
-        bool, typer.Option("--no-color", help="No colours (also by NO_COLOR).")
+        bool, typer.Option("--no-color", help="No colours (or set NO_COLOR).")
     ] = False,
 ) -> None:
-    """Operate the racks of an Ironlease provisioner, through its HTTP API."""
+    """Operate the racks of an Ironlease provisioner through its HTTP API."""
     shared = Session(url, token, colour=not no_color)
     context.obj = shared
     context.call_on_close(shared.close)

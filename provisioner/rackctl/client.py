@@ -1,6 +1,6 @@
 """The HTTP API as plain calls: JSON objects in and out, problems and silence as typed errors.
 
-What the objects mean is left to the commands; how long to try again is left to `follow.py`.
+The commands know what the objects mean; `follow.py` knows how long to retry.
 """
 
 from collections.abc import Iterator, Mapping
@@ -16,7 +16,7 @@ from provisioner.rackctl.errors import ApiRefusal, Unreachable, UsageFault
 
 JsonObject = dict[str, Any]
 Parameters = Mapping[str, str | int | None]
-"""Of a query; those that are None are left out."""
+"""Query parameters; those that are None are left out."""
 
 TIMEOUT_S = 30.0
 """For one answer. Power commands wait for a BMC, whose own limit is 10 s."""
@@ -26,7 +26,7 @@ _LOCAL = ("all://127.0.0.1", "all://localhost", "all://[::1]")
 
 @dataclass(frozen=True, slots=True)
 class ServerSentEvent:
-    """One server-sent event, its data decoded."""
+    """One server-sent event with its data decoded."""
 
     name: str
     data: JsonObject
@@ -41,12 +41,12 @@ def _checked(url: str) -> str:
     try:
         parts = urlsplit(url)
         good = parts.scheme in {"http", "https"} and parts.hostname and parts.port != 0
-    except ValueError:  # brackets or a port that are none
+    except ValueError:  # invalid brackets or port
         good = False
     if not good:
         raise UsageFault(
-            f"{url!r} is no address of a provisioner",
-            next_action="give it as http://host:port by --url or IRONLEASE_URL",
+            f"{url!r} is not a valid URL",
+            next_action="set --url or IRONLEASE_URL to http://host:port",
         )
     return url.rstrip("/")
 
@@ -67,7 +67,7 @@ class Api:
         self._http = httpx.Client(
             base_url=self.url,
             headers=headers,
-            # A proxy for the outside world knows nothing of this machine's loopback.
+            # A proxy for the outside world cannot reach this machine's loopback.
             mounts=dict.fromkeys(_LOCAL),
         )
 
@@ -97,7 +97,7 @@ class Api:
     def items(
         self, address: str, parameters: Parameters | None = None, *, at_most: int | None = None
     ) -> list[JsonObject]:
-        """The items of a list, page after page, `at_most` of them."""
+        """The items of a list, page by page, at most `at_most`."""
         found: list[JsonObject] = []
         cursor: str | None = None
         while at_most is None or len(found) < at_most:
@@ -121,7 +121,7 @@ class Api:
     ) -> JsonObject:
         """One request; the decoded answer, empty when there is none.
 
-        `answer_within_s` is for requests that take longer than the connection's limit.
+        `answer_within_s` is for requests that take longer than the default limit.
         """
         given = {name: value for name, value in (parameters or {}).items() if value is not None}
         try:
@@ -142,8 +142,8 @@ class Api:
     ) -> Iterator[ServerSentEvent]:
         """Server-sent events until the service ends the stream.
 
-        `after` is the identifier of the last one had. A stream silent for `silence_s` counts as
-        dropped: the service sends a comment well before.
+        `after` is the identifier of the last event received. A stream silent for `silence_s` counts
+        as dropped: the service sends a comment well before that.
         """
         try:
             with connect_sse(
@@ -158,7 +158,7 @@ class Api:
                     source.response.read()
                     self._answer(source.response)
                 for event in source.iter_sse():
-                    # Without data it is no event (WHATWG HTML 9.2.6), but a reconnection time.
+                    # Without data it is not an event (WHATWG HTML 9.2.6) but a reconnection time.
                     if event.data:
                         yield ServerSentEvent(event.event, event.json())
         except httpx.TransportError as error:
@@ -192,7 +192,7 @@ class Api:
 
     def _foreign(self, status: int) -> ApiRefusal:
         return ApiRefusal(
-            f"{self.url} answered {status} with something that is not the API's",
+            f"{self.url} answered {status}, but not as the API does",
             status=status,
             next_action="check that --url or IRONLEASE_URL is the address of a provisioner",
         )
@@ -201,7 +201,7 @@ class Api:
         return Unreachable(
             f"no answer from {self.url}: {error or type(error).__name__}",
             next_action=(
-                "check that the provisioner runs (systemctl status ironlease), that --url or "
-                "IRONLEASE_URL is its address, and that the network lets you through"
+                "check that the provisioner is running (systemctl status ironlease), that --url or "
+                "IRONLEASE_URL is its address, and that the network allows the connection"
             ),
         )

@@ -1,4 +1,4 @@
-"""Where the provisioner is and who asks: options, environment, and the file that login writes."""
+"""The provisioner's address and the token: options, environment, and the file login writes."""
 
 import os
 from pathlib import Path
@@ -19,12 +19,12 @@ def token_file() -> Path:
 
 
 def checked_token(text: str) -> str:
-    """A token without the white space around it; UsageFault when it cannot be one."""
+    """A token without surrounding white space. Raises UsageFault when it cannot be one."""
     token = text.strip()
     if not token or not token.isascii() or not token.isprintable() or " " in token:
         raise UsageFault(
-            "that is no API token",
-            next_action="take it as `rackctl account token` or the web pages print it",
+            "that is not an API token",
+            next_action="use the token exactly as it was printed",
         )
     return token
 
@@ -32,7 +32,7 @@ def checked_token(text: str) -> str:
 def saved_token() -> str:
     """The token that `rackctl login` saved, or "" when there is none.
 
-    Raises UsageFault when others can read the file: it is as good as a password.
+    Raises UsageFault when others can read the file: it is equivalent to a password.
     """
     file = token_file()
     try:
@@ -41,14 +41,14 @@ def saved_token() -> str:
         return ""
     if mode & 0o077:
         raise UsageFault(
-            f"{file} can be read by others",
-            next_action=f"chmod 600 {file}; when others may have read it, make a new token",
+            f"{file} is readable by others",
+            next_action=f"chmod 600 {file}; if others may have read it, create a new token",
         )
     return checked_token(file.read_text())
 
 
 def token_for(given: str) -> str:
-    """The token to ask with: the one given, or the one saved. UsageFault when there is none."""
+    """The token to use: the given one, or the saved one. Raises UsageFault without any."""
     token = checked_token(given) if given else saved_token()
     if not token:
         raise UsageFault(
@@ -59,7 +59,7 @@ def token_for(given: str) -> str:
 
 
 def save_token(token: str) -> Path:
-    """Keep a token for the next commands, readable by its owner alone from the first byte on."""
+    """Save a token for the next commands, readable only by its owner from the first byte on."""
     file = token_file()
     file.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
     new = file.with_suffix(".new")

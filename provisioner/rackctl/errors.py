@@ -1,25 +1,25 @@
-"""What ends a command early, and the exit code that it ends with."""
+"""Errors that end a command early, and its exit codes."""
 
 from collections.abc import Sequence
 from enum import IntEnum
 
 
 class ExitCode(IntEnum):
-    """Exit codes of rackctl; stable, for scripts."""
+    """Exit codes of rackctl. They are stable, for scripts."""
 
     OK = 0
     REFUSED = 1
-    """The service refused, or what was followed or waited for failed."""
+    """The service refused, or the thing followed or waited for failed."""
     USAGE = 2
     """The command line, the configuration or an input file is wrong; nothing was sent."""
     UNREACHABLE = 3
     """The service did not answer."""
     TIMEOUT = 4
-    """`--wait` ran out of time; what was asked for goes on."""
+    """`--wait` timed out; the request itself continues."""
 
 
 class RackctlError(Exception):
-    """Ends the command: a reason for a person, what to do next, and details line by line."""
+    """Ends the command, with a readable reason, the next action, and details line by line."""
 
     exit_code = ExitCode.REFUSED
 
@@ -37,11 +37,11 @@ class UsageFault(RackctlError):
 
 
 class Failed(RackctlError):
-    """What was followed or waited for did not succeed."""
+    """The thing followed or waited for did not succeed."""
 
 
 class WaitTimeout(RackctlError):
-    """What was waited for did not happen in the time given; it goes on in the provisioner."""
+    """The wait timed out; the provisioner continues."""
 
     exit_code = ExitCode.TIMEOUT
 
@@ -53,7 +53,7 @@ class Unreachable(RackctlError):
 
 
 class ApiRefusal(RackctlError):
-    """The service refused: an RFC 9457 problem. `faults` are its (JSON pointer, reason) pairs."""
+    """The service refused, with an RFC 9457 problem. `faults` are (JSON pointer, reason) pairs."""
 
     def __init__(
         self,

@@ -1,7 +1,7 @@
-"""Follow an operation or a reservation as it happens, through dropped connections.
+"""Follow an operation or a reservation live, across dropped connections.
 
-The service streams server-sent events; a stream that breaks is opened again from the last log
-line had, until the service has been silent for longer than `PATIENCE_S`.
+The service streams server-sent events; a broken stream is reopened after the last log line
+received, until the service has been silent for longer than `PATIENCE_S`.
 """
 
 import time
@@ -13,13 +13,13 @@ from provisioner.rackctl.client import Api, JsonObject, ServerSentEvent, path
 from provisioner.rackctl.errors import ApiRefusal, Unreachable, WaitTimeout
 
 ENDED = frozenset({"done", "failed"})
-"""Statuses of an operation in which nothing more happens to it."""
+"""States of an operation in which nothing more happens to it."""
 PATIENCE_S = 60.0
 _LONGEST_PAUSE_S = 5.0
 _DROPPED_AFTER_S = 60.0
 """Without a byte. The service sends a comment after 15 s without news."""
 _LOOK_UP_S = 10.0
-"""Less than that: a quiet stream with a deadline is opened anew, and the deadline looked at."""
+"""A quiet stream with a deadline is reopened this often, to check the deadline."""
 
 Pause = Callable[[float], None]
 Clock = Callable[[], float]
@@ -30,7 +30,7 @@ def operation_events(
 ) -> Iterator[ServerSentEvent]:
     """`log` events, each line once and in order, and `operation` events until the operation ends.
 
-    The last event is always the ended operation. Raises Unreachable when the service stays away.
+    The last event is always the ended operation. Raises Unreachable when the service stays down.
     """
     last = ""
     ended: JsonObject | None = None
@@ -64,7 +64,7 @@ def reservation_states(
 ) -> Iterator[JsonObject]:
     """The reservation at every change, until the caller has seen enough.
 
-    Raises WaitTimeout after `timeout_s`, Unreachable when the service stays away.
+    Raises WaitTimeout after `timeout_s`, Unreachable when the service stays down.
     """
     deadline = clock() + timeout_s
     stream = _Reconnecting(api, path("reservations", reservation_id, "events"), pause, clock)
@@ -74,13 +74,13 @@ def reservation_states(
                 yield event.data
         if clock() >= deadline:
             raise WaitTimeout(
-                f"{reservation_id} was not ready in time; the provisioner goes on with it",
-                next_action=f"look at it: rackctl reservation show {reservation_id}",
+                f"{reservation_id} was not ready in time; the provisioner continues with it",
+                next_action=f"check it with: rackctl reservation show {reservation_id}",
             )
 
 
 class _Reconnecting:
-    """Opens a stream again and again, with growing pauses while nothing answers."""
+    """Reopens a stream, with growing pauses while nothing answers."""
 
     def __init__(self, api: Api, address: str, pause: Pause, clock: Clock) -> None:
         self._api = api
@@ -91,7 +91,7 @@ class _Reconnecting:
         self._delay_s = 0.0
 
     def once(self, *, after: str = "", until: float | None = None) -> Iterator[ServerSentEvent]:
-        """The events of one connection; ends quietly when it breaks."""
+        """The events of one connection; ends silently when it breaks."""
         silence_s = _DROPPED_AFTER_S
         if until is not None:
             silence_s = max(0.1, min(_LOOK_UP_S, until - self._clock()))
@@ -104,7 +104,7 @@ class _Reconnecting:
         self._rest()
 
     def ask(self, address: str) -> JsonObject | None:
-        """A plain question meanwhile; None when there is no answer."""
+        """A plain request in between; None when there is no answer."""
         try:
             answer = self._api.get(address)
         except (Unreachable, ApiRefusal) as error:
@@ -118,7 +118,7 @@ class _Reconnecting:
         self._delay_s = 0.0
 
     def _missed(self, error: Unreachable | ApiRefusal) -> None:
-        """Raises what will not pass by itself, and what has lasted too long."""
+        """Raises errors that will not pass, and those that have lasted too long."""
         if isinstance(error, ApiRefusal) and error.status < httpx.codes.INTERNAL_SERVER_ERROR:
             raise error
         now = self._clock()
@@ -127,6 +127,6 @@ class _Reconnecting:
             raise error
 
     def _rest(self) -> None:
-        """Longer after every connection that brought nothing."""
+        """Pauses, longer after every connection without an event."""
         self._pause(self._delay_s)
         self._delay_s = min(_LONGEST_PAUSE_S, self._delay_s * 2 or 0.25)

@@ -1,4 +1,4 @@
-"""Values as people read them: durations, times, sizes; and text that cannot move the cursor."""
+"""Values for people: durations, times, sizes, and text that cannot control the terminal."""
 
 import re
 from datetime import UTC, datetime, timedelta
@@ -24,26 +24,26 @@ def duration(seconds: float | None) -> str:
 
 
 def parse_duration(text: str) -> timedelta:
-    """A span of time such as `2h`, `1d12h` or `90m`.
+    """A duration such as `2h`, `1d12h` or `90m`.
 
-    Raises ValueError when the text is none.
+    Raises ValueError when the text is not one.
     """
     match = _DURATION.fullmatch(text.strip().lower())
     if match is None or not any(match.groups()):
-        raise ValueError(f"{text!r} is no duration; write it as 90m, 2h or 1d12h")
+        raise ValueError(f"{text!r} is not a duration; write it as 90m, 2h or 1d12h")
     days, hours, minutes, seconds = (int(part or 0) for part in match.groups())
     return timedelta(days=days, hours=hours, minutes=minutes, seconds=seconds)
 
 
 def local_time(text: str | None) -> str:
-    """An RFC 3339 time of the API in the local time zone, zone named; "" for None."""
+    """An RFC 3339 time from the API in the local time zone, with its name; "" for None."""
     if not text:
         return ""
     return datetime.fromisoformat(text).astimezone().strftime("%Y-%m-%d %H:%M:%S %Z")
 
 
 def seconds_since(text: str | None) -> float | None:
-    """Seconds since an RFC 3339 time of the API, by this machine's clock."""
+    """Seconds since an RFC 3339 time from the API, by this machine's clock."""
     if not text:
         return None
     return (datetime.now(UTC) - datetime.fromisoformat(text)).total_seconds()
@@ -64,8 +64,8 @@ def size(count: int | None) -> str:
 def plain(value: Any) -> str:
     """A value as text for a terminal.
 
-    Names and log lines may come from a tenant's machine: control characters and changes of the
-    writing direction are shown as `?`, not obeyed.
+    Names and log lines may come from a tenant's machine: control characters and changes of
+    writing direction are shown as `?` instead of taking effect.
     """
     if value is None:
         return ""

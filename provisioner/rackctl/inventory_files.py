@@ -1,7 +1,7 @@
 """Inventory files: YAML to the documents of an enrolment, and every value's file and line.
 
-It reads and resolves passwords; what a good inventory is, is left to the service, whose JSON
-pointers it leads back to the line that caused them.
+Passwords are read and resolved here. The service validates the inventory; its JSON pointers are
+mapped back to the lines that caused them.
 """
 
 import math
@@ -30,7 +30,7 @@ _POINTER_IN_TEXT = re.compile(r"/documents/\d+(?:/[\w~-]+)*")
 
 @dataclass(frozen=True, slots=True)
 class Place:
-    """A line of a file; line 0 stands for the whole file."""
+    """A line of a file; line 0 means the whole file."""
 
     file: Path
     line: int
@@ -40,7 +40,7 @@ class Place:
 
 
 class InventoryFault(Exception):
-    """One thing wrong in an inventory file. `pointer` is relative to its document."""
+    """One fault in an inventory file. `pointer` is relative to its document."""
 
     def __init__(self, place: Place, pointer: str, reason: str) -> None:
         super().__init__(f"{place}: {pointer}: {reason}" if pointer else f"{place}: {reason}")
@@ -48,20 +48,20 @@ class InventoryFault(Exception):
 
 @dataclass(slots=True)
 class Inventory:
-    """Documents ready to be enrolled, and where each of their values stands."""
+    """Documents ready to be enrolled, and the place of each of their values."""
 
     documents: list[JsonValue] = field(default_factory=list)
     places: dict[str, Place] = field(default_factory=dict)
     """By JSON pointer into `{"documents": …}`."""
 
     def place(self, pointer: str) -> Place | None:
-        """The place of a value, or of the nearest thing around it that is in a file."""
+        """The place of a value, or of the nearest enclosing one that is in a file."""
         while pointer and pointer not in self.places:
             pointer = pointer.rpartition("/")[0]
         return self.places.get(pointer)
 
     def explain(self, pointer: str, reason: str) -> str:
-        """A fault that the service found, led back to its file and line."""
+        """A fault that the service found, with its file and line."""
         at = self.place(pointer)
 
         def locate(match: re.Match[str]) -> str:
@@ -77,9 +77,9 @@ class Inventory:
 
 
 def read_inventory(files: list[Path]) -> Inventory:
-    """Read all files, each of one or more YAML documents.
+    """Read all files, each with one or more YAML documents.
 
-    Raises UsageFault with one line per fault when any of them cannot be used.
+    Raises UsageFault with one line per fault when any of them is unusable.
     """
     inventory = Inventory()
     faults: list[InventoryFault] = []
@@ -100,7 +100,7 @@ def read_inventory(files: list[Path]) -> Inventory:
 
 
 def _documents(file: Path) -> Iterator[Node]:
-    """The root nodes of a file. YAML's own messages quote lines, which hold passwords: not used."""
+    """The root nodes of a file. YAML's own messages quote lines with passwords, so are not used."""
     try:
         text = file.read_bytes().decode()
     except OSError as error:
@@ -128,12 +128,12 @@ def _documents(file: Path) -> Iterator[Node]:
         raise InventoryFault(Place(file, 0), "", f"bad YAML: {type(error).__name__}") from error
     if not found:
         raise InventoryFault(
-            Place(file, 0), "", "is empty; a site, a rack and its servers are expected"
+            Place(file, 0), "", "is empty; expected a site, a rack and its servers"
         )
 
 
 class _DocumentReader:
-    """Turns the nodes of one document into JSON values and notes where they stand."""
+    """Turns the nodes of one document into JSON values and records their places."""
 
     def __init__(self, file: Path, pointer: str, inventory: Inventory) -> None:
         self.file = file
@@ -146,7 +146,7 @@ class _DocumentReader:
     def read(self, root: Node) -> JsonValue:
         self.places[self.root] = self._place(root)
         if not isinstance(root, MappingNode):
-            self._fault(root, self.root, "a mapping of site, rack, classes and servers is expected")
+            self._fault(root, self.root, "expected a mapping of site, rack, classes and servers")
             return None
         return self._value(root, self.root)
 
@@ -169,12 +169,14 @@ class _DocumentReader:
             value = self._constructor.construct_object(node)
         except (YAMLError, ValueError):
             # The tag is not named: an unquoted password that begins with "!" would be one.
-            self._fault(node, pointer, "has a YAML tag that it does not fit; put it in quotes")
+            self._fault(node, pointer, "has a YAML tag that does not fit; put it in quotes")
             return None
         finite = not isinstance(value, float) or math.isfinite(value)
         if finite and (value is None or isinstance(value, str | int | float)):
             return value
-        self._fault(node, pointer, "is no text, number, true or false; put it in quotes for text")
+        self._fault(
+            node, pointer, "is not text, a number, true or false; put it in quotes if it is text"
+        )
         return None
 
     def _list(self, node: SequenceNode, pointer: str) -> list[JsonValue]:
@@ -199,7 +201,7 @@ class _DocumentReader:
         return values
 
     def _pairs(self, node: Node, pointer: str) -> list[tuple[ScalarNode, Node]]:
-        """Keys and values; those of `<<:` come in where the mapping has none of its own."""
+        """Keys and values; those of `<<:` apply where the mapping has none of its own."""
         own: dict[str, tuple[ScalarNode, Node]] = {}
         merged: dict[str, tuple[ScalarNode, Node]] = {}
         for key, item in node.value:
@@ -210,17 +212,17 @@ class _DocumentReader:
             elif not isinstance(key, ScalarNode) or not key.value:
                 self._fault(key, pointer, "a key must be text")
             elif key.value in own:
-                self._fault(key, f"{pointer}/{key.value}", "stands here twice")
+                self._fault(key, f"{pointer}/{key.value}", "is given twice")
             else:
                 own[key.value] = (key, item)
         if own.keys() & set(_PASSWORD_KEYS):
-            # A password of one's own replaces a merged one, however each of them is given.
+            # The mapping's own password replaces a merged one, however each of them is given.
             merged = {name: pair for name, pair in merged.items() if name not in _PASSWORD_KEYS}
         return list((merged | own).values())
 
     def _merged(self, source: Node, pointer: str) -> list[tuple[ScalarNode, Node]]:
         if not isinstance(source, MappingNode) or any(source is outer for outer in self._open):
-            self._fault(source, pointer, "only another mapping can be merged in by <<")
+            self._fault(source, pointer, "<< can only merge another mapping")
             return []
         self._open.append(source)
         try:
@@ -231,7 +233,7 @@ class _DocumentReader:
     def _resolve_password(
         self, values: dict[str, JsonValue], keys: dict[str, Node], pointer: str
     ) -> None:
-        """Replace `password_env` and `password_file` by the password they lead to."""
+        """Replace `password_env` and `password_file` with the password they refer to."""
         given = [name for name in _PASSWORD_KEYS if name in values]
         if len(given) > 1:
             self._fault(keys[given[1]], pointer, f"only one of {' and '.join(given)} can be given")
@@ -248,7 +250,7 @@ class _DocumentReader:
 
     def _password(self, source: str, name: JsonValue) -> str:
         if not isinstance(name, str):
-            raise ValueError("is no name")
+            raise ValueError("is not a name")
         if source == "password_env":
             password = os.environ.get(name, "")
             if not password:
@@ -256,7 +258,7 @@ class _DocumentReader:
             return password
         lines = (self.file.parent / Path(name).expanduser()).read_text().splitlines()
         if not lines or not lines[0]:
-            raise ValueError("its first line is empty; the password is expected there")
+            raise ValueError("its first line is empty; it must be the password")
         return lines[0]
 
     def _place(self, node: Node) -> Place:

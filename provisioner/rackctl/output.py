@@ -1,4 +1,4 @@
-"""What commands print: tables for people, the API's own objects for programs.
+"""Output of commands: tables for people, the API's own objects for programs.
 
 Results go to standard output, everything else (progress, errors) to standard error.
 """
@@ -25,11 +25,11 @@ class Format(StrEnum):
 
 Output = Annotated[
     Format,
-    typer.Option("-o", "--output", help="Tables for people, or the API's objects as JSON."),
+    typer.Option("-o", "--output", help="Tables, or the API's objects as JSON."),
 ]
 
 _PIPE_WIDTH = 400
-"""Columns when the output is no terminal: rows stay on one line, for grep and friends."""
+"""Columns when the output is not a terminal: rows stay on one line, for grep and friends."""
 
 STATE_STYLES = {
     "available": "green",
@@ -45,7 +45,7 @@ STATE_STYLES = {
     "maintenance": "magenta",
     "retired": "dim",
 }
-"""Colours of states, statuses and levels of health; everything else that moves is plain."""
+"""Colours of states and health levels; all others are plain."""
 
 
 class Screen:
@@ -101,7 +101,7 @@ def cell(value: Any) -> Text:
 
 
 def rows(columns: Sequence[str], lines: Iterable[Sequence[Any]]) -> Table:
-    """A table with a header line; says `none` when it is empty."""
+    """A table with a header line; shows `none` when it is empty."""
     table = Table(box=None, pad_edge=False, header_style="bold")
     for column in columns:
         table.add_column(column, overflow="fold")
@@ -113,7 +113,7 @@ def rows(columns: Sequence[str], lines: Iterable[Sequence[Any]]) -> Table:
 
 
 def sheet(lines: Iterable[tuple[str, Any]]) -> Table:
-    """Names and values under each other; what has no value is left out."""
+    """Names and values, one per line; names without a value are left out."""
     table = Table(box=None, pad_edge=False, show_header=False)
     table.add_column(style="bold", no_wrap=True)
     table.add_column(overflow="fold")

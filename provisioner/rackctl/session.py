@@ -1,4 +1,4 @@
-"""What every command shares: the connection to the provisioner and the screen."""
+"""Shared by all commands: the connection to the provisioner, and the screen."""
 
 import typer
 
@@ -8,7 +8,7 @@ from provisioner.rackctl.output import Screen
 
 
 class Session:
-    """Made from the options before the command; connects when a command first asks."""
+    """Made from the options before the command; connects at a command's first request."""
 
     def __init__(self, url: str, token: str, *, colour: bool) -> None:
         self.url = url
@@ -28,8 +28,8 @@ class Session:
 
 
 def session(context: typer.Context) -> Session:
-    """The session of the command that runs."""
+    """The session of the running command."""
     found = context.find_object(Session)
     if found is None:
-        raise RuntimeError("the root callback makes the session before any command")
+        raise RuntimeError("the root callback creates the session before any command")
     return found

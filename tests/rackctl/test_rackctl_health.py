@@ -1,6 +1,7 @@
 """rackctl server health and gpu list, and the health column, against the real service."""
 
 import json
+import re
 from datetime import timedelta
 
 import pytest
@@ -12,6 +13,8 @@ from provisioner.store.columns import utc_now
 from provisioner.store.tables import AgentIdentity, BmcReading, Server, ServerHealth
 
 LOST = "GPU 3: fell off the bus"
+AGE = r"\d+m(?:\d+s)?"
+"""At least the 3m12s of the fleet; a slow machine adds to it."""
 
 
 async def make_ill(service: Service) -> None:
@@ -94,7 +97,8 @@ def test_lists_and_pages_have_the_health(rackctl: Rackctl) -> None:
     assert "HEALTH" in lines["NAME"]
     assert " ok " in lines["r1-u01"]
     assert " faulty " in lines["r1-u03"]
-    assert f"faulty for 3m12s: {LOST}" in rackctl("server", "show", "r1-u03").out
+    page = rackctl("server", "show", "r1-u03").out
+    assert re.search(rf"faulty for {AGE}: {LOST}", page)
     assert "health" not in rackctl("server", "show", "r1-u02").out
 
 
@@ -114,9 +118,9 @@ def test_a_servers_health_has_findings_and_gpus(rackctl: Rackctl) -> None:
         "656 W",
         "69.3 of 79.6 GiB",
         "4 / 0",
-        "read 3m12s ago; no answer",
     ):
         assert expected in ran.out, expected
+    assert re.search(rf"read {AGE} ago; no answer", ran.out)
     health = json.loads(rackctl("server", "health", "r1-u03", "-o", "json").out)
     assert (health["server"], len(health["gpus"])) == ("r1-u03", 2)
 
@@ -124,7 +128,7 @@ def test_a_servers_health_has_findings_and_gpus(rackctl: Rackctl) -> None:
 def test_a_server_that_was_never_heard_is_said_to_be(rackctl: Rackctl) -> None:
     ran = rackctl("server", "health", "r1-u02")
 
-    assert "not judged yet" in ran.out
+    assert "no verdict yet" in ran.out
     assert "never" in ran.out
 
 

@@ -27,4 +27,4 @@ def test_a_servers_incident_is_not_closed_by_hand(rackctl: Rackctl) -> None:
     listed = json.loads(rackctl("incident", "list", "-o", "json").out)["items"]
     ran = rackctl("incident", "close", listed[0]["id"])
     assert ran.code == 1
-    assert "closes when what it tells is over" in ran.err
+    assert "closes when what it reports is over" in ran.err

@@ -96,7 +96,7 @@ def test_a_parked_operation_is_said_to_wait_for_an_operator(
     service.background.run(proxy.stop())
 
     assert ran.code == 1
-    assert "parked: it waits for an operator" in ran.err
+    assert "Operation parked: it needs an operator." in ran.err
 
 
 @pytest.fixture

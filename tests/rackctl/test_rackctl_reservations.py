@@ -119,7 +119,7 @@ def test_a_private_key_never_leaves_the_machine(rackctl: Rackctl, tmp_path: Path
     ran = rackctl("key", "add", str(private))
 
     assert ran.code == 2
-    assert f"give the public one: {private}.pub" in ran.err
+    assert f"use the public key: {private}.pub" in ran.err
     assert "hunter2" not in ran.err
 
 
@@ -149,7 +149,7 @@ def test_waiting_that_runs_out_of_time_exits_with_4_and_goes_on(
     )
 
     assert ran.code == 4
-    assert "the provisioner goes on with it" in ran.err
+    assert "the provisioner continues with it" in ran.err
     assert "preparing" in rackctl("reservation", "list").out
 
 
@@ -189,7 +189,7 @@ def test_nobody_logs_in_to_a_released_reservation(rackctl: Rackctl, key_file: Pa
     ran = rackctl("ssh", str(made["id"]))
 
     assert ran.code == 1
-    assert "nobody can log in" in ran.err
+    assert "login is not possible" in ran.err
 
 
 def test_a_lost_answer_is_asked_for_again_with_the_same_key() -> None:

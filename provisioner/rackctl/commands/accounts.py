@@ -15,7 +15,7 @@ from provisioner.rackctl.session import session
 
 app = typer.Typer(no_args_is_help=True, help="Accounts and their API tokens.")
 
-Account = Annotated[str, typer.Argument(help="Account, by id or e-mail address.")]
+Account = Annotated[str, typer.Argument(help="The account's id or e-mail address.")]
 
 
 class Role(StrEnum):
@@ -54,18 +54,18 @@ def create(
     context: typer.Context,
     *,
     name: Annotated[str, typer.Option(help="Name of the person or organisation.")],
-    email: Annotated[str, typer.Option(help="E-mail address; they log in with it.")],
+    email: Annotated[str, typer.Option(help="E-mail address, also the login.")],
     role: Annotated[Role, typer.Option(help="What the account may do.")] = Role.CUSTOMER,
     password_stdin: Annotated[
         bool,
         typer.Option(
             "--password-stdin",
-            help="Read a password for the web pages from stdin; without it, tokens only.",
+            help="Read a password for the web pages from stdin. Without it, tokens only.",
         ),
     ] = False,
     output: Output = Format.TABLE,
 ) -> None:
-    """Make an account."""
+    """Create an account."""
     shared = session(context)
     body: JsonObject = {"name": name, "email": email, "role": role.value}
     if password_stdin:
@@ -80,11 +80,11 @@ def token(
     account: Account,
     name: Annotated[str, typer.Option(help="What the token is for.")],
     expires_in: Annotated[
-        str | None, typer.Option(metavar="DURATION", help="Such as 30d; without it, never.")
+        str | None, typer.Option(metavar="DURATION", help="Such as 30d. Without it, never.")
     ] = None,
     output: Output = Format.TABLE,
 ) -> None:
-    """Make an API token and print it, this once: on stdout, ready for `rackctl login`."""
+    """Create an API token and print it to stdout, once, ready for `rackctl login`."""
     body: JsonObject = {"name": name}
     if expires_in is not None:
         body["expires_in_s"] = seconds(expires_in)
@@ -94,12 +94,12 @@ def token(
         shared.screen.json(answer)
     else:
         shared.screen.out.out(answer["token"], highlight=False)
-        shared.screen.note("keep it now: it cannot be shown again")
+        shared.screen.note("Save it now: it cannot be shown again.")
 
 
 @app.command()
 def disable(context: typer.Context, account: Account, output: Output = Format.TABLE) -> None:
-    """End an account's logins and tokens at once; its leases run to their end."""
+    """End all logins and tokens of an account at once. Its leases run to their end."""
     shared = session(context)
     answer = shared.api.post(path("accounts", _resolve(shared.api, account), "disable"))
     shared.screen.show(output, answer, _table([answer] if answer else []))
@@ -111,11 +111,11 @@ def _resolve(api: Api, account: str) -> str:
     for found in api.items(path("accounts")):
         if found["email"].lower() == account.lower():
             return str(found["id"])
-    raise Failed(f"there is no account {account!r}", next_action="see rackctl account list")
+    raise Failed(f"there is no account {account!r}", next_action="see: rackctl account list")
 
 
 def seconds(text: str) -> int:
-    """A duration option in seconds; a usage error when it is none."""
+    """A duration option in seconds; a usage error when it is not one."""
     try:
         return int(parse_duration(text).total_seconds())
     except ValueError as error:

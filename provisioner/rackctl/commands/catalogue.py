@@ -1,4 +1,4 @@
-"""rackctl class, image and key: what can be reserved, and who may log in to it."""
+"""rackctl class, image and key: what can be reserved, and who may log in."""
 
 import json
 from pathlib import Path
@@ -13,17 +13,17 @@ from provisioner.rackctl.formats import local_time, size
 from provisioner.rackctl.output import Format, Output, rows
 from provisioner.rackctl.session import session
 
-classes = typer.Typer(no_args_is_help=True, help="Server classes: what is sold.")
-images = typer.Typer(no_args_is_help=True, help="Images: operating systems to put on servers.")
+classes = typer.Typer(no_args_is_help=True, help="Server classes: what you sell.")
+images = typer.Typer(no_args_is_help=True, help="Images: operating systems for servers.")
 _IMPORT_S = 3600.0
-"""The service answers when the image is compressed and in the library."""
+"""The service answers once the image is compressed and in the library."""
 
 keys = typer.Typer(no_args_is_help=True, help="SSH public keys of accounts.")
 
 
 @classes.command("list")
 def list_classes(context: typer.Context, output: Output = Format.TABLE) -> None:
-    """List the server classes, their price and how many are free."""
+    """List the server classes with price and number of free servers."""
     shared = session(context)
     found = shared.api.items(path("classes"))
     lines = (
@@ -52,12 +52,13 @@ def import_image(
     description: Annotated[
         Path,
         typer.Option(
-            "--description", help="JSON file: name, title, and how to boot it (docs/images.md)."
+            "--description",
+            help="JSON file with name, title and boot description (docs/images.md).",
         ),
     ],
     output: Output = Format.TABLE,
 ) -> None:
-    """Import a raw disk image: from then on it can be reserved by its name."""
+    """Import a raw disk image, so that it can be reserved by name."""
     boot = _read_description(description)
     shared = session(context)
     body = {"path": disk, "name": boot.pop("name"), "title": boot.pop("title"), "boot": boot}
@@ -72,7 +73,7 @@ def _read_description(file: Path) -> JsonObject:
     except (OSError, ValueError) as error:
         raise UsageFault(f"{file} cannot be read as JSON: {error}") from error
     if not isinstance(description, dict) or not {"name", "title"} <= description.keys():
-        raise UsageFault(f"{file} must be a JSON object with name, title and how to boot it")
+        raise UsageFault(f"{file} must be a JSON object with name, title and boot description")
     return description
 
 
@@ -81,13 +82,13 @@ def add_key(
     context: typer.Context,
     file: Annotated[Path, typer.Argument(help="OpenSSH public key file.")],
     name: Annotated[
-        str | None, typer.Option(help="Its name; by default the key's comment.")
+        str | None, typer.Option(help="Name of the key; its comment by default.")
     ] = None,
     output: Output = Format.TABLE,
 ) -> None:
-    """Add an SSH public key to one's own account.
+    """Add an SSH public key to your own account.
 
-    On behalf of others a key is given to `rackctl reserve --account … --key FILE` itself.
+    For another account, pass the key to `rackctl reserve --account … --key FILE` instead.
     """
     line = read_public_key(file)
     shared = session(context)
@@ -97,7 +98,7 @@ def add_key(
 
 @keys.command("list")
 def list_keys(context: typer.Context, output: Output = Format.TABLE) -> None:
-    """List the SSH public keys of one's own account."""
+    """List the SSH public keys of your own account."""
     shared = session(context)
     found = shared.api.items(path("ssh-keys"))
     shared.screen.show(output, {"items": found, "next": None}, _key_table(found))
@@ -114,19 +115,19 @@ def _key_table(found: list[JsonObject]) -> Table:
 
 
 def read_public_key(file: Path) -> str:
-    """The one public key line of a file; whether it is a good key is the service's to say.
+    """The one public key line of a file; the service validates it.
 
-    Raises UsageFault, above all for a private key: it must not leave the machine.
+    Raises UsageFault, above all for a private key, which must not leave the machine.
     """
     try:
         text = file.read_text()
     except (OSError, UnicodeDecodeError) as error:
         raise UsageFault(f"the key file {file} cannot be read: {error}") from error
     if "PRIVATE KEY" in text:
-        raise UsageFault(f"{file} is a private key", next_action=f"give the public one: {file}.pub")
+        raise UsageFault(f"{file} is a private key", next_action=f"use the public key: {file}.pub")
     lines = [line for line in map(str.strip, text.splitlines()) if line and line[0] != "#"]
     if len(lines) != 1:
-        raise UsageFault(f"{file} holds {len(lines)} lines; one public key is expected")
+        raise UsageFault(f"{file} has {len(lines)} lines; expected one public key")
     return lines[0]
 
 

@@ -1,4 +1,4 @@
-"""Erasure certificates as a table, of a server or of a reservation."""
+"""Erasure certificates of a server or a reservation, as a table."""
 
 from collections.abc import Iterable
 
@@ -10,7 +10,7 @@ from provisioner.rackctl.output import rows
 
 
 def certificate_table(certificates: Iterable[JsonObject]) -> Table:
-    """`occasion` says of a reservation's: before its start, or after its end."""
+    """`occasion` is for reservations: before the start, or after the end."""
     return rows(
         ["CERTIFICATE", "DISK", "METHOD", "LEVEL", "FINISHED", "OCCASION"],
         (

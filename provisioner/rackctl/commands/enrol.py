@@ -1,4 +1,4 @@
-"""rackctl enrol: inventory files into the fleet, all of them or none."""
+"""rackctl enrol: inventory files into the fleet, all or nothing."""
 
 from pathlib import Path
 from typing import Annotated
@@ -16,13 +16,13 @@ def enrol(
     context: typer.Context,
     files: Annotated[list[Path], typer.Argument(metavar="FILE…", help="Inventory files (YAML).")],
     dry_run: Annotated[
-        bool, typer.Option("--dry-run", help="Have the service check them; change nothing.")
+        bool, typer.Option("--dry-run", help="Check them with the service, but change nothing.")
     ] = False,
     output: Output = Format.TABLE,
 ) -> None:
-    """Enrol the servers of inventory files, or bring them up to date: all, or none.
+    """Enrol or update the servers in inventory files, all or nothing.
 
-    Every fault is printed with its file and line. Nothing is sent while a file has one.
+    Every fault is printed with its file and line. Nothing is sent while there is one.
     """
     inventory = read_inventory(files)
     shared = session(context)
@@ -48,4 +48,4 @@ def enrol(
     ]
     shared.screen.show(output, answer, rows(["SERVER", "OUTCOME"], lines))
     if dry_run:
-        shared.screen.note("dry run: nothing was changed")
+        shared.screen.note("Dry run: nothing was changed.")

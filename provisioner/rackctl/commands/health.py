@@ -1,4 +1,4 @@
-"""rackctl server health and gpu: how servers and their GPUs are, and what was found of them."""
+"""rackctl server health and gpu: the health of servers and GPUs, and their findings."""
 
 from collections.abc import Iterable
 from typing import Annotated
@@ -13,7 +13,7 @@ from provisioner.rackctl.formats import duration, local_time, seconds_since
 from provisioner.rackctl.output import Format, Output, rows, section, sheet
 from provisioner.rackctl.session import session
 
-gpus = typer.Typer(no_args_is_help=True, help="GPUs: what is found of them, and how they are.")
+gpus = typer.Typer(no_args_is_help=True, help="GPUs: their health and findings.")
 
 
 def server_health(
@@ -21,7 +21,7 @@ def server_health(
     name: Annotated[str, typer.Argument(help="Name of the server.", autocompletion=server_names)],
     output: Output = Format.TABLE,
 ) -> None:
-    """Show how a server is: its level, what was found and by which rule, its GPUs."""
+    """Show a server's health: level, findings with their rules, GPUs."""
     shared = session(context)
     health = shared.api.get(path("servers", name, "health"))
     shared.screen.show(output, health, _page(health))
@@ -31,14 +31,12 @@ def server_health(
 def list_gpus(
     context: typer.Context,
     *,
-    bad: Annotated[
-        bool, typer.Option("--bad", help="Only those of which something is found.")
-    ] = False,
+    bad: Annotated[bool, typer.Option("--bad", help="Only GPUs with findings.")] = False,
     server_class: Annotated[str | None, typer.Option("--class", help="Only this class.")] = None,
     rack: Annotated[str | None, typer.Option(help="Only this rack.")] = None,
     output: Output = Format.TABLE,
 ) -> None:
-    """List GPUs as their servers last reported them; a ramdisk without a driver reports none."""
+    """List GPUs as last reported by their servers. A ramdisk without a driver reports none."""
     shared = session(context)
     found = shared.api.items(
         path("gpus"), {"bad": "true" if bad else None, "class": server_class, "rack": rack}
@@ -47,11 +45,11 @@ def list_gpus(
 
 
 def health_text(health: JsonObject | None) -> str:
-    """`faulty for 3m12s: GPU 3 …`; empty for a server that was not judged yet."""
+    """`faulty for 3m12s: GPU 3 …`; empty for a server without a verdict."""
     if health is None:
         return ""
     text = f"{health['level']} for {duration(seconds_since(health['since']))}"
-    return text if health["level"] == "ok" else f"{text}: {health['says']}"
+    return text if health["level"] == "ok" else f"{text}: {health['summary']}"
 
 
 def _page(health: JsonObject) -> RenderableType:
@@ -59,11 +57,11 @@ def _page(health: JsonObject) -> RenderableType:
         sheet(
             [
                 ("server", health["server"]),
-                ("health", health["level"] or "not judged yet"),
+                ("health", health["level"] or "no verdict yet"),
                 ("since", local_time(health["since"])),
                 ("summary", health["summary"]),
                 ("action", health["action"]),
-                ("heard", _ago(health["seen_at"], f", from the {health['context']}")),
+                ("last seen", _ago(health["seen_at"], f", from the {health['context']}")),
                 ("GPUs", " ".join(filter(None, (health["state"], health["reason"])))),
                 ("driver", health["driver"]),
                 ("sensors", _sensors(health)),
@@ -88,7 +86,7 @@ def _sensors(health: JsonObject) -> str:
 
 def _findings(findings: Iterable[JsonObject]) -> Table:
     return rows(
-        ["LEVEL", "ACTION", "SINCE", "WHAT", "SOURCE", "PART"],
+        ["LEVEL", "ACTION", "SINCE", "FINDING", "SOURCE", "PART"],
         (
             (
                 found["level"],
@@ -105,7 +103,17 @@ def _findings(findings: Iterable[JsonObject]) -> Table:
 
 def _gpu_table(found: Iterable[JsonObject]) -> Table:
     return rows(
-        ["GPU", "HEALTH", "TEMPERATURE", "POWER", "BUSY", "MEMORY", "ECC", "PRODUCT", "UUID"],
+        [
+            "GPU",
+            "HEALTH",
+            "TEMPERATURE",
+            "POWER",
+            "UTILISATION",
+            "MEMORY",
+            "ECC",
+            "PRODUCT",
+            "UUID",
+        ],
         (
             (
                 gpu["index"],
@@ -125,7 +133,7 @@ def _gpu_table(found: Iterable[JsonObject]) -> Table:
 
 def _finding_table(found: Iterable[JsonObject]) -> Table:
     return rows(
-        ["SERVER", "GPU", "HEALTH", "ACTION", "PRODUCT", "UUID", "WHAT"],
+        ["SERVER", "GPU", "HEALTH", "ACTION", "PRODUCT", "UUID", "FINDING"],
         (
             (
                 gpu["server"],

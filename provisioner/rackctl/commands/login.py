@@ -1,4 +1,4 @@
-"""rackctl login and whoami: who asks."""
+"""rackctl login and whoami."""
 
 from typing import Annotated
 
@@ -19,14 +19,14 @@ def login(
     ] = False,
     output: Output = Format.TABLE,
 ) -> None:
-    """Save an API token for the next commands, once the service has accepted it."""
+    """Check an API token with the service and save it for the next commands."""
     shared = session(context)
     token = checked_token(read_secret("API token", from_stdin=token_stdin))
     with Api(shared.url, token) as api:
         me = api.get(path("me"))
     file = save_token(token)
     shared.screen.show(output, me, _account(me))
-    shared.screen.note(f"token saved in {file}")
+    shared.screen.note(f"Token saved in {file}.")
 
 
 def whoami(context: typer.Context, output: Output = Format.TABLE) -> None:

@@ -1,4 +1,4 @@
-"""rackctl operation: what is being done to a server, step by step, live."""
+"""rackctl operation: what happens to a server, step by step, live."""
 
 from typing import Annotated
 
@@ -21,7 +21,7 @@ Which = Annotated[
     str,
     typer.Argument(
         metavar="ID|SERVER",
-        help="An operation, or a server: its running operation, or else its last one.",
+        help="An operation, or a server (its running or else its latest operation).",
         autocompletion=server_names,
     ),
 ]
@@ -33,7 +33,7 @@ def list_operations(
     server: Annotated[
         str | None, typer.Option(help="Only of this server.", autocompletion=server_names)
     ] = None,
-    limit: Annotated[int, typer.Option(min=1, help="How many at most.")] = 50,
+    limit: Annotated[int, typer.Option(min=1, help="Maximum number.")] = 50,
     output: Output = Format.TABLE,
 ) -> None:
     """List operations, newest first."""
@@ -58,7 +58,7 @@ def list_operations(
 
 @app.command()
 def show(context: typer.Context, which: Which, output: Output = Format.TABLE) -> None:
-    """Show one operation with the time that each step took."""
+    """Show one operation with the time of each step."""
     shared = session(context)
     operation = shared.api.get(path("operations", _resolve(shared.api, which)))
     if output is Format.JSON:
@@ -85,9 +85,9 @@ def _summary(operation: JsonObject) -> Table:
 
 @app.command()
 def follow(context: typer.Context, which: Which, output: Output = Format.TABLE) -> None:
-    """Print an operation's log as it happens, until it ends. Exits with 1 when it failed.
+    """Print an operation's log live until it ends. Exits with 1 if it failed.
 
-    A dropped connection is opened again where it broke. With `-o json` every line is one object
+    A dropped connection resumes where it broke. With `-o json` every line is one object
     with the key `log` or `operation`.
     """
     shared = session(context)
@@ -99,7 +99,7 @@ def follow(context: typer.Context, which: Which, output: Output = Format.TABLE) 
         elif event.name == "log":
             _print_line(screen, event.data)
         elif event.data["state"] != "running" and event.data["state"] not in ENDED:
-            screen.note(f"{event.data['state']}: it waits for an operator")
+            screen.note(f"Operation {event.data['state']}: it needs an operator.")
         if event.name == "operation":
             operation = event.data
     if operation["state"] == "failed":
@@ -107,7 +107,7 @@ def follow(context: typer.Context, which: Which, output: Output = Format.TABLE) 
             f"operation {operation['id']} ({operation['verb']}) failed at {operation['step']}",
             next_action=f"see why and what to do: rackctl operation show {operation['id']}",
         )
-    screen.note(f"operation {operation['id']} ({operation['verb']}) is done")
+    screen.note(f"Operation {operation['id']} ({operation['verb']}) is done.")
 
 
 def _print_line(screen: Screen, line: JsonObject) -> None:
@@ -119,7 +119,7 @@ def _print_line(screen: Screen, line: JsonObject) -> None:
 
 
 def _resolve(api: Api, which: str) -> str:
-    """The identifier of an operation, by itself or by its server."""
+    """The identifier of an operation, given directly or by its server."""
     if which.startswith("op_"):
         return which
     server = api.get(path("servers", which))

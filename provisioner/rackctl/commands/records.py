@@ -1,4 +1,4 @@
-"""rackctl incident and rackctl audit: what needs a person, and who did what."""
+"""rackctl incident and rackctl audit: what needs attention, and who did what."""
 
 import json
 from typing import Annotated
@@ -11,16 +11,16 @@ from provisioner.rackctl.formats import local_time
 from provisioner.rackctl.output import Format, Output, rows
 from provisioner.rackctl.session import session
 
-incidents = typer.Typer(no_args_is_help=True, help="Incidents: failures that somebody owns.")
+incidents = typer.Typer(no_args_is_help=True, help="Incidents: failures that need attention.")
 
 
 @incidents.command("list")
 def list_incidents(
     context: typer.Context,
-    everything: Annotated[bool, typer.Option("--all", help="Closed ones too.")] = False,
+    everything: Annotated[bool, typer.Option("--all", help="Include closed ones.")] = False,
     output: Output = Format.TABLE,
 ) -> None:
-    """List open incidents with what to do about each."""
+    """List open incidents, each with its next action."""
     shared = session(context)
     found = shared.api.items(path("incidents"), {"open": None if everything else "true"})
     shared.screen.show(output, {"items": found, "next": None}, incident_table(found))
@@ -29,10 +29,10 @@ def list_incidents(
 @incidents.command("close")
 def close_incident(
     context: typer.Context,
-    which: Annotated[str, typer.Argument(metavar="INCIDENT", help="Its identifier (inc_…).")],
+    which: Annotated[str, typer.Argument(metavar="INCIDENT", help="The incident's id, inc_….")],
     output: Output = Format.TABLE,
 ) -> None:
-    """Close the circuit breaker's incident; the others close when what they tell is over."""
+    """Close the circuit breaker's incident. All others close once their cause is gone."""
     shared = session(context)
     closed = shared.api.post(path("incidents", which, "close"))
     shared.screen.show(output, closed, incident_table([closed]))
@@ -41,9 +41,9 @@ def close_incident(
 def audit(
     context: typer.Context,
     subject: Annotated[
-        str | None, typer.Option(help="Only what happened to this (srv_…, res_…, acc_…).")
+        str | None, typer.Option(help="Only events about this subject (srv_…, res_…, acc_…).")
     ] = None,
-    limit: Annotated[int, typer.Option(min=1, help="How many at most.")] = 50,
+    limit: Annotated[int, typer.Option(min=1, help="Maximum number.")] = 50,
     output: Output = Format.TABLE,
 ) -> None:
     """Show who did what, newest first."""

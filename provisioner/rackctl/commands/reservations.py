@@ -1,4 +1,4 @@
-"""rackctl reserve, reservation and ssh: servers for customers, on their behalf too."""
+"""rackctl reserve, reservation and ssh: servers for customers, also on their behalf."""
 
 import os
 import uuid
@@ -20,23 +20,25 @@ from provisioner.rackctl.session import session
 
 app = typer.Typer(no_args_is_help=True, help="Reservations and their leases.")
 
-Reservation = Annotated[str, typer.Argument(metavar="RESERVATION", help="Its id, res_….")]
+Reservation = Annotated[
+    str, typer.Argument(metavar="RESERVATION", help="The reservation's id, res_….")
+]
 _OVER = frozenset({"ended", "cancelled"})
 _SENDS = 3
-"""Times a request is sent whose answer was lost: the idempotency key makes that safe."""
+"""Attempts for a request whose answer is lost; the idempotency key makes that safe."""
 
 
 def reserve(
     context: typer.Context,
     *,
     server_class: Annotated[str, typer.Option("--class", help="Server class.")],
-    image: Annotated[str, typer.Option(help="Image to put on it.")],
+    image: Annotated[str, typer.Option(help="Image to install.")],
     length: Annotated[
-        str, typer.Option("--for", metavar="DURATION", help="How long, such as 2h or 1d12h.")
+        str, typer.Option("--for", metavar="DURATION", help="Duration, such as 2h or 1d12h.")
     ],
     key: Annotated[
         list[str],
-        typer.Option(help="Public key file, or name or id of a registered key. Repeat for more."),
+        typer.Option(help="Public key file, or name or id of a registered key. Repeatable."),
     ],
     account: Annotated[
         str | None, typer.Option(help="On behalf of this account (id or e-mail).")
@@ -45,13 +47,13 @@ def reserve(
     user_data: Annotated[
         Path | None, typer.Option(help="Script to run at the first boot (begins with #!).")
     ] = None,
-    wait: Annotated[bool, typer.Option("--wait", help="Wait until one can log in.")] = False,
+    wait: Annotated[bool, typer.Option("--wait", help="Wait until login is possible.")] = False,
     timeout: Annotated[
-        str, typer.Option(metavar="DURATION", help="With --wait: exit with 4 after this.")
+        str, typer.Option(metavar="DURATION", help="With --wait: exit with 4 after this time.")
     ] = "30m",
     output: Output = Format.TABLE,
 ) -> None:
-    """Reserve a server from now on, for oneself or on behalf of an account."""
+    """Reserve a server starting now, for yourself or on behalf of an account."""
     shared = session(context)
     wait_s = seconds(timeout)
     body: JsonObject = {"class": server_class, "image": image, "duration_s": seconds(length)}
@@ -73,10 +75,10 @@ def _read(file: Path) -> str:
 
 
 def _key(api: Api, given: str, account: str | None) -> str:
-    """A key as the service takes it: by name or id, or of a file.
+    """A key as the service accepts it: by name or id, or from a file.
 
-    On behalf of others the line of the file is enough; one's own is registered first, unless it
-    is already.
+    For another account the line of the file is enough; your own key is registered first, unless
+    it already is.
     """
     if not ("/" in given or given.endswith(".pub") or Path(given).is_file()):
         return given
@@ -101,18 +103,18 @@ def _send(api: Api, address: str, body: JsonObject) -> JsonObject:
 
 
 def _await_ready(api: Api, screen: Screen, reservation_id: str, timeout_s: float) -> JsonObject:
-    """The reservation once one can log in; says on stderr which step runs."""
-    said = ""
+    """The reservation once login is possible; prints the running step to stderr."""
+    shown = ""
     for reservation in reservation_states(api, reservation_id, timeout_s=timeout_s):
-        lease = reservation["lease"] or {"state": "waiting", "step": "a server is looked for"}
+        lease = reservation["lease"] or {"state": "waiting", "step": "looking for a server"}
         if lease["state"] == "ready":
             return reservation
         if reservation["state"] in _OVER or lease["state"] in {"ending", "ended"}:
             break
         doing = f"{lease['state']}: {lease.get('step') or '…'}"
-        if doing != said:
+        if doing != shown:
             screen.note(doing)
-            said = doing
+            shown = doing
     raise Failed(
         f"{reservation_id} ended before it was ready",
         next_action=f"see why: rackctl reservation show {reservation_id}; rackctl incident list",
@@ -121,7 +123,7 @@ def _await_ready(api: Api, screen: Screen, reservation_id: str, timeout_s: float
 
 @app.command("list")
 def list_reservations(context: typer.Context, output: Output = Format.TABLE) -> None:
-    """List reservations: one's own, or all for an operator."""
+    """List reservations: your own, or all for an operator."""
     shared = session(context)
     found = shared.api.items(path("reservations"))
     table = rows(
@@ -145,7 +147,7 @@ def list_reservations(context: typer.Context, output: Output = Format.TABLE) -> 
 
 @app.command()
 def show(context: typer.Context, which: Reservation, output: Output = Format.TABLE) -> None:
-    """Show a reservation: how to log in, and how long each step took."""
+    """Show a reservation: how to log in, and the time of each step."""
     shared = session(context)
     _show(shared.screen, output, shared.api.get(path("reservations", which)))
 
@@ -188,11 +190,11 @@ def extend(
     context: typer.Context,
     which: Reservation,
     by: Annotated[
-        str, typer.Option("--by", metavar="DURATION", help="How much longer, such as 2h.")
+        str, typer.Option("--by", metavar="DURATION", help="Additional time, such as 2h.")
     ],
     output: Output = Format.TABLE,
 ) -> None:
-    """Let a reservation that goes on end later."""
+    """Extend a running reservation."""
     shared = session(context)
     body: JsonObject = {"by_s": seconds(by)}
     _show(shared.screen, output, _send(shared.api, path("reservations", which, "extend"), body))
@@ -200,14 +202,14 @@ def extend(
 
 @app.command()
 def swap(context: typer.Context, which: Reservation, output: Output = Format.TABLE) -> None:
-    """Get another server for one that is faulty. What is on its disks is lost."""
+    """Replace a faulty server with another one. The data on its disks is lost."""
     shared = session(context)
     _show(shared.screen, output, shared.api.post(path("reservations", which, "swap")))
 
 
 @app.command()
 def release(context: typer.Context, which: Reservation, output: Output = Format.TABLE) -> None:
-    """End a reservation now: access ends at once and the server is wiped."""
+    """End a reservation now. Access ends at once and the server is wiped."""
     shared = session(context)
     reservation = shared.api.post(path("reservations", which, "release"))
     _show(shared.screen, output, reservation or shared.api.get(path("reservations", which)))
@@ -215,7 +217,7 @@ def release(context: typer.Context, which: Reservation, output: Output = Format.
 
 @app.command()
 def certificates(context: typer.Context, which: Reservation, output: Output = Format.TABLE) -> None:
-    """List the erasure certificates of a reservation: before its start and after its end."""
+    """List the erasure certificates of a reservation, from before and after it."""
     shared = session(context)
     found = shared.api.items(path("reservations", which, "certificates"))
     shared.screen.show(output, {"items": found, "next": None}, certificate_table(found))
@@ -231,20 +233,20 @@ def ssh(
         Path | None, typer.Option("-i", "--identity", help="Private key to log in with.")
     ] = None,
 ) -> None:
-    """Log in to a reserved server by ssh, its host key pinned. Exits as ssh does."""
+    """Log in to a reserved server with ssh and a pinned host key. Exits with ssh's code."""
     shared = session(context)
     lease = shared.api.get(path("reservations", which))["lease"]
     if lease is None or lease["state"] != "ready":
         state = "waiting for a server" if lease is None else lease["state"]
         raise Failed(
-            f"{which} is {state}: nobody can log in",
-            next_action=f"see rackctl reservation show {which}",
+            f"{which} is {state}: login is not possible",
+            next_action=f"see: rackctl reservation show {which}",
         )
     known_hosts = config_folder() / "known_hosts" / lease["id"]
     known_hosts.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
     known_hosts.write_text(lease["known_hosts"].rstrip("\n") + "\n")
     shared.close()
-    # Only the host key that the provisioner issued counts: nothing is trusted on first use.
+    # Only the host key that the provisioner issued counts: no trust on first use.
     options = {
         "UserKnownHostsFile": f'"{known_hosts}"',
         "GlobalKnownHostsFile": "/dev/null",
@@ -255,6 +257,6 @@ def ssh(
     arguments += ["-i", str(identity)] if identity else []
     arguments += ["--", f"{lease['user']}@{lease['address']}", *(command or [])]
     try:
-        os.execvp("ssh", arguments)  # noqa: S606 - the same process, so that signals and terminal are ssh's
+        os.execvp("ssh", arguments)  # noqa: S606 - the same process, so that ssh owns signals and terminal
     except FileNotFoundError as error:
-        raise UsageFault("there is no ssh here", next_action="install openssh-client") from error
+        raise UsageFault("ssh is not installed", next_action="install openssh-client") from error

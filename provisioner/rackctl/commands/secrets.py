@@ -1,4 +1,4 @@
-"""Secrets as commands take them: from standard input or a hidden prompt, never an option."""
+"""Secrets for commands: from standard input or a hidden prompt, never from an option."""
 
 import sys
 
@@ -8,12 +8,12 @@ from provisioner.rackctl.errors import UsageFault
 
 
 def read_secret(what: str, *, from_stdin: bool) -> str:
-    """The first line of standard input, or what is typed at a hidden prompt.
+    """The first line of standard input, or the input at a hidden prompt.
 
-    Raises UsageFault when there is nothing.
+    Raises UsageFault when it is empty.
     """
     if not from_stdin and not sys.stdin.isatty():
-        raise UsageFault(f"no terminal to ask for the {what}", next_action="give it on stdin")
+        raise UsageFault(f"no terminal to ask for the {what}", next_action="pass it on stdin")
     secret = (
         sys.stdin.readline().rstrip("\r\n")
         if from_stdin

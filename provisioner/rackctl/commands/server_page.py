@@ -1,4 +1,4 @@
-"""Servers as tables and the page of one server, from the API's objects."""
+"""Servers as tables, and the page of one server, from the API's objects."""
 
 from collections.abc import Iterable
 
@@ -12,12 +12,12 @@ from provisioner.rackctl.formats import duration, local_time, plain, seconds_sin
 from provisioner.rackctl.output import rows, section, sheet
 
 _LOG_TAIL = 15
-"""Lines of a failing step's log on a server's page."""
+"""Lines of the failing step's log on a server's page."""
 _SETTLED = frozenset({"running", "done"})
 
 
 def is_stuck(server: JsonObject) -> bool:
-    """Whether it waits for a person: an open incident, or an operation that is parked."""
+    """Whether it needs a person: an open incident, or a parked operation."""
     operation = server["operation"]
     return bool(server["incidents"]) or bool(operation and operation["state"] == "parked")
 
@@ -35,7 +35,7 @@ def step_text(operation: JsonObject | None) -> str:
 
 def server_table(servers: Iterable[JsonObject]) -> Table:
     return rows(
-        ["NAME", "CLASS", "RACK", "STATE", "HEALTH", "STEP", "FOR", "WHY", "NEXT ACTION"],
+        ["NAME", "CLASS", "RACK", "STATE", "HEALTH", "STEP", "FOR", "REASON", "NEXT ACTION"],
         (
             (
                 server["name"],
@@ -54,7 +54,7 @@ def server_table(servers: Iterable[JsonObject]) -> Table:
 
 
 def page(api: Api, server: JsonObject) -> RenderableType:
-    """All about one server; asks for its operation's steps and log."""
+    """Everything about one server; fetches its operation's steps and log."""
     operation = _operation(api, server)
     parts: list[RenderableType] = [_summary(server)]
     if server["disks"]:
@@ -70,7 +70,7 @@ def page(api: Api, server: JsonObject) -> RenderableType:
 
 
 def _operation(api: Api, server: JsonObject) -> JsonObject | None:
-    """The running operation, or the last one of a server that waits for a person."""
+    """The running operation, or the latest one of a server that needs a person."""
     if server["operation"]:
         return api.get(path("operations", server["operation"]["id"]))
     if not server["incidents"] and server["state"] != "quarantined":
@@ -91,10 +91,10 @@ def _summary(server: JsonObject) -> Table:
                 "since",
                 f"{local_time(server['state_since'])}, {duration(server['seconds_in_state'])}",
             ),
-            ("why", server["reason"]),
+            ("reason", server["reason"]),
             ("next action", server["next_action"]),
-            ("asked for", server["intent"]),
-            ("may be asked", ", ".join(server["allowed_intents"])),
+            ("requested", server["intent"]),
+            ("allowed", ", ".join(server["allowed_intents"])),
             ("step", step_text(server["operation"])),
             ("lease", lease and f"{lease['id']} until {local_time(lease['ends_at'])}"),
             ("reservation", lease and lease.get("reservation")),
@@ -102,7 +102,7 @@ def _summary(server: JsonObject) -> Table:
             ("agent", agent and _agent(agent)),
             ("health", health_text(server["health"])),
             ("class", server["class"]),
-            ("place", f"{server['site']} / {server['rack']}"),
+            ("location", f"{server['site']} / {server['rack']}"),
             ("serial", server["serial"]),
             ("address", f"{server['address']} ({server['boot_mac']})"),
             (
@@ -121,7 +121,7 @@ def _agent(agent: JsonObject) -> str:
 
 
 def _facts(facts: JsonObject) -> str:
-    """The facts that fit on a line; the rest is in the JSON output."""
+    """The facts that fit on one line; the rest is in the JSON output."""
     return ", ".join(
         f"{name} {value}" for name, value in facts.items() if isinstance(value, str | int | float)
     )
@@ -147,7 +147,7 @@ def _disks(disks: Iterable[JsonObject]) -> Table:
 
 def incident_table(incidents: Iterable[JsonObject]) -> Table:
     return rows(
-        ["INCIDENT", "ABOUT", "KIND", "OPENED", "CLOSED", "WHY", "NEXT ACTION"],
+        ["INCIDENT", "ABOUT", "KIND", "OPENED", "CLOSED", "REASON", "NEXT ACTION"],
         (
             (
                 incident["id"],

@@ -1,4 +1,4 @@
-"""rackctl server: what the servers are doing, and what an operator may ask of them."""
+"""rackctl server: the servers, and an operator's requests for them."""
 
 from enum import StrEnum
 from typing import Annotated
@@ -18,7 +18,7 @@ app = typer.Typer(no_args_is_help=True, help="Servers: state, power, intents, BM
 
 Name = Annotated[str, typer.Argument(help="Name of the server.", autocompletion=server_names)]
 Reason = Annotated[
-    str, typer.Option("--reason", help="Why; kept in the audit trail and shown to others.")
+    str, typer.Option("--reason", help="The reason, kept in the audit trail and shown to others.")
 ]
 
 
@@ -38,11 +38,11 @@ def list_servers(
     server_class: Annotated[str | None, typer.Option("--class", help="Only this class.")] = None,
     rack: Annotated[str | None, typer.Option(help="Only this rack.")] = None,
     stuck: Annotated[
-        bool, typer.Option("--stuck", help="Only servers that wait for a person.")
+        bool, typer.Option("--stuck", help="Only servers that need a person.")
     ] = False,
     output: Output = Format.TABLE,
 ) -> None:
-    """List servers: state, step, for how long, why, and what to do."""
+    """List servers: state, step, time in state, reason and next action."""
     shared = session(context)
     servers = shared.api.items(
         path("servers"), {"state": state, "class": server_class, "rack": rack}
@@ -54,7 +54,7 @@ def list_servers(
 
 @app.command()
 def show(context: typer.Context, name: Name, output: Output = Format.TABLE) -> None:
-    """Show all about one server: why it is where it is, disks, incidents, the failing step."""
+    """Show one server: state and reason, disks, incidents, the failing step."""
     shared = session(context)
     server = shared.api.get(path("servers", name))
     if output is Format.JSON:
@@ -67,13 +67,13 @@ def show(context: typer.Context, name: Name, output: Output = Format.TABLE) -> N
 def power(
     context: typer.Context,
     name: Name,
-    action: Annotated[PowerVerb, typer.Argument(help="What to do.")] = PowerVerb.STATUS,
+    action: Annotated[PowerVerb, typer.Argument(help="Action.")] = PowerVerb.STATUS,
     force: Annotated[
         bool, typer.Option("--force", help="In any state (administrators only).")
     ] = False,
     output: Output = Format.TABLE,
 ) -> None:
-    """Read a server's power, or switch it while it is quarantined or in maintenance."""
+    """Read a server's power, or switch it during quarantine or maintenance."""
     shared = session(context)
     address = path("servers", name, "power")
     if action is PowerVerb.STATUS:
@@ -95,7 +95,7 @@ def _intend(context: typer.Context, name: str, intent: str, reason: str, output:
 def quarantine(
     context: typer.Context, name: Name, reason: Reason = "", output: Output = Format.TABLE
 ) -> None:
-    """Take a server out of the pool, with the reason."""
+    """Take a server out of the pool."""
     _intend(context, name, "quarantine", reason, output)
 
 
@@ -103,7 +103,7 @@ def quarantine(
 def repaired(
     context: typer.Context, name: Name, reason: Reason = "", output: Output = Format.TABLE
 ) -> None:
-    """Say that a quarantined server was repaired: it is inspected and wiped anew."""
+    """Return a repaired server from quarantine. It is inspected and wiped again."""
     _intend(context, name, "repaired", reason, output)
 
 
@@ -111,7 +111,7 @@ def repaired(
 def maintain(
     context: typer.Context, name: Name, reason: Reason = "", output: Output = Format.TABLE
 ) -> None:
-    """Take an available server aside for maintenance."""
+    """Take an available server out of service for maintenance."""
     _intend(context, name, "maintain", reason, output)
 
 
@@ -119,7 +119,7 @@ def maintain(
 def resume(
     context: typer.Context, name: Name, reason: Reason = "", output: Output = Format.TABLE
 ) -> None:
-    """End the maintenance of a server: it is inspected and wiped before it is available."""
+    """Return a server from maintenance. It is inspected and wiped before it is available."""
     _intend(context, name, "resume", reason, output)
 
 
@@ -133,7 +133,7 @@ def retire(
 
 @app.command()
 def retry(context: typer.Context, name: Name, output: Output = Format.TABLE) -> None:
-    """Try a parked operation again now, after its cause was mended."""
+    """Retry a parked operation now, after its cause was fixed."""
     shared = session(context)
     server = shared.api.post(path("servers", name, "retry"))
     server = server or shared.api.get(path("servers", name))
@@ -154,7 +154,7 @@ def set_bmc(
     port: Annotated[int | None, typer.Option(help="New port of the BMC.")] = None,
     output: Output = Format.TABLE,
 ) -> None:
-    """Change how a server's BMC is reached. The password is asked for, or read from stdin."""
+    """Change a BMC's login or address. Prompts for the password, or reads it from stdin."""
     shared = session(context)
     body: JsonObject = {
         "username": username,

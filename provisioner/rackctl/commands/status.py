@@ -1,4 +1,4 @@
-"""rackctl status: how the service itself does."""
+"""rackctl status: the state of the service itself."""
 
 from datetime import datetime
 
@@ -12,10 +12,9 @@ from provisioner.rackctl.session import session
 
 
 def status(context: typer.Context, output: Output = Format.TABLE) -> None:
-    """Show how the service does: version, database, servers, incidents and background work.
+    """Show the service's own state: version, database, servers, incidents and background work.
 
-    Each loop of the background work is listed with its last turn, how long that took, and its last
-    error.
+    Each loop of the background work is listed with its last turn, its duration and its last error.
     """
     shared = session(context)
     found = shared.api.get(path("status"))
@@ -26,10 +25,10 @@ def _page(found: JsonObject) -> Group:
     database = f"{found['database']}, answered in {_took(found['database_s'])}"
     facts = sheet(
         [
-            ("Version", found["version"]),
-            ("Database", database),
-            ("Servers", _counts(found["servers"])),
-            ("Open incidents", _counts(found["incidents"])),
+            ("version", found["version"]),
+            ("database", database),
+            ("servers", _counts(found["servers"])),
+            ("open incidents", _counts(found["incidents"])),
         ]
     )
     now = datetime.fromisoformat(found["now"])

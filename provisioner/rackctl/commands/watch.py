@@ -16,22 +16,22 @@ from provisioner.rackctl.session import session
 
 def watch(
     context: typer.Context,
-    interval: Annotated[float, typer.Option(min=0.2, help="Seconds between two looks.")] = 2.0,
+    interval: Annotated[float, typer.Option(min=0.2, help="Seconds between updates.")] = 2.0,
     rounds: Annotated[
-        int | None, typer.Option(min=1, help="Leave after so many looks; without it, never.")
+        int | None, typer.Option(min=1, help="Exit after this many updates. Without it, never.")
     ] = None,
     output: Output = Format.TABLE,
 ) -> None:
-    """Show all servers, again and again; Ctrl-C leaves. With `-o json`, one list per line.
+    """Show all servers, live; Ctrl-C exits. With `-o json`, one list per line.
 
-    Goes on through a restart of the service.
+    Survives a restart of the service.
     """
     shared = session(context)
 
-    def look() -> JsonObject:
+    def fetch() -> JsonObject:
         return {"items": shared.api.items(path("servers")), "next": None}
 
-    seen = look()
+    seen = fetch()
     if output is Format.JSON:
         shared.screen.json_line(seen)
     with Live(
@@ -44,7 +44,7 @@ def watch(
             time.sleep(interval)
             done += 1
             try:
-                seen = look()
+                seen = fetch()
             except Unreachable as error:
                 shared.screen.note(error.reason)
                 continue

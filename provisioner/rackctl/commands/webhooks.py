@@ -1,4 +1,4 @@
-"""rackctl webhook: where one's own programs hear of leases."""
+"""rackctl webhook: messages about your leases to your own program."""
 
 import time
 from typing import Annotated
@@ -12,34 +12,34 @@ from provisioner.rackctl.formats import local_time
 from provisioner.rackctl.output import Format, Output, rows, section, sheet
 from provisioner.rackctl.session import session
 
-app = typer.Typer(
-    no_args_is_help=True, help="Messages about one's leases to a program of one's own."
-)
+app = typer.Typer(no_args_is_help=True, help="Messages about your leases to your own program.")
 
 _POLL_S = 0.5
 _PATIENCE_S = 30.0
-"""For the outcome of a test: the service tries for ten seconds, twice that with the lookup."""
+"""For the outcome of a test: the service tries for ten seconds, or twice that with the lookup."""
 
 
 @app.command("set")
 def set_webhook(
     context: typer.Context,
-    url: Annotated[str, typer.Argument(help="Where messages are posted, https://….")],
+    url: Annotated[str, typer.Argument(help="Address to post messages to, https://….")],
     output: Output = Format.TABLE,
 ) -> None:
-    """Set the address, and print the secret that signs, this once: on stdout."""
+    """Set the address, and print the new signing secret to stdout, once."""
     shared = session(context)
     made = shared.api.put(path("webhook"), {"url": url})
     if output is Format.JSON:
         shared.screen.json(made)
     else:
         shared.screen.out.out(made["secret"], highlight=False)
-        shared.screen.note("keep it now: it cannot be shown again; one before it no longer signs")
+        shared.screen.note(
+            "Save it now: it cannot be shown again. Any earlier secret no longer works."
+        )
 
 
 @app.command()
 def show(context: typer.Context, output: Output = Format.TABLE) -> None:
-    """Show the address, and what became of the last messages."""
+    """Show the address and the outcome of the latest messages."""
     shared = session(context)
     found = shared.api.get(path("webhook"))
     if output is Format.JSON:
@@ -54,7 +54,7 @@ def show(context: typer.Context, output: Output = Format.TABLE) -> None:
 
 def _table(messages: list[JsonObject]) -> Table:
     return rows(
-        ["MESSAGE", "EVENT", "OF", "MADE", "TRIES", "OUTCOME"],
+        ["MESSAGE", "EVENT", "SUBJECT", "CREATED", "ATTEMPTS", "OUTCOME"],
         (
             (
                 message["id"],
@@ -73,25 +73,25 @@ def _outcome(message: JsonObject) -> str:
     if message["delivered_at"]:
         return f"delivered {local_time(message['delivered_at'])}"
     if message["next_try_at"]:
-        return f"{message['error'] or 'waiting'}; tried {local_time(message['next_try_at'])}"
+        return f"{message['error'] or 'waiting'}; next attempt {local_time(message['next_try_at'])}"
     return f"given up: {message['error']}"
 
 
 @app.command()
 def test(context: typer.Context, output: Output = Format.TABLE) -> None:
-    """Send a message that tells nothing, and say what became of it."""
+    """Send a test message and report its outcome."""
     shared = session(context)
     message = _outcome_of(shared.api, shared.api.post(path("webhook", "test")))
     shared.screen.show(output, message, _table([message]))
     if not message["delivered_at"]:
         raise Failed(
             f"the test was not delivered: {message['error'] or 'no outcome yet'}",
-            next_action="mend the receiver, or set another address: rackctl webhook set URL",
+            next_action="fix the receiver, or set another address: rackctl webhook set URL",
         )
 
 
 def _outcome_of(api: Api, message: JsonObject) -> JsonObject:
-    """The message once it was tried; as it is when that takes too long."""
+    """The message once it was attempted, or as it is when that takes too long."""
     until = time.monotonic() + _PATIENCE_S
     while message["next_try_at"] and time.monotonic() < until:
         time.sleep(_POLL_S)
@@ -102,7 +102,7 @@ def _outcome_of(api: Api, message: JsonObject) -> JsonObject:
 
 @app.command()
 def delete(context: typer.Context) -> None:
-    """Tell nothing any more; messages under way are given up."""
+    """Remove the webhook. Undelivered messages are dropped."""
     shared = session(context)
     shared.api.call("DELETE", path("webhook"))
-    shared.screen.note("the webhook is gone")
+    shared.screen.note("Webhook removed.")
