@@ -91,7 +91,7 @@ def test_without_a_loaded_driver_there_is_nothing_to_read(gpus: FakeNvml, reader
     gpus.file.unlink()
     reader.start()
     absent = reader.until(lambda health: health["state"] == "absent")
-    assert absent["reason"].startswith("NVML does not start: ")
+    assert absent["reason"].startswith("NVML failed to start: ")
 
 
 def test_the_machine_is_read_beside_the_gpus(reader: Reader) -> None:
