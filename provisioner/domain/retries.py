@@ -1,4 +1,4 @@
-"""How often and how fast a failed step is tried again, and what is done when it does not pass."""
+"""How often and how fast a failed step is retried, and what happens if it keeps failing."""
 
 from datetime import timedelta
 from enum import StrEnum
@@ -11,13 +11,13 @@ TRIES: dict[FailureKind, int] = {
     FailureKind.CONFIGURATION: 1,
     FailureKind.DEFECT: 3,
 }
-"""Attempts at a step before it is taken not to pass by itself."""
+"""Attempts at a step before it is assumed not to succeed by itself."""
 
 BOOTS = 3
 """Power cycles that one operation may spend on reaching the deploy ramdisk."""
 
 PATIENCE = timedelta(seconds=60)
-"""Between attempts once an incident is open."""
+"""Between attempts while an incident is open."""
 
 
 class Reaction(StrEnum):
@@ -44,5 +44,5 @@ def reaction(kind: FailureKind, attempt: int, *, in_ramdisk: bool) -> Reaction:
 
 
 def backoff(attempt: int) -> timedelta:
-    """The pause after failed attempt number `attempt` (from 1): 1, 2, 4, 8, 16 seconds, …"""
+    """Return the pause after failed attempt number `attempt` (from 1): 1, 2, 4, 8, 16 seconds, …"""
     return min(timedelta(seconds=2 ** (attempt - 1)), PATIENCE)
