@@ -1,4 +1,4 @@
-"""The reader is a process of its own: whatever happens to it, the agent goes on and tells."""
+"""The reader is a process of its own: whatever happens to it, the agent keeps reporting."""
 
 import os
 from pathlib import Path
@@ -128,7 +128,7 @@ def test_other_records_are_none_of_ours() -> None:
 
 
 def test_the_kernel_log_is_followed(tmp_path: Path) -> None:
-    read, write = os.pipe2(os.O_DIRECT)  # a pipe of packets, as /dev/kmsg is of records
+    read, write = os.pipe2(os.O_DIRECT)  # a pipe of packets, as /dev/kmsg is one of records
     log = KernelLog(Path(f"/proc/self/fd/{read}"))
     assert list(log.xids()) == []
     for record, _ in RECORDS:
