@@ -47,7 +47,7 @@ def make_root(
             '--aptopt=APT::Install-Recommends "false"',
             '--aptopt=Acquire::Languages "none"',
             *(f"--dpkgopt=path-exclude={path}" for path in _UNWANTED),
-            # otherwise the usrmerge package is installed, and perl with it
+            # Otherwise the usrmerge package is installed, and perl with it.
             f"--hook-dir={_MERGED_USR}",
             *([f'--essential-hook=cp -RT {files} "$1"'] if files else []),
             f"--customize-hook={hook}",

@@ -161,7 +161,7 @@ GPU_LINKS: tuple[Rule, ...] = (
         f"{NVML}, PCIe link generation",
         Measure.LASTING,
         2 * MINUTE,
-        # An idle link sleeps in generation 1
+        # An idle link sleeps in generation 1.
         only=("utilization_gpu", Compare.AT_LEAST, 50),
     ),
     Rule(

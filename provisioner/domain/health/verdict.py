@@ -183,7 +183,7 @@ def _server(new: Sample, now: datetime, gpus_expected: int) -> Part:
     values["silent_s"] = (now - new.at).total_seconds()
     values["gpus_expected"] = gpus_expected
     if gpus_expected:
-        # The ramdisk has no driver by design
+        # The ramdisk has no driver by design.
         if new.context == "tenant":
             values["driver_expected_but"] = health.get("state")
         if health.get("state") == "ok":
