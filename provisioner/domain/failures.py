@@ -42,11 +42,11 @@ class Failure(Exception):
 
 
 def defect(error: Exception) -> Failure:
-    """An exception that nobody foresaw, as a failure that has a reason and a next action."""
+    """Turn an unexpected exception into a failure with a reason and a next action."""
     text = str(error).encode(errors="replace").decode().replace("\0", "\ufffd")[:_LONGEST]
     return Failure(
         f"defect of the provisioner: {type(error).__name__}: {text}".rstrip(": "),
-        next_action="report it, with the trace in the provisioner's log; it is tried again "
+        next_action="report it, with the traceback from the provisioner's log; it is retried "
         "every minute, and at once after an upgrade",
         kind=FailureKind.DEFECT,
     )

@@ -27,15 +27,17 @@ class Reaction(StrEnum):
     FIND_RAMDISK = "find_ramdisk"
     """Look for the ramdisk first, or boot it again."""
     PARK = "park"
-    """Open an incident, and try again slowly."""
+    """Open an incident, and retry slowly."""
     GIVE_UP = "give_up"
-    """End the operation: the server is at fault."""
+    """End the operation: the server is faulty."""
 
 
 def reaction(kind: FailureKind, attempt: int, *, in_ramdisk: bool) -> Reaction:
-    """What follows failed attempt number `attempt` (from 1) at a step; `in_ramdisk` says that the
-    step needs a live ramdisk. What an operator has to change is no server's fault, however often
-    it is met."""
+    """Return what follows failed attempt number `attempt` (from 1) at a step.
+
+    `in_ramdisk` means that the step needs a live ramdisk. What an operator has to change is never
+    the server's fault, however often it occurs.
+    """
     if attempt < TRIES[kind]:
         return Reaction.FIND_RAMDISK if in_ramdisk and attempt > 1 else Reaction.RETRY
     if kind is FailureKind.SERVER_FAULT or (kind is FailureKind.TRANSIENT and in_ramdisk):
