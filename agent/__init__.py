@@ -1,8 +1,8 @@
-"""The per-host agent: reports to the provisioner, with the machine's health, and ends a tenant's
-access when a lease ends.
+"""The per-host agent: it reports machine health and ends a tenant's access when the lease ends.
 
-Standard library and nvidia-ml-py only, and Python 3.9 or later: it runs inside customers' systems.
-It imports nothing of the provisioner; the messages between the two live in `agent.protocol`.
+It runs inside customers' systems, so it uses only the standard library and nvidia-ml-py, and
+supports Python 3.9. It imports nothing from the provisioner; the messages between the two are
+defined in `agent.protocol`.
 """
 
 __version__ = "0.1.0"

@@ -1,4 +1,4 @@
-"""`python3 agent.pyz [CONFIG]`: reports and enforces until it is told to stop."""
+"""`python3 agent.pyz [CONFIG]`: report and enforce until stopped."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ STATE = Path("/var/lib/ironlease/lease.json")
 
 
 def main() -> int:
-    """Run for ever; 1 when the configuration cannot be read."""
+    """Run for ever; return 1 if the configuration cannot be read."""
     logging.basicConfig(format="ironlease-agent: %(message)s", level=logging.INFO)
     file = Path(sys.argv[1]) if len(sys.argv) > 1 else CONFIG
     try:
@@ -44,9 +44,9 @@ def main() -> int:
     lease.listen(end_moved.set)
     enforcer = Enforcer(lease, access, report_due.set)
 
-    # An agent without its enforcer would only look alive: end, and be started again
+    # An agent without its enforcer would only look alive: exit, and let systemd restart it.
     threading.excepthook = _die
-    # A report may hang for as long as its time-out; the end of the lease may not wait for it
+    # A report may hang until its timeout; the end of the lease must not wait for it.
     threading.Thread(
         target=lambda: _repeat(enforcer.tick, end_moved), name="enforcer", daemon=True
     ).start()
@@ -69,7 +69,7 @@ def main() -> int:
 
 
 def _serve_tenant(lease: Lease, read: Callable[[], AgentConfig]) -> None:
-    """What a tenant has of the agent beside the enforcement: quick extensions, and being told."""
+    """Start what the tenant gets besides enforcement: quick extensions and notices."""
     listener = Listener(read, lease, Connection().get, host.boottime)
     _beside("listener", lambda: _repeat(listener.listen, threading.Event()))
 
@@ -88,14 +88,14 @@ def _serve_tenant(lease: Lease, read: Callable[[], AgentConfig]) -> None:
 
 
 def _repeat(work: Callable[[], float], sooner: threading.Event) -> NoReturn:
-    """Do it for ever, each time after the seconds that it said, or sooner."""
+    """Repeat `work` for ever, pausing for the seconds it returns or until `sooner` is set."""
     while True:
         sooner.wait(work())
         sooner.clear()
 
 
 def _beside(name: str, work: Callable[[], None]) -> None:
-    """Do it in a thread, without which the lease is reported and enforced all the same."""
+    """Run `work` in a thread; if it fails, reporting and enforcement go on."""
 
     def guarded() -> None:
         try:
@@ -112,7 +112,7 @@ def _die(failure: threading.ExceptHookArgs) -> None:
 
 
 def read_config(file: Path) -> AgentConfig:
-    """Raises `OSError` and `ProtocolError`."""
+    """Read the configuration. Raises `OSError` and `ProtocolError`."""
     return AgentConfig.from_json(file.read_bytes())
 
 

@@ -1,6 +1,7 @@
-"""Closing and opening the machine to the tenant. Nothing of the tenant's is deleted: sessions are
-ended, the network is closed, the SSH service is stopped, accounts are expired. When to do it is
-left to `agent.enforcer`.
+"""Closes and reopens the machine to the tenant.
+
+Nothing of the tenant's is deleted: sessions are ended, the network is closed, SSH is stopped and
+accounts are expired. `agent.enforcer` decides when.
 """
 
 from __future__ import annotations
@@ -15,7 +16,7 @@ from typing import Protocol
 
 from agent import firewall
 
-# Whatever runs below one of these is somebody's session
+# Any process below one of these belongs to a session.
 _SESSION_ROOTS = ("sshd", "sshd-session", "login")
 _NO_LOGIN = ("nologin", "false", "sync")
 _COMMAND_TIMEOUT_S = 30
@@ -23,21 +24,21 @@ _log = logging.getLogger("agent")
 
 
 class AccessError(Exception):
-    """Part of closing or opening failed; the text lists what. Try again."""
+    """Closing or opening failed in part; the text lists what. Try again."""
 
 
 class Access(Protocol):
-    """What the enforcer may do to the tenant's access; both are safe to repeat."""
+    """What the enforcer may do to the tenant's access; both methods are safe to repeat."""
 
     def close(self) -> None:
-        """End all sessions and logins; raises `AccessError` when some may be left."""
+        """End all sessions and logins. Raises `AccessError` if any may be left."""
 
     def open(self) -> None:
-        """Undo `close`; raises `AccessError`."""
+        """Undo `close`. Raises `AccessError`."""
 
 
 class NoAccess:
-    """For the ramdisk: it has no tenant, the agent only reports."""
+    """For the ramdisk, which has no tenant: the agent only reports."""
 
     def close(self) -> None:
         pass
@@ -50,19 +51,19 @@ class SystemAccess:
     """Access to a system with systemd and OpenSSH."""
 
     def __init__(self, url: str) -> None:
-        """`url` is the provisioner's: the link to it stays open."""
+        """`url` is the provisioner's address; traffic to it stays allowed."""
         self._url = url
         self._network_failed = ""
 
     def close(self) -> None:
-        # At once, and the network after it, so that their clients are told
+        # Sessions first, the network second, so that SSH clients see the connection close.
         failures = _end_sessions()
         self._close_network()
-        # Patterns match loaded units only: stopping a unit that is not there would be an error
+        # Patterns match loaded units only: stopping a missing unit would be an error.
         failures += _run("systemctl", "stop", "ssh.s*", "sshd.s*")
-        failures += _end_sessions()  # those that came in meanwhile
+        failures += _end_sessions()  # sessions opened in the meantime
         for user in _login_users():
-            # Denied by PAM's account phase and by sshd itself, whichever way the user logs in
+            # Denied by PAM's account phase and by sshd itself, however the user logs in.
             failures += _run("usermod", "--expiredate", "1", user)
         failures += _terminate_logind_sessions()
         _raise(failures)
@@ -77,8 +78,11 @@ class SystemAccess:
         _raise(failures)
 
     def _close_network(self) -> None:
-        """A system without nftables is closed all the same; its other services answer until the
-        provisioner shuts the port."""
+        """Close the network.
+
+        Without nftables, access is closed all the same, but other services keep answering until
+        the provisioner shuts the port.
+        """
         try:
             failed = "; ".join(_run("nft", "-f", "-", given=firewall.closed(self._url)))
         except (OSError, ValueError) as error:
@@ -94,8 +98,10 @@ def _raise(failures: list[str]) -> None:
 
 
 def _run(*command: str, given: str = "") -> list[str]:
-    """Run a command and give it a text; what failed, in words. One failure must not keep the rest
-    from being done."""
+    """Run a command with `given` on stdin; return failures as text.
+
+    Nothing is raised, so that one failure does not prevent the rest from being done.
+    """
     try:
         done = subprocess.run(
             command,
@@ -123,7 +129,7 @@ def _login_users() -> list[str]:
 
 
 def _end_sessions() -> list[str]:
-    """Kill every process below an sshd or login, and these themselves."""
+    """Kill every process below an sshd or login, and those themselves."""
     return [failure for pid in session_processes(_process_table()) for failure in _kill(pid)]
 
 
@@ -131,14 +137,14 @@ def _kill(pid: int) -> list[str]:
     try:
         os.kill(pid, signal.SIGKILL)
     except ProcessLookupError:
-        return []  # it went with its parent
+        return []  # exited with its parent
     except OSError as error:
         return [f"kill {pid}: {error}"]
     return []
 
 
 def session_processes(table: dict[int, tuple[int, str]]) -> list[int]:
-    """The sessions' process ids in a table of pid → (parent, command name), roots included."""
+    """Return the sessions' process ids in a table of pid → (parent, command), roots included."""
     members = {pid for pid, (_, name) in table.items() if name in _SESSION_ROOTS}
     while True:
         children = {pid for pid, (parent, _) in table.items() if parent in members} - members
@@ -155,15 +161,15 @@ def _process_table() -> dict[int, tuple[int, str]]:
         try:
             stat = (entry / "stat").read_text(errors="replace")
         except (FileNotFoundError, ProcessLookupError):
-            continue  # it ended meanwhile
-        # pid (name) state parent …: the name may hold spaces and brackets, proc(5)
+            continue  # exited in the meantime
+        # pid (name) state parent …: the name may hold spaces and brackets, see proc(5).
         name, _, fields = stat.partition("(")[2].rpartition(")")
         table[int(entry.name)] = (int(fields.split()[1]), name)
     return table
 
 
 def _terminate_logind_sessions() -> list[str]:
-    """What left the process tree of its login (a screen, a nohup) is still in its session."""
+    """Terminate logind sessions, which still hold processes detached from their login (screen)."""
     sessions = Path("/run/systemd/sessions")
     names = [entry.name for entry in sessions.iterdir()] if sessions.is_dir() else []
     ids = [name for name in names if not name.endswith(".ref")]

@@ -1,4 +1,4 @@
-"""Packs the agent into one file that any Python 3.9 or later runs: `python3 agent.pyz`."""
+"""Packs the agent into one file that any Python 3.9 or later can run: `python3 agent.pyz`."""
 
 import importlib.util
 import py_compile
@@ -12,13 +12,13 @@ _MAIN = b"from agent.__main__ import main\n\nraise SystemExit(main())\n"
 def write_zipapp(target: Path) -> None:
     """Write the agent to `target`; the same sources and Python give the same bytes.
 
-    Byte code goes along, which halves the start where this Python runs it; any other compiles.
+    Byte code is included, which halves the start-up time under this Python version; others compile.
     """
     package = Path(__file__).parent
     sources = sorted(package.rglob("*.py"))
     modules = {f"agent/{path.relative_to(package)}": path for path in sources}
     del modules["agent/build.py"]
-    # nvidia-ml-py is one file without dependencies, with its licence (BSD) in its head
+    # nvidia-ml-py is one file without dependencies; its licence (BSD) is at the top of it.
     modules["pynvml.py"] = _nvidia_ml_py()
     with zipfile.ZipFile(target, "w", zipfile.ZIP_DEFLATED) as archive:
         for name, content in {"__main__.py": _MAIN, **_with_byte_code(modules)}.items():

@@ -1,5 +1,7 @@
-"""Reads the health of disks: NVMe by the SMART log, SATA by SMART's verdict and the device
-statistics, SAS by the informational exceptions. Nothing is set, no self-test is started.
+"""Reads the health of disks; changes nothing and starts no self-test.
+
+NVMe is read from the SMART log, SATA from the SMART status and the device statistics, SAS from the
+informational exceptions.
 """
 
 from __future__ import annotations
@@ -85,11 +87,11 @@ class _ScsiRequest(ctypes.Structure):
 
 
 def read(sys: Path, devices: Path) -> list[Values]:
-    """Every disk that is hardware; of one that cannot be asked, what the kernel knows."""
+    """Read every physical disk; one that does not answer is reported as the kernel sees it."""
     scsi = (
         disk
         for disk in sysfs.folders(sys / "block")
-        # A BMC's virtual medium is removable
+        # A BMC's virtual media are removable.
         if disk.name.startswith("sd") and sysfs.text(disk / "removable") == "0"
     )
     return [
@@ -99,7 +101,7 @@ def read(sys: Path, devices: Path) -> list[Values]:
 
 
 def _known(name: str, **texts: str | None) -> Values:
-    """What the kernel knows of a disk."""
+    """Return what the kernel knows about a disk."""
     return {"name": name, **{signal: text for signal, text in texts.items() if text}}
 
 
@@ -112,7 +114,7 @@ def _nvme(controller: Path, devices: Path) -> Values:
     )
     try:
         log = _smart_log(devices / controller.name)
-    except OSError:  # dead, or not ours to ask: its state says which
+    except OSError:  # dead, or not permitted: its state says which
         return values
     values["critical_warning"] = log[0]
     values["temperature_c"] = int.from_bytes(log[1:3], "little") - _KELVIN
@@ -123,7 +125,7 @@ def _nvme(controller: Path, devices: Path) -> Values:
 
 
 def _smart_log(device: Path) -> bytes:
-    """The controller's SMART log, NVM Express base specification 5.1.12.1.3."""
+    """Read the controller's SMART log, NVM Express base specification 5.1.12.1.3."""
     log = ctypes.create_string_buffer(_SMART_SIZE)
     dwords = _SMART_SIZE // 4 - 1
     command = _NvmeCommand(
@@ -158,7 +160,7 @@ def _scsi(disk: Path, devices: Path) -> Values:
     try:
         sata = sysfs.text(disk / "device/vendor") == "ATA"
         for ask in _SATA if sata else (_sas_exceptions,):
-            with suppress(OSError):  # it does not have this: what else it has still counts
+            with suppress(OSError):  # not supported by this disk; the rest still counts
                 values.update(ask(file))
     finally:
         os.close(file)
@@ -166,7 +168,7 @@ def _scsi(disk: Path, devices: Path) -> Values:
 
 
 def _serial(page: Path) -> str | None:
-    """The unit serial number page, SPC-5 7.7.16."""
+    """Read the unit serial number page, SPC-5 7.7.16."""
     try:
         return page.read_bytes()[4:].decode("ascii", "replace").strip()
     except OSError:
@@ -174,7 +176,7 @@ def _serial(page: Path) -> str | None:
 
 
 def _sata_verdict(file: int) -> Values:
-    """SMART RETURN STATUS, ACS-3 7.48.8: the disk compares its attributes with its thresholds."""
+    """Read SMART RETURN STATUS, ACS-3 7.48.8: the disk compares its attributes to thresholds."""
     healthy, failing = (0x4F, 0xC2), (0xF4, 0x2C)
     command = _ata(0xB0, protocol=3, flags=0x20, feature=0xDA, lba_mid=0x4F, lba_high=0xC2)
     _, sense = _ask(file, command, 0)
@@ -188,7 +190,7 @@ def _sata_verdict(file: int) -> Values:
 
 
 def _sata_statistic(name: str, page: int, size: int, signed: bool, file: int) -> Values:
-    """The first of a page of the device statistics, ACS-3 A.5."""
+    """Read the first value on a page of the device statistics, ACS-3 A.5."""
     command = _ata(0x2F, protocol=4, flags=0x0E, count=1, lba_low=0x04, lba_mid=page)
     data, _ = _ask(file, command, 512)
     supported_and_valid = data[15] & 0xC0 == 0xC0
@@ -198,7 +200,7 @@ def _sata_statistic(name: str, page: int, size: int, signed: bool, file: int) ->
 
 
 def _sas_exceptions(file: int) -> Values:
-    """The informational exceptions log page, SPC-5 7.3.9."""
+    """Read the informational exceptions log page, SPC-5 7.3.9."""
     failure_prediction_threshold_exceeded, unknown = 0x5D, 0xFF
     data, _ = _ask(file, bytes([0x4D, 0, 0x40 | 0x2F, 0, 0, 0, 0, 0, 64, 0]), 64)
     if data[0] & 0x3F != 0x2F:
@@ -228,15 +230,17 @@ def _ata(
     lba_mid: int = 0,
     lba_high: int = 0,
 ) -> bytes:
-    """ATA PASS-THROUGH (16), SAT-3 12.2.2. Only to read logs is a 48-bit command."""
+    """Build ATA PASS-THROUGH (16), SAT-3 12.2.2. Only log reads use a 48-bit command."""
     extend = command == 0x2F
     head = [0x85, protocol << 1 | extend, flags, 0, feature, 0, count]
     return bytes([*head, 0, lba_low, 0, lba_mid, 0, lba_high, 0, command, 0])
 
 
 def _ask(file: int, command: bytes, size: int) -> tuple[bytes, bytes]:
-    """Data and sense of a SCSI command. Raises `OSError` if the disk refused it; sense is no
-    refusal where it was asked for."""
+    """Send a SCSI command; return its data and sense. Raises `OSError` if the disk refused it.
+
+    Sense data that the command asked for is not a refusal.
+    """
     data = ctypes.create_string_buffer(max(size, 1))
     sense = ctypes.create_string_buffer(_SENSE_SIZE)
     words = ctypes.create_string_buffer(command, len(command))

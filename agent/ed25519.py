@@ -1,7 +1,6 @@
-"""Verifies Ed25519 signatures (RFC 8032, section 5.1.7) with nothing but the standard library.
+"""Verifies Ed25519 signatures (RFC 8032, section 5.1.7) with the standard library alone.
 
-Only public values are handled, so nothing here needs to take constant time. Signing is left to the
-provisioner.
+It handles only public values, so nothing needs to run in constant time. The provisioner signs.
 """
 
 from __future__ import annotations
@@ -30,12 +29,12 @@ _NEUTRAL = _Point(0, 1, 1, 0)
 
 
 def verify(public_key: bytes, message: bytes, signature: bytes) -> bool:
-    """Whether the signature is the key's of this message. Malformed input is no signature."""
+    """Return whether `signature` is valid; malformed input is not."""
     if len(public_key) != _SIZE or len(signature) != 2 * _SIZE:
         return False
     key, commitment = _decoded(public_key), _decoded(signature[:_SIZE])
     scalar = int.from_bytes(signature[_SIZE:], "little")
-    # S ≥ L would be a second signature of the same message
+    # S ≥ L would be a second valid signature of the same message.
     if key is None or commitment is None or scalar >= _L:
         return False
     digest = hashlib.sha512(signature[:_SIZE] + public_key + message).digest()
@@ -45,7 +44,7 @@ def verify(public_key: bytes, message: bytes, signature: bytes) -> bool:
 
 @functools.lru_cache(maxsize=8)
 def _decoded(text: bytes) -> _Point | None:
-    """The point of its encoding, None when it is none or not the canonical one."""
+    """Decode a point; None if it is not on the curve or not in canonical form."""
     number = int.from_bytes(text, "little")
     sign, y = number >> 255, number & ((1 << 255) - 1)
     if y >= _P:
@@ -70,7 +69,7 @@ def _base() -> _Point:
 
 
 def _sum_of_products(a: int, p: _Point, b: int, q: _Point) -> _Point:
-    """[a]P + [b]Q, two bits of both at a time: one verification takes a few milliseconds."""
+    """Return [a]P + [b]Q, two bits of both at a time: a verification takes a few milliseconds."""
     multiples_of_p, multiples_of_q = ([_NEUTRAL, x, _added(x, x)] for x in (p, q))
     multiples_of_p.append(_added(multiples_of_p[2], p))
     multiples_of_q.append(_added(multiples_of_q[2], q))

@@ -1,5 +1,6 @@
-"""Ends the tenant's access when the lease is over and opens it again when the provisioner gives
-more time. One `tick` decides and acts; waiting between ticks is left to `agent.__main__`.
+"""Ends the tenant's access when the lease is over, and reopens it when the lease is extended.
+
+One `tick` decides and acts; `agent.__main__` waits between ticks.
 """
 
 from __future__ import annotations
@@ -10,13 +11,13 @@ from collections.abc import Callable
 from agent.access import Access, AccessError
 from agent.lease import Lease
 
-# The longest wait: a machine that slept past its deadline is closed within this time of waking
+# The longest wait: a machine that slept past its deadline is closed this soon after waking.
 LONGEST_WAIT_S = 1.0
 _log = logging.getLogger("agent")
 
 
 class Enforcer:
-    """Keeps access as the lease says; `on_change` is called after each change."""
+    """Keeps access in line with the lease; calls `on_change` after each change."""
 
     def __init__(self, lease: Lease, access: Access, on_change: Callable[[], None]) -> None:
         self._lease = lease
@@ -25,7 +26,7 @@ class Enforcer:
         self.locked = False
 
     def tick(self) -> float:
-        """Bring access in line with the lease; the seconds until the next look."""
+        """Bring access in line with the lease; return the seconds until the next tick."""
         if self._lease.expired != self.locked and self._lease.remaining_s is not None:
             self._change(lock=self._lease.expired)
         remaining = self._lease.remaining_s

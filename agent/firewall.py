@@ -1,5 +1,6 @@
-"""Closing the machine's network to all but the provisioner, as nftables reads it: a table of its
-own, in front of every other. Loading it is left to `agent.access`.
+"""nftables rules that close the machine's network to everything but the provisioner.
+
+They form a table of their own, ahead of all others. `agent.access` loads them.
 """
 
 from __future__ import annotations
@@ -9,7 +10,7 @@ import socket
 
 from agent.post import address
 
-# Both are read by `nft -f -`, and may be repeated
+# Both rulesets are for `nft -f -` and may be loaded repeatedly.
 OPEN = """
 table inet ironlease {}
 delete table inet ironlease
@@ -17,8 +18,10 @@ delete table inet ironlease
 
 
 def closed(url: str) -> str:
-    """All but loopback, DHCP, neighbour discovery, and the provisioner at `url` is dropped. Raises
-    `OSError` and `ValueError` when that leads nowhere."""
+    """Drop everything but loopback, DHCP, neighbour discovery and the provisioner at `url`.
+
+    Raises `OSError` and `ValueError` if `url` cannot be resolved.
+    """
     peers = provisioner(url)
     to_us = [f"{ip} saddr {host} tcp sport {port} accept" for ip, host, port in peers]
     from_us = [f"{ip} daddr {host} tcp dport {port} accept" for ip, host, port in peers]
@@ -48,7 +51,7 @@ table inet ironlease {{
 
 
 def provisioner(url: str) -> list[tuple[str, str, int]]:
-    """(`ip` or `ip6`, address, port) of what `url` leads to."""
+    """Resolve `url` to (`ip` or `ip6`, address, port) tuples."""
     scheme, _, rest = url.partition("://")
     name, port = address(scheme, rest.partition("/")[0])
     found = socket.getaddrinfo(name, port, type=socket.SOCK_STREAM)

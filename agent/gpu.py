@@ -1,5 +1,6 @@
-"""One GPU: which signals are read of it when, and by which calls of nvidia-ml-py. What a part or a
-driver does not have is absent from what is read. All GPUs and their events are `agent.nvml`.
+"""Reads one GPU: which signals, how often, and through which calls of nvidia-ml-py.
+
+Signals that a part or driver does not have are left out. `agent.nvml` handles all GPUs and events.
 """
 
 from __future__ import annotations
@@ -13,7 +14,7 @@ from agent.signals import Values
 
 Announce = Callable[[str], None]
 
-# Why clocks are low, as bits of nvmlClocksEventReasons, and the counter of its seconds
+# Reasons for low clocks: bits of nvmlClocksEventReasons, and the counter of seconds for each.
 _SLOWED = {
     "hw_slowdown_s": 0x08,
     "sw_thermal_s": 0x20,
@@ -29,7 +30,7 @@ class _Lost(Exception):
 
 
 class Gpu:
-    """One GPU: what was last read of it, and when each group of signals is due."""
+    """One GPU: its last readings, and when each group of signals is due."""
 
     def __init__(self, pynvml: Any, announce: Announce, index: int) -> None:
         self._nvml = pynvml
@@ -52,7 +53,7 @@ class Gpu:
         self._due = dict.fromkeys(self._every, 0.0)
 
     def read(self, now: float) -> bool:
-        """Read the groups that are due; whether there was any but the clocks."""
+        """Read the groups that are due; return whether there were any besides the clocks."""
         if self.values["lost"] and now < self._retry_at:
             return False
         try:
@@ -69,7 +70,7 @@ class Gpu:
 
     @property
     def linked(self) -> bool:
-        """Whether one of its NVLinks is up."""
+        """Whether any of its NVLinks is up."""
         links: int = self.values.get("nvlinks", 0)
         return len(self.values.get("nvlinks_down", ())) < links
 
@@ -81,7 +82,7 @@ class Gpu:
         return values
 
     def register(self, events: Any, kinds: int) -> bool:
-        """Ask for the events that the GPU has of these kinds; whether it has any."""
+        """Subscribe to the GPU's events of these kinds; return whether it supports any."""
         try:
             if self._handle is None:
                 self._find()
@@ -106,7 +107,7 @@ class Gpu:
         self._due = dict.fromkeys(self._every, 0.0)
 
     def _lose(self, now: float) -> bool:
-        """Keep who it is; ask again in a minute whether it is back."""
+        """Keep only the GPU's identity, and check in a minute whether it is back."""
         new = not self.values["lost"]
         identity = ("index", "uuid", "pci", "serial", "name", "vbios")
         self.values = {name: self.values[name] for name in identity if name in self.values}
@@ -115,7 +116,7 @@ class Gpu:
         self._handle, self._retry_at = None, now + 60
         return new
 
-    # Groups of signals
+    # Groups of signals.
 
     def _identity(self) -> None:
         self._put("uuid", text(self._call("nvmlDeviceGetUUID")))
@@ -127,12 +128,12 @@ class Gpu:
 
     def _clocks(self, now: float) -> None:
         reasons = self._call("nvmlDeviceGetCurrentClocksEventReasons")
-        if reasons is None:  # its name before R535
+        if reasons is None:  # the name before R535
             reasons = self._call("nvmlDeviceGetCurrentClocksThrottleReasons")
         self._put("clocks_event_reasons", reasons)
         if reasons is None:
             return
-        # What is seen now was so since the last look, or for a second if that is long ago
+        # A reason seen now is counted since the last reading, for two seconds at most.
         seconds = 0.0 if self._slowed_at is None else min(now - self._slowed_at, 2.0)
         self._slowed_at = now
         for name, bit in _SLOWED.items():
@@ -231,7 +232,7 @@ class Gpu:
 
     def _fabric(self) -> None:
         info = self._structure("nvmlDeviceGetGpuFabricInfoV", "c_nvmlGpuFabricInfo_v3_t")
-        if info is None:  # what drivers before it understand
+        if info is None:  # for older drivers
             info = self._structure("nvmlDeviceGetGpuFabricInfoV", "c_nvmlGpuFabricInfo_v2_t")
         self._put("fabric_state", info and info.state)
         self._put("fabric_status", info and info.state)
@@ -248,7 +249,7 @@ class Gpu:
         error = self._errors.pop("nvmlDeviceValidateInforom", None)
         self._put("inforom_valid", error is None if error in (None, corrupted) else None)
 
-    # One call
+    # Calls to NVML.
 
     def _put(self, name: str, value: Any) -> None:
         if value is None:
@@ -257,8 +258,10 @@ class Gpu:
             self.values[name] = value
 
     def _call(self, name: str, *arguments: Any) -> Any:
-        """What the function answers, None when the GPU or the driver does not have it or it
-        fails; which is noted, since a failure is a signal too."""
+        """Call a function; None if the GPU or driver does not have it, or if it fails.
+
+        A failure is recorded, since it is a signal too.
+        """
         nvml = self._nvml
         function = getattr(nvml, name, None)
         if function is None:
@@ -279,7 +282,7 @@ class Gpu:
         return answer
 
     def _structure(self, name: str, kind: str) -> Any:
-        """What a function writes into a structure of its own version."""
+        """Call a function that fills a versioned structure."""
         structure = getattr(self._nvml, kind, None)
         if structure is None:
             return None
@@ -288,7 +291,7 @@ class Gpu:
         return written if done is not None else None
 
     def _fields(self, *wanted: Any) -> list[int | None]:
-        """Field values by id, or by (id, scope)."""
+        """Read field values by id, or by (id, scope)."""
         answer = self._call("nvmlDeviceGetFieldValues", list(wanted))
         if answer is None:
             return [None] * len(wanted)
@@ -296,7 +299,7 @@ class Gpu:
 
 
 def _absent(nvml: Any) -> tuple[int, ...]:
-    """What NVML returns for what a part, a driver or a version of a structure has not."""
+    """Error codes for what a part, a driver or a version of a structure does not have."""
     return (
         nvml.NVML_ERROR_NOT_SUPPORTED,
         nvml.NVML_ERROR_FUNCTION_NOT_FOUND,
@@ -327,5 +330,5 @@ def text(value: Any) -> str | None:
 
 
 def handle_address(handle: Any) -> int | None:
-    """Handles are pointers, and compare as such."""
+    """Return a handle's address: handles are pointers, and are compared as such."""
     return ctypes.cast(handle, ctypes.c_void_p).value

@@ -1,5 +1,6 @@
-"""Which grants count: those signed by the site for this very machine. What follows from one is left
-to `agent.lease`.
+"""Decides which grants are valid: those that the site signed for this very machine.
+
+`agent.lease` decides what follows from one.
 """
 
 from __future__ import annotations
@@ -19,7 +20,7 @@ class GrantRefused(Exception):
 
 
 class Verifier:
-    """Checks signature, server and serial number."""
+    """Checks a grant's signature, server and serial number."""
 
     def __init__(self, config: AgentConfig, *, dmi_serial: Path = _DMI_SERIAL) -> None:
         self._key = base64.b64decode(config.grant_key)
@@ -28,7 +29,7 @@ class Verifier:
         self._machine_serial = _read(dmi_serial)
 
     def verified(self, signed: SignedGrant) -> Grant:
-        """What was granted; raises `GrantRefused`."""
+        """Return the grant. Raises `GrantRefused`."""
         try:
             signature = base64.b64decode(signed.signature, validate=True)
         except binascii.Error as error:
@@ -50,7 +51,7 @@ class Verifier:
 
 
 def _read(file: Path) -> str:
-    """Empty on a machine without DMI, and where its firmware left it empty."""
+    """Read a DMI value; empty on a machine without DMI, or if its firmware left it empty."""
     try:
         return file.read_text(errors="replace").strip()
     except OSError:

@@ -1,5 +1,6 @@
-"""Reads the health of what a server has beside its GPUs: disks, main memory by EDAC, network links
-by their flaps, and which GPUs are on the bus. Nothing is set.
+"""Reads the health of a server's parts other than its GPUs; changes nothing.
+
+Disks, main memory (EDAC), network links (carrier losses), and which GPUs are on the PCI bus.
 """
 
 from __future__ import annotations
@@ -14,7 +15,7 @@ _DISPLAY = "0x03"
 
 
 def read(sys: Path = Path("/sys"), devices: Path = Path("/dev")) -> Values:
-    """Everything of the server that is not a GPU's."""
+    """Read everything about the server except its GPUs."""
     values: Values = {
         "gpus_on_bus": gpus_on_bus(sys),
         "disks": disks.read(sys, devices),
@@ -28,17 +29,17 @@ def read(sys: Path = Path("/sys"), devices: Path = Path("/dev")) -> Values:
 
 
 def gpus_on_bus(sys: Path = Path("/sys")) -> int:
-    """How many NVIDIA GPUs the PCI bus has, with or without a driver."""
+    """Count the NVIDIA GPUs on the PCI bus, with or without a driver."""
     return sum(
         sysfs.text(device / "vendor") == NVIDIA
         and (sysfs.text(device / "class") or "").startswith(_DISPLAY)
-        and not (device / "physfn").exists()  # a virtual function is no GPU of its own
+        and not (device / "physfn").exists()  # a virtual function is not a GPU of its own
         for device in sysfs.folders(sys / "bus/pci/devices")
     )
 
 
 def _links(net: Path) -> list[Values]:
-    """Network interfaces that are hardware."""
+    """Read the physical network interfaces."""
     found = []
     for interface in sysfs.folders(net):
         flaps = sysfs.count(interface / "carrier_down_count")

@@ -1,6 +1,7 @@
-"""Runs the customer's programs in /etc/ironlease/before-end.d before the lease ends: in order, each
-for its share of what is left, and none beyond the end. They are the customer's and may do all that
-root may; here it is only seen to that they end.
+"""Runs the customer's programs in /etc/ironlease/before-end.d before the lease ends.
+
+They run in order, each for its share of the time left, and never past the end. They belong to the
+customer and may do anything root may; this module only makes sure that they end.
 """
 
 from __future__ import annotations
@@ -16,7 +17,7 @@ from agent.lease import Held, Lease
 from agent.times import iso
 
 FOLDER = Path("/etc/ironlease/before-end.d")
-# All have ended so long before the end
+# All programs have ended this long before the lease does.
 _MARGIN_S = 5.0
 _LOOK_S = 1.0
 _PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
@@ -24,7 +25,7 @@ _log = logging.getLogger("agent")
 
 
 def run_all(lease: Lease, held: Held, now: Callable[[], float], folder: Path = FOLDER) -> None:
-    """Run them, one after the other; who called gets its turn when the last has ended."""
+    """Run the programs one after the other; return when the last has ended."""
     programs = executables(folder)
     for number, program in enumerate(programs):
         left = (lease.remaining_s or 0.0) - _MARGIN_S
@@ -35,7 +36,7 @@ def run_all(lease: Lease, held: Held, now: Callable[[], float], folder: Path = F
 
 
 def executables(folder: Path) -> list[Path]:
-    """In the order of their names; hidden files and those that are not executable stay out."""
+    """List the executables in order of name, without hidden files."""
     try:
         entries = sorted(folder.iterdir())
     except OSError:
@@ -68,7 +69,7 @@ def _run(program: Path, lease: Lease, held: Held, now: Callable[[], float], unti
         return min(until_s - now(), (lease.remaining_s or 0.0) - _MARGIN_S)
 
     while left() > 0 and not _ended(process, left()):
-        pass  # the end may be moved to an earlier time
+        pass  # the end may be moved forward
     if process.poll() is None:
         _log.warning("%s is killed: its time is over", program)
         os.killpg(process.pid, signal.SIGKILL)
@@ -76,7 +77,7 @@ def _run(program: Path, lease: Lease, held: Held, now: Callable[[], float], unti
 
 
 def _ended(process: subprocess.Popen[bytes], limit_s: float) -> bool:
-    """Wait for it, a moment at most."""
+    """Wait briefly for the process; return whether it has ended."""
     try:
         process.wait(max(0.0, min(limit_s, _LOOK_S)))
     except subprocess.TimeoutExpired:

@@ -1,4 +1,4 @@
-"""What the kernel says about this machine: its boot, its clock, its name."""
+"""What the kernel says about this machine: its boot, clock and name."""
 
 from __future__ import annotations
 
@@ -8,12 +8,12 @@ from pathlib import Path
 
 
 def boottime() -> float:
-    """Seconds since the kernel started, time asleep included. Nobody can set this clock."""
+    """Seconds since the kernel started, including time asleep. Nobody can set this clock."""
     return time.clock_gettime(time.CLOCK_BOOTTIME)
 
 
 def boot_id() -> str:
-    """The kernel's random identifier of this boot."""
+    """Return the kernel's random identifier of this boot."""
     return Path("/proc/sys/kernel/random/boot_id").read_text().strip()
 
 
@@ -22,6 +22,6 @@ def hostname() -> str:
 
 
 def pci_address(bus_id: str) -> str:
-    """NVML's 00000000:3B:00.0 and the kernel log's 0000:3b:00 as sysfs has it: 0000:3b:00.0."""
+    """Convert NVML's 00000000:3B:00.0 or the kernel log's 0000:3b:00 to sysfs's 0000:3b:00.0."""
     domain, _, rest = bus_id.lower().partition(":")
     return f"{domain[-4:]}:{rest}" if "." in rest else f"{domain[-4:]}:{rest}.0"

@@ -1,5 +1,6 @@
-"""XID errors from the kernel's log, with the words that NVML does not give. All of this boot are
-there, those before the agent started too. Reading needs root or CAP_SYSLOG.
+"""Reads XID errors from the kernel's log, with the text that NVML does not give.
+
+The log goes back to the start of this boot, before the agent ran. Reading needs root or CAP_SYSLOG.
 """
 
 from __future__ import annotations
@@ -18,20 +19,20 @@ _RECORD = 8192
 
 
 class KernelLog:
-    """/dev/kmsg, followed from its beginning."""
+    """Follows /dev/kmsg from its beginning."""
 
     def __init__(self, device: Path = Path("/dev/kmsg")) -> None:
-        """Raises `OSError` where it may not be read."""
+        """Raises `OSError` if the log may not be read."""
         self.file = os.open(device, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
 
     def xids(self) -> Iterator[Values]:
-        """Those logged since the last call."""
+        """Yield the XIDs logged since the last call."""
         while True:
             try:
                 record = os.read(self.file, _RECORD)
             except BlockingIOError:
                 return
-            except BrokenPipeError:  # overwritten before it was read: go on with the oldest
+            except BrokenPipeError:  # overwritten before it was read: continue with the oldest
                 continue
             if not record:
                 return
@@ -41,7 +42,7 @@ class KernelLog:
 
 
 def xid(record: str) -> Values | None:
-    """The event of a record (Documentation/ABI/testing/dev-kmsg), if it is one of NVIDIA's."""
+    """Parse a record (Documentation/ABI/testing/dev-kmsg); None if it is not an NVIDIA XID."""
     head, _, text = record.partition(";")
     match = _XID.search(text.partition("\n")[0])
     if not match:

@@ -1,6 +1,7 @@
-"""The lease as this machine holds it: the newest grant, and the provisioner's clock by the boot
-clock, kept over restarts of the agent and reboots of the machine. Ending access is left to
-`agent.enforcer`, telling of it to `agent.notices`.
+"""The lease as this machine holds it: the newest grant, and its end on the boot clock.
+
+It survives restarts of the agent and reboots of the machine. `agent.enforcer` ends access,
+`agent.notices` warns about it.
 """
 
 from __future__ import annotations
@@ -26,15 +27,18 @@ from agent.protocol import (
     read_text,
 )
 
-# What a reboot may give back, while no provisioner answers
+# How much time a reboot can give back while the provisioner is unreachable.
 SAVE_EVERY_S = 60.0
 _log = logging.getLogger("agent")
 
 
 @dataclasses.dataclass(frozen=True)
 class Held(Message):
-    """The state file. In boot `boot_id` the boot clock shows `clock_zero_s` more than the
-    provisioner's clock; `remaining_s` was left when it was saved."""
+    """The state file.
+
+    During boot `boot_id`, the boot clock is `clock_zero_s` ahead of the provisioner's clock;
+    `remaining_s` was left when the file was saved.
+    """
 
     lease: str
     sequence: int
@@ -44,7 +48,7 @@ class Held(Message):
     clock_zero_s: float
     remaining_s: float
     untold_s: float
-    """What is told so long before the end, or longer, was told."""
+    """Warnings due this long before the end, or longer, have been given."""
 
     @classmethod
     def _read(cls, data: Object) -> Held:
@@ -75,17 +79,18 @@ class Held(Message):
 
     @property
     def deadline_s(self) -> float:
-        """On the boot clock of its boot."""
+        """The end of the lease on the boot clock."""
         return self.not_after + self.clock_zero_s
 
 
 class Lease:
     """The newest grant, and its end on the boot clock.
 
-    Only the provisioner moves the end. It is told by its clock, of which each exchange says where
-    it stands: after our request was sent and before its answer came. So neither the machine's wall
-    clock nor a replayed or delayed answer gives time. A restart of the agent keeps the end; after
-    a reboot, what was left at the last save counts until the provisioner answers.
+    Only the provisioner moves the end. It states the end by its own clock, and each exchange bounds
+    that clock: the answer was issued after our request was sent and before it arrived. So neither
+    the machine's wall clock nor a replayed or delayed answer can gain time. A restart of the agent
+    keeps the end; after a reboot, what was left at the last save counts until the provisioner
+    answers.
     """
 
     def __init__(
@@ -96,8 +101,10 @@ class Lease:
         verified: Callable[[SignedGrant], Grant] | None,
         first: SignedGrant | None,
     ) -> None:
-        """`first` is the configuration's grant, `verified` None where nothing is enforced (in the
-        ramdisk); `file` keeps the state."""
+        """`first` is the configuration's grant; `file` keeps the state.
+
+        `verified` is None where nothing is enforced, which is in the ramdisk.
+        """
         self._file = file
         self._boot_id = boot_id
         self._now = now
@@ -106,14 +113,14 @@ class Lease:
         self._warned = False
         self._saved_at = 0.0
         self._listeners: list[Callable[[], None]] = []
-        # one attribute, since the reporting and the enforcing thread both use it
+        # One attribute, since the reporting and the enforcing thread both use it.
         self._held: Held | None = None
         if verified is not None:
             self._held = self._resumed(self._grant(first))
             self._save()
 
     def listen(self, changed: Callable[[], None]) -> None:
-        """Have it called after each change of the end."""
+        """Call `changed` after each change of the end."""
         self._listeners.append(changed)
 
     @property
@@ -131,11 +138,11 @@ class Lease:
 
     @property
     def held(self) -> Held | None:
-        """The newest grant, and what was told of its end."""
+        """The newest grant, and which warnings have been given."""
         return self._held
 
     def state(self, *, locked: bool) -> LeaseState | None:
-        """The lease as it is reported."""
+        """Return the lease as it is reported."""
         held = self._held
         if held is None:
             return None
@@ -143,8 +150,10 @@ class Lease:
         return LeaseState(id=held.lease, remaining_s=round(remaining, 3), locked=locked)
 
     def take(self, signed: SignedGrant | None, *, echo: str, sent_s: float) -> None:
-        """Take the provisioner's answer to a request with the nonce `echo`, sent when the boot
-        clock showed `sent_s`. Without a grant that counts nothing changes."""
+        """Process the answer to the request with nonce `echo`, sent at `sent_s` on the boot clock.
+
+        Without a valid grant nothing changes.
+        """
         if self._verified is None:
             return
         received_s = self._now()
@@ -160,9 +169,9 @@ class Lease:
                 self._warn(f"it is of lease {grant.lease}, this system has {held.lease}")
                 return
             if held is not None and grant.sequence < held.sequence:
-                return  # overtaken on its way by a newer one
-            # The provisioner's clock by ours is at least this, and at most that; within, what is
-            # held stays: a slow answer says little
+                return  # overtaken by a newer one
+            # Bounds for the boot clock's lead over the provisioner's. While the held value lies
+            # within them it stays: a slow answer says little.
             least, most = sent_s - grant.issued_at, received_s - grant.issued_at
             zero = min(max(least, held.clock_zero_s), most) if held else least
             self._replace(grant, zero)
@@ -173,15 +182,14 @@ class Lease:
                 changed()
 
     def told(self, before_s: float) -> None:
-        """Note that the end was told so long before it; an agent that is started again goes on
-        from there."""
+        """Record the warning due `before_s` before the end as given, also for after a restart."""
         with self._lock:
             if self._held is not None:
                 self._held = dataclasses.replace(self._held, untold_s=before_s)
                 self._save()
 
     def keep(self) -> None:
-        """Save how much is left, now and then."""
+        """Save the remaining time every `SAVE_EVERY_S`."""
         if self._now() - self._saved_at >= SAVE_EVERY_S:
             with self._lock:
                 self._save()
@@ -189,7 +197,7 @@ class Lease:
     def _replace(self, grant: Grant, clock_zero_s: float) -> None:
         before, held = self._held, Held.of(grant, self._boot_id, clock_zero_s)
         if before is not None:
-            # A later end is told again from where it now is
+            # After the end has moved, warnings start again from the time now left.
             moved = before.not_after != held.not_after
             left = held.deadline_s - self._now() if moved else 0.0
             held = dataclasses.replace(held, untold_s=max(before.untold_s, left))
@@ -218,7 +226,7 @@ class Lease:
         written.replace(self._file)
 
     def _resumed(self, first: Grant | None) -> Held | None:
-        """What was saved of this lease, else the configuration's grant."""
+        """Return the saved state of this lease, or else the configuration's grant."""
         try:
             saved = Held.from_json(self._file.read_bytes())
         except (OSError, ProtocolError):  # not written yet, or damaged: the grant stands
@@ -226,16 +234,16 @@ class Lease:
         if saved is not None and (first is None or saved.lease == first.lease):
             if saved.boot_id == self._boot_id:
                 return saved
-            # Counted from the start of this boot
+            # Count from the start of this boot.
             zero = saved.remaining_s - saved.not_after
             return dataclasses.replace(saved, boot_id=self._boot_id, clock_zero_s=zero)
         if first is None:
             return None
-        # It was granted before this system was booted
+        # It was granted before this system booted.
         return Held.of(first, self._boot_id, -first.issued_at)
 
     def _grant(self, signed: SignedGrant | None) -> Grant | None:
-        """The grant if it counts; else the first of a row is warned of."""
+        """Return the grant if it is valid; log only the first refusal in a row."""
         if self._verified is None:
             return None
         if signed is None:
@@ -249,5 +257,5 @@ class Lease:
 
     def _warn(self, why: str) -> None:
         if not self._warned:
-            _log.warning("the lease is not granted anew: %s", why)
+            _log.warning("the lease was not renewed: %s", why)
         self._warned = True

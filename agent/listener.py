@@ -1,5 +1,6 @@
-"""Waits at the provisioner for a newer grant, so that a changed end takes effect within seconds and
-not at the next report. One `listen` is one wait; repeating it is left to `agent.__main__`.
+"""Long-polls the provisioner for a newer grant, so that a changed end takes effect in seconds.
+
+One `listen` is one wait; `agent.__main__` repeats it.
 """
 
 from __future__ import annotations
@@ -13,21 +14,21 @@ from agent.post import PostError
 from agent.protocol import AgentConfig, ProtocolError, SignedGrant
 from agent.retries import nonce, pause_s
 
-# The provisioner answers after 50 s at the latest
+# The provisioner answers after 50 s at the latest.
 PATIENCE_S = 75.0
-# An answer without news that comes sooner was not waited for
+# An empty answer that comes sooner was not a long poll.
 _SOON_S = 5.0
 _log = logging.getLogger("agent")
 
 
 class Get(Protocol):
-    """`agent.post.Connection.get`."""
+    """The signature of `agent.post.Connection.get`."""
 
     def __call__(self, url: str, *, token: str, timeout: float) -> bytes: ...
 
 
 class Listener:
-    """Asks for what is newer than the grant that is held."""
+    """Asks for grants newer than the one held."""
 
     def __init__(
         self,
@@ -43,7 +44,7 @@ class Listener:
         self._failures = 0
 
     def listen(self) -> float:
-        """Wait for news and take it; the seconds until the next wait may begin."""
+        """Wait for a newer grant and take it; return the seconds to pause before the next wait."""
         after, echo, sent_s = self._sequence(), nonce(), self._now()
         try:
             config = self._read_config()

@@ -1,5 +1,6 @@
-"""Answers HTTP to programs on this machine, one request at a time over plain sockets: the standard
-HTTP server would take a third of the agent's memory. What is answered is left to the callers.
+"""A minimal HTTP server for programs on this machine, one request at a time.
+
+The standard HTTP server would take a third of the agent's memory. Callers decide what is answered.
 """
 
 from __future__ import annotations
@@ -22,7 +23,7 @@ _REASONS = {
 
 
 class Request(NamedTuple):
-    """A request's head; bodies are not read. Header names are in lower case."""
+    """A request without its body, which is not read. Header names are in lower case."""
 
     method: str
     path: str
@@ -47,7 +48,7 @@ class Answer(NamedTuple):
 
 
 def serve(listener: socket.socket, answer: Callable[[Request], Answer]) -> None:
-    """Answer for ever."""
+    """Answer requests for ever."""
     with listener:
         while True:
             connection, peer = listener.accept()
@@ -58,11 +59,11 @@ def serve(listener: socket.socket, answer: Callable[[Request], Answer]) -> None:
                     if request is not None:
                         connection.sendall(answer(request).encode())
                 except OSError:
-                    continue  # who asked is gone, or too slow
+                    continue  # the client is gone, or too slow
 
 
 def _request(connection: socket.socket, peer: tuple[str, int]) -> Request | None:
-    """None when what came is no HTTP."""
+    """Read a request; None if it is not HTTP."""
     received = b""
     while b"\r\n\r\n" not in received:
         block = connection.recv(_LARGEST_REQUEST)

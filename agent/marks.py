@@ -1,5 +1,6 @@
-"""How the reader says which call it is in, in memory that outlives it. Judging it is left to
-`agent.watch`.
+"""Shared memory in which the reader marks the call it is in; it outlives the reader.
+
+`agent.watch` decides what that means.
 """
 
 from __future__ import annotations
@@ -12,15 +13,17 @@ MARKS_SIZE = 2 * _MARK_SIZE
 
 
 class Marks:
-    """Memory that the reader shares with the agent: for each of its loops a counter and the call
-    that it is in. A counter that stands still in a call is a call that hangs."""
+    """Memory shared by the reader and the agent: for each loop, a counter and its current call.
+
+    A counter that stands still during a call means that the call hangs.
+    """
 
     def __init__(self, file: int) -> None:
         self._memory = mmap.mmap(file, MARKS_SIZE)
         self._counts = [0, 0]
 
     def set(self, loop: int, call: str) -> None:
-        """Say which call comes next; an empty one is none."""
+        """Mark the next call; an empty name means none."""
         self._counts[loop] += 1
         name = call.encode()[: _MARK_SIZE - 8].ljust(_MARK_SIZE - 8, b"\0")
         start = loop * _MARK_SIZE
@@ -28,6 +31,6 @@ class Marks:
         self._memory[start : start + _MARK_SIZE] = count + name
 
     def get(self, loop: int) -> tuple[bytes, str]:
-        """Something that changes with each call, and the call's name."""
+        """Return bytes that change with each call, and the call's name."""
         mark = self._memory[loop * _MARK_SIZE : (loop + 1) * _MARK_SIZE]
         return mark, mark[8:].rstrip(b"\0").decode(errors="replace")

@@ -1,5 +1,6 @@
-"""The lease as the customer's own programs see it, on the link-local address that clouds use for
-their metadata: when it ends, whether that is near, and the way to give it back early.
+"""Serves the lease to the customer's programs, on the link-local address clouds use for metadata.
+
+They can see when the lease ends and whether that is near, and can return the server early.
 """
 
 from __future__ import annotations
@@ -30,14 +31,14 @@ _log = logging.getLogger("agent")
 
 
 def listen() -> socket.socket:
-    """On the link-local address, which is given to `lo`; raises `OSError` when it cannot be had."""
+    """Listen on the link-local address, which is added to `lo`. Raises `OSError`."""
     command = ["ip", "address", "replace", f"{ADDRESS}/32", "dev", "lo", "scope", "host"]
     subprocess.run(command, check=False, stdin=subprocess.DEVNULL, timeout=10)
     return socket.create_server((ADDRESS, PORT))
 
 
 def run(lease: Lease, release: Callable[[], None], now: Callable[[], float]) -> None:
-    """Answer for ever. An address that somebody else has is left to him."""
+    """Answer for ever. If something else has the address, it is left alone."""
     try:
         listener = listen()
     except (OSError, subprocess.TimeoutExpired) as error:
@@ -47,7 +48,7 @@ def run(lease: Lease, release: Callable[[], None], now: Callable[[], float]) -> 
 
 
 class Metadata:
-    """`release` gives the lease back at the provisioner and raises `PostError`."""
+    """Answers metadata requests; `release` returns the server and may raise `PostError`."""
 
     def __init__(
         self,
@@ -72,22 +73,22 @@ class Metadata:
             f"{_ROOT}/token": ("PUT", self._new_token),
             f"{_ROOT}/release": ("POST", self._released),
         }
-        # A page that a name of its own leads here, and what a proxy passes on, asks for others
+        # Refuse DNS rebinding and proxied requests: both carry another host name.
         if request.headers.get("host", "") not in (self._host, f"{self._host}:{PORT}"):
-            return Answer(403, f"ask for http://{self._host}/\n")
+            return Answer(403, f"Use http://{self._host}/.\n")
         if "x-forwarded-for" in request.headers:
-            return Answer(403, "not through a proxy\n")
+            return Answer(403, "Requests through a proxy are refused.\n")
         if request.path not in handlers:
-            return Answer(404, f"there is {', '.join(handlers)}\n")
+            return Answer(404, f"Not found. There are: {', '.join(handlers)}.\n")
         method, handler = handlers[request.path]
         if request.method != method:
-            return Answer(405, f"this is {method} {request.path}\n")
+            return Answer(405, f"Use {method} {request.path}.\n")
         return handler(request)
 
     def _document(self, request: Request) -> Answer:
         held = self._lease.held
         if held is None:
-            return Answer(404, "no lease is granted\n")
+            return Answer(404, "No lease has been granted.\n")
         return _json(
             {"lease": held.lease, "ends_at": iso(held.not_after), "remaining_s": self._left()}
         )
@@ -95,7 +96,7 @@ class Metadata:
     def _action(self, request: Request) -> Answer:
         held = self._lease.held
         if held is None or not announced(held):
-            return Answer(404, "the end is not near\n")
+            return Answer(404, "The lease is not about to end.\n")
         return _json(
             {"action": "terminate", "time": iso(held.not_after), "remaining_s": self._left()}
         )
@@ -108,9 +109,11 @@ class Metadata:
     def _released(self, request: Request) -> Answer:
         given, now = request.headers.get(_TOKEN, ""), self._now()
         if not any(given == token and now < until for token, until in self._tokens):
-            return Answer(401, f"PUT {_ROOT}/token gives a token for the header {_TOKEN}\n")
+            return Answer(
+                401, f"Get a token with PUT {_ROOT}/token and send it in the header {_TOKEN}.\n"
+            )
         if not self._is_root(request.peer):
-            return Answer(403, "only root of this system gives the server back\n")
+            return Answer(403, "Only root can return this server.\n")
         try:
             self._release()
         except PostError as error:
@@ -118,7 +121,7 @@ class Metadata:
         return _json({"released": True}, 202)
 
     def _is_root(self, peer: tuple[str, int]) -> bool:
-        """Whether the other end is a socket of root's in this network namespace, by proc(5)."""
+        """Whether root of this network namespace owns the peer socket, see proc(5)."""
         address, port = peer
         (number,) = struct.unpack("=I", socket.inet_aton(address))
         local = f"{number:08X}:{port:04X}"

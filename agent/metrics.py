@@ -11,15 +11,14 @@ from agent.local_http import Answer, Request
 from agent.signals import Values
 from agent.signals.prometheus import exposition
 
-# The DCGM exporter's own port is left to it
+# Not the DCGM exporter's own port, which stays free for it.
 PORT = 9401
 _CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"
 _log = logging.getLogger("agent")
 
 
 def serve(health: Callable[[], Values], hostname: Callable[[], str], port: int = PORT) -> None:
-    """Answer for ever; only who is on this machine can ask. An occupied port is left to whoever
-    has it."""
+    """Answer for ever, to this machine only. If the port is taken, it is left alone."""
     try:
         listener = socket.create_server(("127.0.0.1", port))
     except OSError as error:
@@ -28,7 +27,7 @@ def serve(health: Callable[[], Values], hostname: Callable[[], str], port: int =
 
     def answer(request: Request) -> Answer:
         if (request.method, request.path) != ("GET", "/metrics"):
-            return Answer(404, "this is /metrics\n")
+            return Answer(404, "Metrics are at /metrics.\n")
         return Answer(200, exposition((health(), {"Hostname": hostname()})), _CONTENT_TYPE)
 
     local_http.serve(listener, answer)

@@ -1,5 +1,7 @@
-"""Tells who works on the machine that the lease ends: a message on every terminal, and one for who
-logs in. What programs are told is in `agent.metadata`, what runs before the end in `agent.hooks`.
+"""Warns everyone on the machine that the lease is ending: on every terminal and at login.
+
+Programs learn of it from `agent.metadata`; `agent.hooks` runs what the customer prepared for the
+end.
 """
 
 from __future__ import annotations
@@ -14,9 +16,9 @@ from agent.times import in_words, span
 
 HOOKS_S = 120.0
 WARNINGS_S = (24 * 3600.0, 3600.0, 1800.0, 600.0, HOOKS_S)
-"""So long before the end it is told, as far as the lease is that long."""
+"""Warnings are given this long before the end, if the lease is that long."""
 
-# pam_motd(8) shows it after /etc/motd; it goes with the boot
+# pam_motd(8) shows it after /etc/motd; a reboot removes it.
 MOTD = Path("/run/motd.d/ironlease")
 _LONGEST_WAIT_S = 60.0
 _WALL_TIMEOUT_S = 10
@@ -24,12 +26,12 @@ _log = logging.getLogger("agent")
 
 
 def announced(held: Held) -> bool:
-    """Whether the end was told at least once."""
+    """Whether any warning has been given."""
     return any(held.untold_s <= before < _length(held) for before in WARNINGS_S)
 
 
 class Notices:
-    """One `tick` tells what is due; waiting between ticks is left to `agent.__main__`."""
+    """Gives the warnings that are due at each `tick`; `agent.__main__` waits between ticks."""
 
     def __init__(
         self,
@@ -39,7 +41,7 @@ class Notices:
         wall: Callable[[str], None],
         motd: Path = MOTD,
     ) -> None:
-        """`run_hooks` is called once, when the last warning is given; it must not wait."""
+        """`run_hooks` is called once, with the last warning, and must not block."""
         self._lease = lease
         self._run_hooks = run_hooks
         self._wall = wall
@@ -47,7 +49,7 @@ class Notices:
         self._shown = ""
 
     def tick(self) -> float:
-        """Tell what is due; the seconds until the next look."""
+        """Give the warnings that are due; return the seconds until the next tick."""
         held, left = self._lease.held, self._lease.remaining_s
         if held is None or left is None:
             return _LONGEST_WAIT_S
@@ -61,7 +63,7 @@ class Notices:
                 self._run_hooks(held)
             self._wall(
                 f"The lease of this server ends in {span(left)}, on {in_words(held.not_after)}. "
-                "Sessions are closed then, and every disk is erased: copy what you want to keep."
+                "Sessions are then closed and every disk is erased: copy what you want to keep."
             )
         later = [left - before for before in mine if before < left]
         return min([_LONGEST_WAIT_S, *later])
@@ -72,13 +74,13 @@ class Notices:
         try:
             self._motd.parent.mkdir(parents=True, exist_ok=True)
             self._motd.write_text(text)
-        except OSError as error:  # the warnings come all the same
+        except OSError as error:  # the terminal warnings still go out
             _log.warning("%s: %s", self._motd, error)
         self._shown = text
 
 
 def wall(text: str) -> None:
-    """A message on the terminals of all who are logged in."""
+    """Write a message to the terminals of everyone logged in."""
     try:
         subprocess.run(
             ["wall", "--nobanner", "--timeout", "2"],
@@ -89,7 +91,7 @@ def wall(text: str) -> None:
             timeout=_WALL_TIMEOUT_S,
         )
     except (OSError, subprocess.SubprocessError) as error:
-        _log.warning("nobody was told on a terminal: %s", error)
+        _log.warning("writing to terminals failed: %s", error)
 
 
 def _length(held: Held) -> float:

@@ -1,7 +1,7 @@
-"""Reads the signals of this machine's GPUs through nvidia-ml-py. No GPU context is ever created,
-and nothing is set. What is read of each GPU is `agent.gpu`'s.
+"""Reads the signals of this machine's GPUs through nvidia-ml-py, and changes nothing.
 
-A call may hang for ever in the kernel: this runs in a process of its own (`agent.reader`).
+It never creates a GPU context. `agent.gpu` decides what is read from each GPU. A call may hang in
+the kernel for ever, so this runs in a process of its own (`agent.reader`).
 """
 
 from __future__ import annotations
@@ -21,32 +21,32 @@ _RECOVERY_ACTION = 0x8000
 
 
 class NoGpus(Exception):
-    """There is nothing to read; the text says why."""
+    """There are no GPUs to read; the text says why."""
 
 
 def load() -> Any:
-    """nvidia-ml-py, with NVML initialised; raises `NoGpus` where there is none."""
+    """Return nvidia-ml-py with NVML initialised. Raises `NoGpus`."""
     try:
         ctypes.CDLL(LIBRARY)
     except OSError as error:
         raise NoGpus(f"no NVIDIA driver: {error}") from error
     try:
-        # Where there is no driver, its cost in memory is saved
+        # Imported only once a driver is found, to save memory elsewhere.
         import pynvml  # noqa: PLC0415
     except ImportError as error:
         raise NoGpus("nvidia-ml-py is not installed") from error
     try:
         pynvml.nvmlInit()
     except pynvml.NVMLError as error:
-        raise NoGpus(f"NVML does not start: {error}") from error
+        raise NoGpus(f"NVML failed to start: {error}") from error
     return pynvml
 
 
 class Gpus:
-    """The GPUs of this machine. `announce` is told of every call before it is made."""
+    """The GPUs of this machine. `announce` is called before every NVML call."""
 
     def __init__(self, pynvml: Any, announce: Announce) -> None:
-        """Raises `NoGpus` when the driver has none."""
+        """Raises `NoGpus` if the driver has none."""
         self._nvml = pynvml
         self._announce = announce
         try:
@@ -55,19 +55,21 @@ class Gpus:
             self.driver = text(pynvml.nvmlSystemGetDriverVersion())
             self.version = text(pynvml.nvmlSystemGetNVMLVersion())
         except pynvml.NVMLError as error:
-            raise NoGpus(f"the driver cannot be asked: {error}") from error
+            raise NoGpus(f"the driver does not answer: {error}") from error
         if not count:
             raise NoGpus("the driver has no GPU")
         self._gpus = [Gpu(pynvml, announce, index) for index in range(count)]
         self._events = self._registered()
 
     def read(self, now: float) -> bool:
-        """Read what is due by the clock `now`; whether that was more than the clocks."""
+        """Read what is due at `now`; return whether that was more than the clocks."""
         return max([gpu.read(now) for gpu in self._gpus])
 
     def wait(self, seconds: float) -> Iterator[tuple[str, int]]:
-        """Wait so long for an event, then give all that came: PCI address and XID. When the
-        driver's recommendation changed, it is read at once."""
+        """Wait up to `seconds` for events; yield each as PCI address and XID.
+
+        When the driver's recommended action changes, it is read at once.
+        """
         if self._events is None:
             self._announce("")  # no call, so nothing hangs
             time.sleep(seconds)
@@ -80,7 +82,7 @@ class Gpus:
             except self._nvml.NVMLError_Timeout:
                 return
             except self._nvml.NVMLError:
-                time.sleep(seconds)  # a GPU is lost: reading its state tells
+                time.sleep(seconds)  # a GPU is lost: reading its state will show it
                 return
             milliseconds = 0
             gpu = next(
@@ -92,12 +94,12 @@ class Gpus:
                 yield gpu.values.get("pci", ""), int(event.eventData)
 
     def values(self) -> list[Values]:
-        # Where no GPU has a link that is up, there is no bridge or switch to be linked to
+        # Where no GPU has a link that is up, there is no bridge or switch to be linked to.
         wired = any(gpu.linked for gpu in self._gpus)
         return [gpu.report(wired=wired) for gpu in self._gpus]
 
     def _registered(self) -> Any:
-        """An event set for what the GPUs can tell; None when none tells anything."""
+        """Return an event set for everything the GPUs can report; None if there is nothing."""
         try:
             events = self._nvml.nvmlEventSetCreate()
         except self._nvml.NVMLError:

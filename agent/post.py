@@ -1,5 +1,7 @@
-"""One HTTP request with JSON, over a plain socket: importing the standard HTTP client would take
-half of the agent's memory and a second of a ramdisk's boot. Retrying is left to the callers.
+"""HTTP requests with JSON over a plain socket.
+
+Importing the standard HTTP client would take half of the agent's memory and a second of the
+ramdisk's boot. Callers retry.
 """
 
 from __future__ import annotations
@@ -14,11 +16,11 @@ _NO_CONTENT = 204
 
 
 class PostError(Exception):
-    """No usable answer; the text says from where and why. Trying again later is the way on."""
+    """No usable answer; the text says from where and why. Try again later."""
 
 
 class StatusError(PostError):
-    """An answer other than 2xx: `status`, and in `body` what the provisioner says about it."""
+    """An answer other than 2xx: its `status`, and the provisioner's explanation in `body`."""
 
     def __init__(self, url: str, status: int, body: bytes) -> None:
         super().__init__(f"{url} answered {status}: {body[:500].decode(errors='replace')}")
@@ -29,7 +31,7 @@ class StatusError(PostError):
 def post(url: str, body: str, *, token: str | None = None, timeout: float = TIMEOUT_S) -> bytes:
     """POST JSON to an http or https address and return the answer's body.
 
-    Raises `StatusError` for a status outside 2xx and `PostError` when there is no answer.
+    Raises `StatusError` for a status outside 2xx and `PostError` if there is no answer.
     """
     connection = Connection()
     try:
@@ -39,8 +41,10 @@ def post(url: str, body: str, *, token: str | None = None, timeout: float = TIME
 
 
 class Connection:
-    """Kept open from one exchange to the next: a new one costs both sides as much as a report, and
-    with https several times as much. For one thread."""
+    """A connection kept open between exchanges, for one thread.
+
+    Opening one costs both sides as much as a report, and several times as much with https.
+    """
 
     def __init__(self) -> None:
         self._socket: socket.socket | None = None
@@ -49,11 +53,11 @@ class Connection:
     def post(
         self, url: str, body: str, *, token: str | None = None, timeout: float = TIMEOUT_S
     ) -> bytes:
-        """As the function of this name."""
+        """POST as the module's `post` does, on this connection."""
         return self._request("POST", url, body.encode(), token, timeout)
 
     def get(self, url: str, *, token: str | None = None, timeout: float = TIMEOUT_S) -> bytes:
-        """The body of what is there, empty when there is nothing to say; raises as `post` does."""
+        """GET a body, empty if there is no news; raises as `post` does."""
         return self._request("GET", url, b"", token, timeout)
 
     def close(self) -> None:
@@ -64,7 +68,7 @@ class Connection:
     def _request(
         self, method: str, url: str, content: bytes, token: str | None, timeout: float
     ) -> bytes:
-        """By HTTP/1.0, whose answers are never chunked, with the keep-alive that came to it."""
+        """Use HTTP/1.0, whose answers are never chunked, with the keep-alive extension."""
         scheme, _, rest = url.partition("://")
         host, _, path = rest.partition("/")
         head = [f"{method} /{path} HTTP/1.0", f"Host: {host}"]
@@ -76,7 +80,7 @@ class Connection:
         request = "\r\n".join([*head, "", ""]).encode() + content
         try:
             answer = self._exchange(f"{scheme}://{host}", request, timeout)
-        except (OSError, ValueError) as error:  # ValueError: a port that is no number
+        except (OSError, ValueError) as error:  # ValueError: the port is not a number
             self.close()
             raise PostError(f"{url}: {error}") from error
         if not 200 <= answer.status < 300:
@@ -88,7 +92,7 @@ class Connection:
             try:
                 return self._ask(self._socket, request, timeout)
             except ConnectionError:
-                pass  # the other side ended it meanwhile, as it may at any time
+                pass  # closed by the other side in the meantime, as it may be at any time
         self.close()
         self._socket, self._origin = _connect(origin, timeout), origin
         return self._ask(self._socket, request, timeout)
@@ -125,7 +129,7 @@ def _connect(origin: str, timeout: float) -> socket.socket:
 
 
 def _read(connection: socket.socket) -> _Answer:
-    """One answer; `ConnectionError` when nothing came, `ValueError` when it is not whole."""
+    """Read an answer. Raises `ConnectionError` if none came, `ValueError` if it is incomplete."""
     with connection.makefile("rb") as stream:
         first = stream.readline(_LONGEST_LINE)
         if not first:
@@ -150,8 +154,8 @@ def _read(connection: socket.socket) -> _Answer:
 
 
 def address(scheme: str, host: str) -> tuple[str, int]:
-    """Name and port of an address's host part; `ValueError` when its port is no number."""
+    """Split an address's host part into name and port. Raises `ValueError` for a bad port."""
     name, colon, port = host.rpartition(":")
-    if not colon or port.endswith("]"):  # no port; the last colon of [fd77::1] is no port's
+    if not colon or port.endswith("]"):  # no port; the last colon of [fd77::1] does not start one
         name, port = host, "443" if scheme == "https" else "80"
     return name.strip("[]"), int(port)

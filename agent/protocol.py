@@ -1,6 +1,7 @@
-"""The messages between a machine and the provisioner, used by both sides: immutable values with
-`to_json` and `from_json`. Unknown fields are ignored, so either side may be the newer one; sending
-and storing them is left to the callers.
+"""The messages between a machine and the provisioner, used by both sides.
+
+They are immutable values with `to_json` and `from_json`. Unknown fields are ignored, so either side
+may be newer. Callers send and store them.
 """
 
 from __future__ import annotations
@@ -25,12 +26,12 @@ CONTEXTS = (RAMDISK, TENANT)
 
 
 class ProtocolError(ValueError):
-    """A message that is not what the protocol says; the text names the field and what is due."""
+    """A message that breaks the protocol; the text names the field and what was expected."""
 
 
 @dataclasses.dataclass(frozen=True)
 class Message:
-    """Base of all messages: plain JSON objects in both directions."""
+    """Base of all messages, which are plain JSON objects in both directions."""
 
     def to_dict(self) -> Object:
         return {n: v.to_dict() if isinstance(v, Message) else v for n, v in vars(self).items()}
@@ -40,7 +41,7 @@ class Message:
 
     @classmethod
     def from_json(cls: type[_M], text: str | bytes) -> _M:
-        """Parse and validate; raises `ProtocolError`."""
+        """Parse and validate. Raises `ProtocolError`."""
         try:
             data = json.loads(text)
         except ValueError as error:  # also covers bytes that are not UTF-8
@@ -49,7 +50,7 @@ class Message:
 
     @classmethod
     def from_dict(cls: type[_M], data: object) -> _M:
-        """Validate a decoded JSON value; raises `ProtocolError`."""
+        """Validate a decoded JSON value. Raises `ProtocolError`."""
         if not isinstance(data, dict):
             raise ProtocolError(f"{cls.__name__}: expected an object, got {type(data).__name__}")
         try:
@@ -64,13 +65,16 @@ class Message:
 
 @dataclasses.dataclass(frozen=True)
 class Grant(Message):
-    """A lease as the provisioner grants it to one machine. Times are Unix seconds by the
-    provisioner's clock: the machine's own wall clock belongs to the tenant and is not trusted."""
+    """A lease as the provisioner grants it to one machine.
+
+    Times are Unix seconds by the provisioner's clock: the machine's own clock belongs to the tenant
+    and is not trusted.
+    """
 
     lease: str
     server: str
     serial: str
-    """The machine's serial number by its firmware, as it was inventoried."""
+    """The serial number in the machine's firmware, as inventoried."""
     not_before: float
     not_after: float
     issued_at: float
@@ -84,7 +88,7 @@ class Grant(Message):
         return cls(
             lease=read_text(data, "lease"),
             server=read_text(data, "server"),
-            serial=_value(data, "serial", str),  # some boards carry an empty serial number
+            serial=_value(data, "serial", str),  # some boards have an empty serial number
             not_before=read_seconds(data, "not_before"),
             not_after=read_seconds(data, "not_after"),
             issued_at=read_seconds(data, "issued_at"),
@@ -95,8 +99,7 @@ class Grant(Message):
 
 @dataclasses.dataclass(frozen=True)
 class SignedGrant(Message):
-    """`grant` is the JSON text of a `Grant`, exactly as it was signed; `signature` its Ed25519
-    signature (RFC 8032) in base64."""
+    """A grant's JSON text exactly as signed, and its Ed25519 signature (RFC 8032) in base64."""
 
     grant: str
     signature: str
@@ -108,8 +111,7 @@ class SignedGrant(Message):
 
 @dataclasses.dataclass(frozen=True)
 class LeaseState(Message):
-    """What the agent holds: the lease, the seconds left by its own clock, and whether it has
-    ended the tenant's access."""
+    """The lease as the agent holds it: seconds left by its clock, and whether access is closed."""
 
     id: str
     remaining_s: float
@@ -138,7 +140,7 @@ class AgentConfig(Message):
     grant_key: str = ""
     """The site's public key for grants, raw, in base64."""
     serial: str = ""
-    """Of the machine that this was written for."""
+    """The serial number of the machine that this was written for."""
 
     @classmethod
     def _read(cls, data: Object) -> AgentConfig:
@@ -156,8 +158,11 @@ class AgentConfig(Message):
 
 @dataclasses.dataclass(frozen=True)
 class Report(Message):
-    """`POST {url}/agents/report`. `sequence` counts up from 1 within one run of the agent;
-    `boot_id` is the kernel's, so a reboot is seen."""
+    """`POST {url}/agents/report`.
+
+    `sequence` counts up from 1 within one run of the agent; `boot_id` is the kernel's and reveals
+    reboots.
+    """
 
     server: str
     context: str
@@ -168,9 +173,9 @@ class Report(Message):
     hostname: str
     lease: LeaseState | None
     health: Object | None = None
-    """As `agent.signals` says; None from an agent that does not look."""
+    """Signals as listed in `agent.signals`; None from an agent that does not read any."""
     echo: str = ""
-    """A nonce for the grant in the answer; without one there is none in it."""
+    """A nonce for the grant in the answer; without one, the answer carries no grant."""
 
     @classmethod
     def _read(cls, data: Object) -> Report:
@@ -214,15 +219,18 @@ class IdentityRequest(Message):
         return cls(
             token=read_text(data, "token"),
             boot_id=read_text(data, "boot_id"),
-            serial=_value(data, "serial", str),  # some boards carry an empty serial number
+            serial=_value(data, "serial", str),  # some boards have an empty serial number
             mac=read_text(data, "mac"),
         )
 
 
 @dataclasses.dataclass(frozen=True)
 class Identity(Message):
-    """The answer to an identity request: who the ramdisk is, the host key it must show, the only
-    key that may log in, and the configuration of its agent."""
+    """The answer to an identity request, with all that the ramdisk needs.
+
+    Who it is, the host key it must present, the only key that may log in, and its agent's
+    configuration.
+    """
 
     server: str
     hostname: str
@@ -243,7 +251,7 @@ class Identity(Message):
 
 @dataclasses.dataclass(frozen=True)
 class Ready(Message):
-    """`POST {url}/boot/ready`: sshd of the ramdisk listens."""
+    """`POST {url}/boot/ready`: the ramdisk's sshd is listening."""
 
     boot_id: str
 
@@ -257,7 +265,7 @@ def _value(data: Object, name: str, kind: type[_T]) -> _T:
         value = data[name]
     except KeyError:
         raise ProtocolError(f"{name}: missing") from None
-    # JSON keeps true and 1 apart, isinstance(True, int) does not
+    # JSON keeps true and 1 apart; isinstance(True, int) does not.
     if not isinstance(value, kind) or (isinstance(value, bool) and kind is not bool):
         raise ProtocolError(f"{name}: expected {kind.__name__}, got {type(value).__name__}")
     return value

@@ -1,6 +1,7 @@
-"""The process that reads. It may hang in the kernel or crash in the driver without harm to the
-agent: what it read goes out as lines of JSON, and before each call that may hang it says which.
-Watching over it is left to `agent.watch`.
+"""The process that reads health. It may hang in the kernel or crash in the driver without harm.
+
+It writes its readings as lines of JSON, and marks each call that may hang before making it.
+`agent.watch` supervises it.
 """
 
 from __future__ import annotations
@@ -26,7 +27,7 @@ _PR_SET_PDEATHSIG = 1
 
 
 def main(marks_file: int) -> None:
-    """Read for as long as the agent listens."""
+    """Read for as long as the agent is running."""
     os.nice(_NICE)
     ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
     marks = Marks(marks_file)
@@ -41,7 +42,7 @@ def main(marks_file: int) -> None:
 
 
 def _read_gpus(marks: Marks) -> None:
-    """Raises `NoGpus`."""
+    """Read the GPUs for ever. Raises `NoGpus`."""
 
     def announce(call: str) -> None:
         marks.set(GPU_MARK, call)
@@ -53,7 +54,7 @@ def _read_gpus(marks: Marks) -> None:
         news = gpus.read(now)
         if news:
             _say({"gpus": gpus.values(), "driver": gpus.driver, "nvml": gpus.version, "at": now})
-        # Signals that are read each second need no look in between
+        # Signals that are read every second need no extra reading in between.
         for pci, xid in gpus.wait(TICK_S):
             _say({"xid": xid, "pci": pci, "at": host.boottime()})
 
@@ -76,4 +77,4 @@ def _say(line: Values) -> None:
             sys.stdout.write(json.dumps(line, separators=(",", ":")) + "\n")
             sys.stdout.flush()
     except BrokenPipeError:
-        os._exit(0)  # the agent has ended
+        os._exit(0)  # the agent has exited

@@ -1,5 +1,6 @@
-"""Reports to the provisioner and takes its answers; one `report` is one exchange and says when the
-next is due. Waiting is left to `agent.__main__`.
+"""Reports to the provisioner and processes its answers.
+
+One `report` is one exchange and returns when the next is due; `agent.__main__` waits.
 """
 
 from __future__ import annotations
@@ -17,19 +18,19 @@ from agent.watch import alarms
 
 HEALTH_EVERY_S = 60.0
 NEAR_END_S = 300.0
-"""So long before the end each report asks for the grant; before, those that tell the health."""
+"""This long before the end, every report asks for the grant; earlier, only those with health do."""
 _UNAUTHORISED = 401
 _log = logging.getLogger("agent")
 
 
 class Post(Protocol):
-    """`agent.post.Connection.post`."""
+    """The signature of `agent.post.Connection.post`."""
 
     def __call__(self, url: str, body: str, *, token: str) -> bytes: ...
 
 
 class Reporter:
-    """Sends reports for ever: every `interval_s` with jitter, sooner again after a failure."""
+    """Sends reports for ever: every `interval_s` with jitter, sooner after a failure."""
 
     def __init__(
         self,
@@ -59,7 +60,7 @@ class Reporter:
         self._interval = self._config.interval_s
 
     def report(self) -> float:
-        """One exchange; the seconds until the next is due."""
+        """Make one exchange; return the seconds until the next is due."""
         self._sequence += 1
         sent_s = self._now()
         health = self._health_to_tell(sent_s)
@@ -75,7 +76,7 @@ class Reporter:
         except (PostError, ProtocolError) as error:
             return self._failed(error)
         if self._failures:
-            _log.info("reports get through again after %d failures", self._failures)
+            _log.info("reports succeed again after %d failures", self._failures)
         self._failures = 0
         if health is not None:
             self._told, self._told_s = health, sent_s
@@ -84,7 +85,10 @@ class Reporter:
         return jittered(self._interval)
 
     def _health_to_tell(self, now: float) -> Object | None:
-        """All of it at first, when it alarms, and once a minute: it is most of a report."""
+        """Return all health signals on the first report, on an alarm, and once a minute; else None.
+
+        They make up most of a report.
+        """
         health = self._health()
         if health is None or self._told is None or now - self._told_s >= HEALTH_EVERY_S:
             return health
@@ -109,12 +113,13 @@ class Reporter:
         )
 
     def _failed(self, error: Exception) -> float:
-        if self._failures == 0:  # the first of a row says it, the rest would fill the journal
+        if self._failures == 0:  # log only the first in a row, so as not to fill the journal
             _log.warning("report failed, trying again: %s", error)
         self._failures += 1
         if isinstance(error, StatusError) and error.status == _UNAUTHORISED:
-            # revoked, or replaced by a new identity that the provisioner has written meanwhile
+            # Revoked, or replaced by a new identity that the provisioner has written in the
+            # meantime.
             self._config = self._read_config()
-            self._told = None  # what was told, the identity before told
+            self._told = None  # health was reported under the old identity
             return jittered(LONGEST_S)
         return pause_s(self._failures)

@@ -1,4 +1,4 @@
-"""Reads single values of the kernel's sysfs, where anything may be gone between two looks."""
+"""Reads single values from the kernel's sysfs, where anything may vanish between two readings."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ def folders(folder: Path) -> list[Path]:
 def text(file: Path) -> str | None:
     try:
         return file.read_text(errors="replace").strip()
-    except OSError:  # gone meanwhile, or not readable as things are
+    except OSError:  # vanished, or not readable in this state
         return None
 
 

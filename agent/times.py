@@ -1,4 +1,4 @@
-"""Moments and spans in words: moments are the provisioner's, in Unix seconds."""
+"""Times and durations in words; times are the provisioner's, in Unix seconds."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ def in_words(moment: float) -> str:
 
 
 def span(seconds: float) -> str:
-    """As exact as somebody needs it who has so much time left."""
+    """Format a duration, as exact as it needs to be with that much time left."""
     size, name = next(
         (size_name for size_name in _SIZES if seconds >= 1.5 * size_name[0]), _SIZES[-1]
     )

@@ -1,5 +1,6 @@
-"""Watches over the reader and holds what it read: the health that reports carry. A call that hangs
-costs the reader, never the agent.
+"""Supervises the reader and holds its readings: the health that reports carry.
+
+A hanging call costs the reader, never the agent.
 """
 
 from __future__ import annotations
@@ -22,20 +23,20 @@ from agent.signals import MOST_PARTS, Values
 
 HUNG_S = 30.0
 RESTART_S = 60.0
-# The machine's own start, and what a customer does first, go before
+# The machine's start-up, and the customer's first steps, come first.
 FIRST_AFTER_S = 5.0
 _TWINS_S = 5.0
 _LOOK_S = 1.0
 _LARGEST_READ = 1 << 16
 _log = logging.getLogger("agent")
 
-# The reader runs from where the agent is: a folder, or the archive that is the agent
+# The reader runs from the agent's own folder or archive.
 _HERE = Path(__file__).parents[1]
 _PROGRAM = "import sys; sys.path.insert(0, sys.argv[1]); from agent.reader import main; main({})"
 
 
 class Watch:
-    """Starts the reader, reads what it says, and ends it when it hangs."""
+    """Starts the reader, collects its readings, and ends it when it hangs."""
 
     def __init__(
         self,
@@ -45,7 +46,7 @@ class Watch:
         restart_s: float = RESTART_S,
         kernel_log: Path = Path("/dev/kmsg"),
     ) -> None:
-        """`on_news` is called when something happened that should not wait for the next report."""
+        """`on_news` is called when something happens that should not wait for the next report."""
         self._on_news = on_news
         self._hung_s = hung_s
         self._restart_s = restart_s
@@ -60,10 +61,10 @@ class Watch:
         try:
             self._log = KernelLog(kernel_log)
         except OSError as error:
-            _log.info("%s: %s; XIDs come from the driver alone", kernel_log, error)
+            _log.info("%s: %s; XIDs come only from the driver", kernel_log, error)
 
     def health(self) -> Values:
-        """What is known now, as a report carries it."""
+        """Return what is known now, as a report carries it."""
         with self._lock:
             return {
                 **self._hardware,
@@ -74,7 +75,7 @@ class Watch:
             }
 
     def run(self) -> None:
-        """Watch for ever."""
+        """Supervise for ever."""
         try:
             self._pause(FIRST_AFTER_S)
             while True:
@@ -82,11 +83,11 @@ class Watch:
                 self._pause(self._restart_s)
         except Exception as error:
             with self._lock:
-                self._state, self._reason = "failed", f"the watch over the GPUs ended: {error}"
+                self._state, self._reason = "failed", f"watching the GPUs failed: {error}"
             raise
 
     def watch_one(self) -> None:
-        """From the start of one reader to its end, which is a hung call or a crash."""
+        """Follow one reader from its start to its end, by a hanging call or a crash."""
         marks_file = os.memfd_create("ironlease-marks")
         try:
             os.ftruncate(marks_file, MARKS_SIZE)
@@ -117,7 +118,7 @@ class Watch:
         self._end(reader, "hung", f"{loops[GPU_MARK].call} has not returned")
 
     def _end(self, reader: subprocess.Popen[bytes], state: str, reason: str) -> None:
-        """End the reader. One that hangs in the kernel does not end, and another would hang too."""
+        """End the reader. One hung in the kernel does not end, and a second one would hang too."""
         reader.kill()
         with self._lock:
             self._state, self._reason = state, reason
@@ -135,7 +136,7 @@ class Watch:
             self._look([], left)
 
     def _look(self, files: list[int], seconds: float) -> list[int]:
-        """Wait for the files and the kernel log; which of the files have something."""
+        """Wait for the files and the kernel log; return the files that have data."""
         log = [self._log.file] if self._log else []
         ready, _, _ = select.select([*files, *log], [], [], seconds)
         if self._log and self._log.file in ready:
@@ -144,7 +145,7 @@ class Watch:
         return ready
 
     def take(self, line: Values) -> None:
-        """One thing that the reader said."""
+        """Process one message from the reader."""
         if "hardware" in line:
             with self._lock:
                 self._hardware = line["hardware"]
@@ -169,7 +170,7 @@ class Watch:
                 self._on_news()
 
     def note(self, event: Values) -> None:
-        """Keep an event, but not twice when the driver and the kernel's log both tell it."""
+        """Keep an event, but only once if both the driver and the kernel's log report it."""
         with self._lock:
             twin = next((known for known in self._events if self._twins(known, event)), None)
             if twin is None:
@@ -181,7 +182,7 @@ class Watch:
             self._on_news()
 
     def _twins(self, known: Values, event: Values) -> bool:
-        """Whether both are one error, told by two."""
+        """Whether both are the same error, reported by two sources."""
         return (
             known["id"][0] != event["id"][0]
             and known["id"] not in self._paired
@@ -191,7 +192,7 @@ class Watch:
 
 
 class _Loop:
-    """Whether one of the reader's loops hangs, by what it marks."""
+    """Tells from its marks whether one of the reader's loops hangs."""
 
     def __init__(self, marks: Marks, loop: int, hung_s: float) -> None:
         self._marks = marks
@@ -209,7 +210,7 @@ class _Loop:
 
 
 def alarms(health: Values) -> list[object]:
-    """What of a machine's health should not wait for the next time that all of it is told."""
+    """Return the part of a machine's health that must not wait for the next full report."""
     return [
         health.get("state"),
         health.get("hardware_hung"),

@@ -1,1 +1,1 @@
-"""Measurements, each side by side with what it is compared to, in one run."""
+"""Benchmarks, each run side by side with its baseline."""

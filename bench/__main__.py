@@ -8,7 +8,7 @@ import typer
 import bench.agents
 import bench.deploy
 
-app = typer.Typer(help="Measurements; a ratio is taken side by side in one run.")
+app = typer.Typer(help="Benchmarks. Each ratio is measured side by side in one run.")
 Json = Annotated[Path | None, typer.Option("--json", help="Also write the object to this file.")]
 
 
@@ -22,21 +22,21 @@ def deploy(json: Json = None) -> None:
 def agents(
     *,
     json: Json = None,
-    agents: Annotated[int, typer.Option(help="How many report.")] = 10_000,
-    seconds: Annotated[float, typer.Option(help="For how long.")] = 60,
-    interval: Annotated[float, typer.Option(help="Seconds between two reports of one.")] = 10,
-    gpus: Annotated[int, typer.Option(help="Of each agent's server.")] = 8,
+    agents: Annotated[int, typer.Option(help="Number of agents.")] = 10_000,
+    seconds: Annotated[float, typer.Option(help="Duration in seconds.")] = 60,
+    interval: Annotated[float, typer.Option(help="Seconds between an agent's reports.")] = 10,
+    gpus: Annotated[int, typer.Option(help="GPUs in each agent's server.")] = 8,
     database_url: Annotated[
         str, typer.Option(help="An empty database; by default a new SQLite file.")
     ] = "",
 ) -> None:
-    """Reports of simulated agents into one daemon on one core."""
+    """Reports from simulated agents to one daemon on one core."""
     bench.agents.run(agents, seconds, interval, gpus, database_url).write(json)
 
 
 @app.command()
 def all() -> None:
-    """Every measurement as it is by default."""
+    """Run every benchmark with its defaults."""
     deploy()
     agents()
 

@@ -1,6 +1,7 @@
-"""`deploy`: from a reservation to SSH on a server that waits in its ramdisk, and from release to
-available, on the virtual rack; against the floor: a raw write of the image's mapped bytes, and the
-tenant kernel's start to its SSH server.
+"""`deploy`: the time from reservation to SSH and from release to available, on the virtual rack.
+
+The server starts out waiting in its ramdisk. The baseline is a raw write of the image's mapped
+bytes, plus the time from the tenant kernel's start to its SSH server.
 """
 
 import json
@@ -29,7 +30,7 @@ _SSHD_STARTED = "systemctl show --property ActiveEnterTimestampMonotonic --value
 
 
 def run() -> Report:
-    """Three rounds on one server; the floor is measured in the same rounds and right after."""
+    """Run three rounds on one server; the baseline is measured within and right after them."""
     Rack.down(RACK)
     with Rack.up(RACK, servers=1, disk_size="2G") as rack, Site(rack) as site:
         site.import_tenant_image()
@@ -80,7 +81,7 @@ def _round(site: Site, customer: Customer, server: str, phases: dict[str, list[f
 
 
 def _last_steps(site: Site, server: str) -> Iterator[dict[str, Any]]:
-    """Steps of the newest operation of each verb that took any time."""
+    """Yield the steps that took time, from the newest operation of each verb."""
     seen = set()
     for operation in site.get("/operations", server=server, limit=10)["items"]:
         if operation["verb"] in seen:
@@ -92,15 +93,17 @@ def _last_steps(site: Site, server: str) -> Iterator[dict[str, Any]]:
 
 
 def _raw_write_seconds(site: Site, server: str) -> float:
-    """As many bytes as the image maps, from memory to the waiting server's disk: nothing fetched,
-    unpacked or checked."""
+    """Write as many bytes as the image maps from memory to the waiting server's disk.
+
+    Nothing is fetched, unpacked or checked.
+    """
     digest = site.get("/images")["items"][0]["digest"]
     url = f"{MACHINE_URL}/images/{digest}/manifest.json"
     manifest = json.loads(site.rack.exec(["curl", "-sf", url]).stdout)
     mapped = sum(length for chunk in manifest["chunks"] for _, length in chunk["ranges"])
     blocks = math.ceil(mapped / _BLOCK)
     with _shell(site, server) as shell:
-        shell("true")  # the login is not to be timed twice
+        shell("true")  # do not time the login twice
         begun = time.monotonic()
         shell("true")
         login = time.monotonic() - begun

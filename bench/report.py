@@ -1,4 +1,4 @@
-"""The one object that every bench writes."""
+"""The object that every benchmark writes."""
 
 import json
 import os
@@ -32,7 +32,7 @@ class Report:
 
 
 def middle(values: Sequence[float]) -> float:
-    """The median, in hundredths: timings of a shared machine carry no more."""
+    """Return the median in hundredths: timings of a shared machine are no more precise."""
     return round(statistics.median(values), 2)
 
 

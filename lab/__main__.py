@@ -1,6 +1,6 @@
-"""`python -m lab`: the virtual rack, its images, the demonstration and the service to look at.
+"""`python -m lab`: the virtual rack, its images, the demonstration, and a service to try out.
 
-Commands import what only they need when they run, so that each works without the others' needs.
+Commands import what they need when they run, so that none depends on another's requirements.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ def up(
     machine: Annotated[
         list[str] | None,
         typer.Option(
-            help="Other hardware for one server: NUMBER:disk=nvme|ahci|virtio|scsi,"
+            help="Different hardware for one server: NUMBER:disk=nvme|ahci|virtio|scsi,"
             "nic=virtio|e1000,firmware=bios|uefi,bmc=in-band|out-of-band (repeatable)."
         ),
     ] = None,
@@ -54,7 +54,7 @@ def up(
 
 @app.command()
 def down(name: RackName = DEFAULT_NAME) -> None:
-    """Take a rack down and remove all it had, disks included."""
+    """Take a rack down and remove everything it had, disks included."""
     with errors_told():
         Rack.down(name)
     typer.echo(f"rack {name} is down")
@@ -62,7 +62,7 @@ def down(name: RackName = DEFAULT_NAME) -> None:
 
 @app.command()
 def status(
-    name: Annotated[str | None, typer.Option(help="Only this rack.")] = None,
+    name: Annotated[str | None, typer.Option(help="Show only this rack.")] = None,
     output: Annotated[Output, typer.Option("-o", "--output")] = Output.TEXT,
 ) -> None:
     """Show the racks that are up and their servers."""
@@ -81,7 +81,9 @@ def status(
 def console(
     server: ServerName,
     name: RackName = DEFAULT_NAME,
-    replay: Annotated[bool, typer.Option("--replay", help="Print the kept output, end.")] = False,
+    replay: Annotated[
+        bool, typer.Option("--replay", help="Print the kept output and exit.")
+    ] = False,
 ) -> None:
     """Connect to a server's serial console (Ctrl-] leaves)."""
     with errors_told():
@@ -97,11 +99,11 @@ def console(
 @app.command()
 def power(
     server: ServerName,
-    action: Annotated[PowerAction | None, typer.Argument(help="What to do, if anything.")] = None,
-    pxe: Annotated[bool, typer.Option("--pxe", help="Boot from the network this once.")] = False,
+    action: Annotated[PowerAction | None, typer.Argument(help="Action to take, if any.")] = None,
+    pxe: Annotated[bool, typer.Option("--pxe", help="Boot from the network once.")] = False,
     name: RackName = DEFAULT_NAME,
 ) -> None:
-    """Show or change a server's power, past its BMC."""
+    """Show or change a server's power, bypassing its BMC."""
     with errors_told():
         rack = Rack(name)
         if pxe:
@@ -111,9 +113,9 @@ def power(
 
 @app.command()
 def images(
-    rebuild: Annotated[bool, typer.Option("--rebuild", help="Build even what is cached.")] = False,
+    rebuild: Annotated[bool, typer.Option("--rebuild", help="Rebuild cached images too.")] = False,
 ) -> None:
-    """Build the deploy ramdisk and the tenant image where they are missing."""
+    """Build the deploy ramdisk and the tenant image if they are missing."""
     from lab.images.cli import build  # noqa: PLC0415
 
     build(rebuild)
@@ -121,12 +123,14 @@ def images(
 
 @app.command()
 def demo(
-    once: Annotated[bool, typer.Option("--once", help="Play the loop, clean up, exit.")] = False,
-    json_path: Annotated[Path | None, typer.Option("--json", help="Write the phases here.")] = None,
+    once: Annotated[bool, typer.Option("--once", help="Run the loop, clean up and exit.")] = False,
+    json_path: Annotated[
+        Path | None, typer.Option("--json", help="Write the phases to this file.")
+    ] = None,
     servers: Annotated[int, typer.Option(help="Number of servers.")] = 2,
     name: RackName = DEFAULT_NAME,
 ) -> None:
-    """Play the whole loop on a virtual rack, with a timeline."""
+    """Run the whole loop on a virtual rack, with a timeline."""
     from lab.demo import run  # noqa: PLC0415
 
     raise typer.Exit(run(once=once, json_path=json_path, servers=servers, name=name))
@@ -136,7 +140,7 @@ def demo(
 def serve(
     port: Annotated[int, typer.Option(help="Port on 127.0.0.1.")] = 8080,
 ) -> None:
-    """Run the service alone with simulated servers, to look at pages and API."""
+    """Run only the service, with simulated servers, to try out the pages and the API."""
     from lab.serve import run  # noqa: PLC0415
 
     raise typer.Exit(run(port=port))
@@ -152,13 +156,15 @@ _OPTION_VALUES: dict[str, tuple[str, ...]] = {
 
 
 def _machine_options(text: str) -> tuple[int, MachineOptions]:
-    """A server's number and hardware from `NUMBER:key=value,…`."""
+    """Parse a server's number and hardware from `NUMBER:key=value,…`."""
     number, _, pairs = text.partition(":")
     chosen: dict[str, Any] = {}
     for pair in pairs.split(","):
         key, _, value = pair.partition("=")
         if not number.isdigit() or value not in _OPTION_VALUES.get(key, ()):
-            raise RackError(f"{text!r} is no hardware of a server; see `python -m lab up --help`")
+            raise RackError(
+                f"{text!r} does not describe a server's hardware; see `python -m lab up --help`"
+            )
         chosen[_OPTION_NAMES[key]] = value == "in-band" if key == "bmc" else value
     return int(number), MachineOptions(**chosen)
 

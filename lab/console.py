@@ -1,4 +1,4 @@
-"""A server's serial console on this terminal, past its BMC: Ctrl-] leaves."""
+"""A server's serial console on this terminal, bypassing its BMC; Ctrl-] leaves."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ _CHUNK = 65536
 
 
 def interact(console: Path) -> None:
-    """Connect this terminal to a console socket until Ctrl-] or the rack's end."""
+    """Connect this terminal to a console socket until Ctrl-] or the rack ends."""
     terminal = sys.stdin.fileno()
     with socket.socket(socket.AF_UNIX) as line, selectors.DefaultSelector() as ready:
         line.connect(str(console))

@@ -1,5 +1,7 @@
-"""The main loop, played on a virtual rack with a live timeline: two customers, one after the
-other, on real machines; the second looks for what the first left behind.
+"""The main loop on a virtual rack, with a live timeline.
+
+Two customers rent the same real machine, one after the other; the second looks for what the first
+left behind.
 """
 
 import json
@@ -33,7 +35,7 @@ _LOOK_S = 0.2
 
 @dataclass
 class Timeline:
-    """Prints what happens as it happens, and keeps the phases with their seconds."""
+    """Prints events as they happen, and records the phases with their seconds."""
 
     console: Console
     started: float = field(default_factory=time.monotonic)
@@ -48,7 +50,7 @@ class Timeline:
         self.say(f"[bold]{server}[/]  {name:<18} {seconds:6.1f} s")
 
     def timed(self, server: str, name: str, do: Callable[[], Any]) -> float:
-        """Run `do` as a phase of its own; returns its seconds."""
+        """Run `do` as a phase of its own; return its seconds."""
         begun = time.monotonic()
         do()
         seconds = time.monotonic() - begun
@@ -89,7 +91,7 @@ class Watcher(threading.Thread):
 
 
 class Customer:
-    """Somebody who rents: an account, a key, and an ssh command."""
+    """A customer: an account, a key, and an ssh command."""
 
     def __init__(self, site: Site, name: str, folder: Path) -> None:
         self.site, self.name = site, name
@@ -118,7 +120,7 @@ class Customer:
         return str(reservation["id"])
 
     def await_ready(self, reservation: str) -> Any:
-        """Wait for the hand-over; returns the lease with its connection details."""
+        """Wait for the handover; return the lease with its connection details."""
 
         def ready() -> Any:
             lease = self.site.get(f"/reservations/{reservation}")["lease"]
@@ -148,13 +150,13 @@ class Customer:
         )
 
     def await_refusal(self, lease: Any) -> float:
-        """Log in again and again; returns when the first login that failed was begun."""
+        """Log in repeatedly; return when the first failing login was started."""
         for _ in range(100):
             begun = time.monotonic()
             command = ["timeout", "10", *self.ssh_command(lease), "true"]
             if subprocess.run(command, capture_output=True, check=False).returncode != 0:
                 return begun
-        raise SiteError(f"{self.name} still logs in after the lease ended")
+        raise SiteError(f"{self.name} can still log in after the lease has ended")
 
     def must_run(self, lease: Any, command: str) -> str:
         result = self.run(lease, command)
@@ -164,7 +166,7 @@ class Customer:
 
 
 def write_secret(secret: str) -> str:
-    """A shell command that leaves a secret on both disks: as a file, and raw past any file."""
+    """Return a shell command that leaves a secret on both disks, as a file and as raw blocks."""
     return f"""set -e
 echo {secret} > /root/secret
 root=$(lsblk -nro PKNAME "$(findmnt -nro SOURCE /)")
@@ -192,13 +194,13 @@ print(found)
 
 
 def find_secret(secret: str) -> str:
-    """A shell command that reads both disks raw, whole, and counts the secret."""
+    """Return a shell command that reads both disks raw, in full, and counts the secret."""
     names = "$(cd /sys/block && echo nvme*n1)"
     return f"python3 -c {shlex.quote(_FIND)} {secret} {names}"
 
 
 def run(once: bool, json_path: Path | None, servers: int, name: str) -> int:
-    """Play the loop. Returns the exit status; without `once` the rack stays up."""
+    """Run the loop and return the exit status; without `once` the rack stays up."""
     console = Console(width=None if Console().is_terminal else 120)
     console.rule("Ironlease: the main loop on a virtual rack")
     timeline = Timeline(console)
@@ -227,7 +229,7 @@ def run(once: bool, json_path: Path | None, servers: int, name: str) -> int:
 
 
 def play(site: Site, timeline: Timeline, keys: Path) -> dict[str, Any]:
-    """The loop itself; returns its phases and measured times."""
+    """Run the loop itself; return its phases and measured times."""
     timeline.timed("lab", "import image", site.import_tenant_image)
     site.enrol()
     with Watcher(site, timeline):
@@ -313,7 +315,7 @@ def summary(console: Console, result: dict[str, Any]) -> None:
 
 
 def stay(console: Console, site: Site) -> None:
-    """Keep the rack up until Ctrl-C, with what to try."""
+    """Keep the rack up until Ctrl-C, and print what to try."""
     console.print(
         f"""
 The rack stays up until Ctrl-C. Try:

@@ -1,4 +1,4 @@
-"""What the commands of the virtual rack share: options, and how an error is told."""
+"""What the commands of the virtual rack share: options, and how errors are reported."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ import typer
 
 from lab.rack.errors import RackError
 
-RackName = Annotated[str, typer.Option("--name", help="Name of the rack and of its namespace.")]
+RackName = Annotated[str, typer.Option("--name", help="Name of the rack and its namespace.")]
 ServerName = Annotated[str, typer.Argument(metavar="SERVER", help="A server, such as r1-u01.")]
 
 

@@ -1,7 +1,7 @@
 """`make serve`: the whole service on SQLite, with the example inventory as simulated servers.
 
-For looking at pages and the API: needs no root. The simulated machines ask the service over HTTP
-for their boot scripts and identities, as real ones do.
+It is for trying out the pages and the API, and needs no root. The simulated machines request their
+boot scripts and identities over HTTP, as real ones do.
 """
 
 import asyncio
@@ -36,7 +36,7 @@ _REPORT_S = 10
 
 
 class HttpLink:
-    """What a booting machine asks of the provisioner, over HTTP."""
+    """A booting machine's requests to the provisioner, over HTTP."""
 
     def __init__(self, url: str) -> None:
         self._http = httpx.AsyncClient(base_url=url, timeout=10)
@@ -75,7 +75,7 @@ class HttpLink:
         }
         answer = await self._http.post("/agents/report", json=report, headers=_bearer(agent_token))
         if answer.status_code != httpx.codes.UNAUTHORIZED:
-            # A revoked agent is told so and goes on asking, as a real one does.
+            # A revoked agent is refused and keeps asking, as a real one does.
             answer.raise_for_status()
 
 
@@ -84,7 +84,7 @@ def _bearer(token: str) -> dict[str, str]:
 
 
 def run(port: int) -> int:
-    """Serve until Ctrl-C. Everything starts anew each time."""
+    """Serve until Ctrl-C. Everything starts afresh each time."""
     with suppress(KeyboardInterrupt):
         asyncio.run(_serve(f"http://127.0.0.1:{port}", port))
     return 0
@@ -99,7 +99,7 @@ async def _serve(url: str, port: int) -> None:
         listen_port=port,
         public_url=url,
         machine_url=url,
-        # A receiver of one's own on this machine is what there is to try webhooks with.
+        # Webhooks can only be tried with a receiver of one's own on this machine.
         webhook_allow_http=True,
         webhook_allow_networks=[ip_network("127.0.0.0/8")],
     )
@@ -130,7 +130,7 @@ async def _agents(rack: SimulatedRack) -> None:
 
 
 async def _furnish(url: str, token: str, documents: list[dict[str, object]]) -> None:
-    """An image, the example's servers, an operator and a customer to log in as."""
+    """Create an image, the example's servers, and an operator and a customer to log in as."""
     disk = FOLDER / "example.raw"
     disk.write_bytes(secrets.token_bytes(1 << 20))
     boot = {"partition": 1, "kernel": "/vmlinuz", "cmdline": "/cmdline", "user": "root"}

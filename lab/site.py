@@ -1,7 +1,7 @@
 """A whole site on the virtual rack: the rack's machines and a provisioner that runs them.
 
-The provisioner is a process of its own inside the rack's network namespace, so it can be killed
-and started again; people reach it by a socket on loopback that outlives it.
+The provisioner is a process of its own inside the rack's network namespace, so it can be killed and
+restarted; people reach it through a socket on loopback that outlives it.
 """
 
 import json
@@ -32,7 +32,7 @@ _T = TypeVar("_T")
 
 
 class SiteError(Exception):
-    """The site did not do what was waited for; the message says where to look."""
+    """The site did not reach the expected state; the message says where to look."""
 
 
 class Site:
@@ -47,8 +47,10 @@ class Site:
         full_kernel: bool = False,
         **settings: str,
     ) -> None:
-        """`port` of loopback is where people reach the service (0: any free one); `settings` are
-        more `IRONLEASE_…` variables, by their lower-case names."""
+        """`port` of loopback is where people reach the service (0: any free one).
+
+        `settings` are further `IRONLEASE_…` variables, by their lower-case names.
+        """
         self.rack = rack
         self.folder = STATE_ROOT / f"{rack.name}-provisioner"
         shutil.rmtree(self.folder, ignore_errors=True)
@@ -97,8 +99,8 @@ class Site:
         """Start the provisioner and wait until it answers."""
         self._socket.set_inheritable(True)
         descriptor = self._socket.fileno()
-        # sd_listen_fds(3): the socket is descriptor 3, and LISTEN_PID the process itself.
-        # bash, because sh (dash) takes no descriptor of two digits.
+        # sd_listen_fds(3): the socket is descriptor 3, and LISTEN_PID the process itself. bash,
+        # because sh (dash) does not accept two-digit descriptors.
         script = f'exec 3<&{descriptor}; LISTEN_FDS=1 LISTEN_PID=$$ exec "$@"'
         command = [PYTHON, "-m", "provisioner"]
         with self.log.open("ab") as log:
@@ -126,7 +128,7 @@ class Site:
         self._end(signal.SIGTERM)
 
     def kill(self) -> None:
-        """End the provisioner as a crash would; its children go with a crashed machine."""
+        """End the provisioner as a crash would; its children die too, as on a crashed machine."""
         self._end(signal.SIGKILL)
 
     def _end(self, number: signal.Signals) -> None:
@@ -168,7 +170,7 @@ class Site:
         return answer.json() if answer.content else None
 
     def import_tenant_image(self) -> None:
-        """Put the lab's Debian on offer."""
+        """Offer the lab's Debian."""
         folder = images.tenant()
         boot = json.loads((folder / "image.json").read_text())
         name, title = boot.pop("name"), boot.pop("title")
@@ -183,7 +185,7 @@ class Site:
         return self.get(f"/servers/{name}")
 
     def wait_for_state(self, name: str, *states: str, timeout_s: float) -> Any:
-        """Wait until a server is in one of the states; returns it as the API shows it."""
+        """Wait until a server is in one of the states; return it as the API shows it."""
 
         def reached() -> Any:
             server = self.server(name)
@@ -192,7 +194,7 @@ class Site:
         return self.wait_for(f"{name} to become {' or '.join(states)}", reached, timeout_s)
 
     def wait_for(self, what: str, look: Callable[[], _T], timeout_s: float) -> _T:
-        """Look until something true is seen. Raises SiteError with the servers as they are."""
+        """Poll until `look` returns something true. Raises SiteError with the servers' states."""
         deadline = time.monotonic() + timeout_s
         while True:
             seen = look()

@@ -1,6 +1,6 @@
 """For tests on the virtual rack: a fresh rack, a reader of consoles, a NIC on a switch port.
 
-Skips where a rack cannot be (no root, programs missing), saying what is missing.
+Tests are skipped where no rack can run (no root, programs missing), with the reason.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ _BROADCAST = b"\xff" * 6
 
 @contextmanager
 def rack(servers: int, name: str = "iltest", **options: Any) -> Iterator[Rack]:
-    """A fresh rack, taken down at the end; `options` are those of Rack.up.
+    """Yield a fresh rack, taken down at the end; `options` are those of Rack.up.
 
     In a conftest: `@pytest.fixture(scope="session")` over `with rack(2) as it: yield it`.
     """
@@ -54,7 +54,7 @@ class ConsoleReader:
     def expect(self, pattern: str, timeout: float = 60) -> str:
         """Read on to the first match of `pattern` and return it.
 
-        Raises AssertionError with what was read when it does not come within `timeout` seconds.
+        Raises AssertionError with what was read if it does not come within `timeout` seconds.
         """
         deadline = time.monotonic() + timeout
         while (match := re.search(pattern.encode(), self._unread)) is None:
@@ -110,7 +110,7 @@ class PortNic:
         return False
 
     def hears(self, payload: bytes, timeout: float = 10) -> bool:
-        """Whether a frame with this in it arrives within `timeout` seconds."""
+        """Whether a frame containing `payload` arrives within `timeout` seconds."""
         deadline = time.monotonic() + timeout
         while (left := deadline - time.monotonic()) > 0:
             if select.select([self._tap], [], [], left)[0] and payload in os.read(self._tap, 2048):
@@ -118,7 +118,7 @@ class PortNic:
         return False
 
     def send_udp(self, port: int, payload: bytes, to: bytes = _BROADCAST) -> None:
-        """Send one UDP datagram to a NIC; to all, as a DHCP client does."""
+        """Send one UDP datagram to a NIC; by default to all, as a DHCP client does."""
         datagram = struct.pack("!HHHH", 68, port, 8 + len(payload), 0) + payload
         header = struct.pack("!BBHHHBBH", 0x45, 0, 20 + len(datagram), 0, 0, 64, 17, 0)
         header += bytes(4) + b"\xff" * 4

@@ -1,4 +1,4 @@
-"""A site that signs grants, a machine they are for, and its boot clock, for tests of the agent."""
+"""For tests of the agent: a site that signs grants, a machine they are for, and its boot clock."""
 
 import base64
 import time
@@ -35,7 +35,7 @@ class Clock:
 
 @dataclass
 class Site:
-    """The provisioner: its key, and the lease as it has it."""
+    """The provisioner: its key, and its view of the lease."""
 
     clock: Clock = field(default_factory=Clock)
     key: Ed25519PrivateKey = field(default_factory=Ed25519PrivateKey.generate)
@@ -46,11 +46,11 @@ class Site:
     sequence: int = 1
 
     def unix(self) -> float:
-        """Now, by the provisioner's clock."""
+        """Return the current time by the provisioner's clock."""
         return self.clock.unix
 
     def end_in(self, seconds: float) -> None:
-        """Extend, or shorten, to so long from now."""
+        """Extend or shorten the lease to end this many seconds from now."""
         self.not_after = self.unix() + seconds
         self.sequence += 1
 
@@ -74,7 +74,7 @@ class Site:
         return AgentConfig(url, "srv_1", "token", "tenant", 10.0, grant, public, "ILSRV01")
 
     def held(self, file: Path, boot: str = "boot-1", **changes: object) -> Lease:
-        """An agent's lease as it starts now, with the configuration's grant of now."""
+        """Return an agent's lease as it starts now, with the configuration's grant of now."""
         first = self.grant(**changes)
         return Lease(file, boot, self.clock, self.verifier().verified, first)
 
@@ -82,7 +82,7 @@ class Site:
         return Verifier(self.config(), dmi_serial=dmi_serial)
 
     def exchange(self, lease: Lease, *, out_s: float = 0.0, back_s: float = 0.0) -> None:
-        """A request that takes so long to come here, and its answer so long to come back."""
+        """Make an exchange whose request and answer take this long on their way."""
         sent_s = self.clock.now
         self.clock.turn(out_s)
         answer = self.grant("nonce")
@@ -92,7 +92,7 @@ class Site:
 
 @dataclass
 class LiveSite(Site):
-    """One whose clock runs."""
+    """A site whose clock runs."""
 
     def unix(self) -> float:
         return time.time()

@@ -1,4 +1,4 @@
-"""What every layer of tests shares: a PostgreSQL server of the run's own, and empty databases."""
+"""What all tests share: a PostgreSQL server for the run, and empty databases."""
 
 import gc
 import os
@@ -18,7 +18,7 @@ from processors import ByProcessor
 from provisioner.store.database import Database
 from provisioner.store.migrate import migrate
 
-# How long an example takes is the machine's matter.
+# How long an example takes depends on the machine.
 settings.register_profile(
     "untimed", settings.default, deadline=None, suppress_health_check=[HealthCheck.too_slow]
 )
@@ -26,7 +26,7 @@ settings.load_profile("untimed")
 
 
 def pytest_collection_finish() -> None:
-    """What is loaded by now stays; a quarter of a test's time would go into looking through it."""
+    """Freeze what is loaded by now: scanning it would take a quarter of a test's time."""
     gc.collect()
     gc.freeze()
     gc.set_threshold(100_000, 50, 100)
@@ -50,7 +50,7 @@ def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> ByProcessor 
 
 
 def _server_programs() -> Path:
-    """Where Debian keeps initdb and pg_ctl."""
+    """Return where Debian keeps initdb and pg_ctl."""
     found = sorted(Path("/usr/lib/postgresql").glob("*/bin/initdb"))
     if not found:
         pytest.fail("PostgreSQL is not installed: run `make system`")
@@ -58,7 +58,7 @@ def _server_programs() -> Path:
 
 
 class PostgresqlServer:
-    """A server of a test's own, on a Unix socket; `url` is without the database's name."""
+    """A server for one test, on a Unix socket; `url` is without the database's name."""
 
     def __init__(self) -> None:
         self._programs = _server_programs()
@@ -103,7 +103,7 @@ def postgresql() -> Iterator[str]:
 
 @pytest.fixture
 def stopped_postgresql() -> Iterator[PostgresqlServer]:
-    """A server that the test starts and stops as it likes."""
+    """A server that the test starts and stops itself."""
     server = PostgresqlServer()
     yield server
     server.remove()

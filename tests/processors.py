@@ -1,5 +1,7 @@
-"""How the tests of the virtual rack that run beside each other share two processors: in two groups,
-each in its order in a process of its own, and with its machines on a processor of its own.
+"""How tests of the virtual rack that run in parallel share two processors.
+
+They form two groups, each in order in a process of its own, with its machines on a processor of its
+own.
 """
 
 from pathlib import PurePath

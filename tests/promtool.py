@@ -1,18 +1,18 @@
-"""What Prometheus' own checker has against a text in its format."""
+"""Prometheus' own checker for texts in its format."""
 
 import subprocess
 
-# The DCGM exporter's own names are kept: the linter would have them otherwise
+# The DCGM exporter's own names are kept, although the linter objects.
 _EXPORTERS = ("label names should be written in 'snake_case'", 'should have "_total" suffix')
 _EXPORTERS_COUNTER = "DCGM_FI_DEV_PCIE_REPLAY_COUNTER metric name should not include type"
 
 
 def complaints(text: str) -> list[str]:
-    """What `promtool check metrics` finds, but for what the exporter's names cost."""
+    """Return what `promtool check metrics` finds, except for the exporter's names."""
     checked = subprocess.run(
         ["promtool", "check", "metrics"], check=False, input=text, capture_output=True, text=True
     )
-    assert checked.returncode in (0, 3)  # 3: lint alone
+    assert checked.returncode in (0, 3)  # 3: lint only
     return [
         line
         for line in checked.stderr.splitlines() + checked.stdout.splitlines()

@@ -1,8 +1,8 @@
-"""Every signal of a machine's health: its name in a report, its kind and meaning. Both sides check
-reports by these tables, and the documentation prints them. Reading is left to `agent.nvml` and
-`agent.hardware`, judging to the provisioner.
+"""Every signal of a machine's health: its name in a report, its kind and meaning.
 
-A signal that a part does not have is absent, which is not the same as zero.
+Both sides check reports against these tables, and the documentation prints them. `agent.nvml` and
+`agent.hardware` read the signals; the provisioner judges them. A signal that a part does not have
+is absent, which is not the same as zero.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from typing import Any, NamedTuple
 
 Values = dict[str, Any]
 
-# Parts of one kind, entries of one list, characters of one text: more is no health report
+# Most parts of one kind, entries in one list and characters in one text; more is invalid.
 MOST_PARTS = 64
 MOST_ENTRIES = 64
 MOST_CHARACTERS = 300
@@ -21,7 +21,7 @@ _LARGEST = 1 << 63
 
 
 class Signal(NamedTuple):
-    """`every_s`: seconds between two readings; 0 for what is told as it happens."""
+    """`every_s` is the time between readings; 0 for events, which are reported as they happen."""
 
     name: str
     kind: str
@@ -30,113 +30,113 @@ class Signal(NamedTuple):
 
 
 SERVER = (
-    Signal("state", "text", 0, "of the GPUs: starting, ok, absent, hung, failed"),
-    Signal("reason", "text", 0, "why the state is not ok"),
-    Signal("driver", "text", 60, "version of the driver"),
-    Signal("nvml", "text", 60, "version of NVML"),
-    Signal("read_s", "number", 0, "when the GPUs were last read, seconds since the boot"),
-    Signal("hardware_hung", "flag", 1, "reading disks, memory and links does not come back"),
+    Signal("state", "text", 0, "State of the GPUs: starting, ok, absent, hung, failed"),
+    Signal("reason", "text", 0, "Why the state is not ok"),
+    Signal("driver", "text", 60, "Driver version"),
+    Signal("nvml", "text", 60, "NVML version"),
+    Signal("read_s", "number", 0, "When the GPUs were last read, in seconds since boot"),
+    Signal("hardware_hung", "flag", 1, "Reading disks, memory and links hangs"),
     Signal("gpus_on_bus", "count", 60, "NVIDIA GPUs on the PCI bus, with or without a driver"),
-    Signal("memory_corrected", "count", 60, "corrected errors of main memory in this boot (EDAC)"),
-    Signal("memory_uncorrected", "count", 60, "uncorrectable errors of main memory in this boot"),
+    Signal("memory_corrected", "count", 60, "Corrected errors in main memory since boot (EDAC)"),
+    Signal("memory_uncorrected", "count", 60, "Uncorrectable errors in main memory since boot"),
 )
 
 GPU = (
-    Signal("index", "count", 60, "the driver's number of it"),
-    Signal("uuid", "text", 60, "its name for ever"),
-    Signal("pci", "text", 60, "where it is on the PCI bus"),
-    Signal("serial", "text", 60, "serial number of the board"),
-    Signal("name", "text", 60, "the product"),
-    Signal("vbios", "text", 60, "version of its firmware"),
-    Signal("lost", "flag", 1, "it fell off the bus: nothing else can be read"),
-    Signal("errors", "texts", 0, "functions of NVML that fail on it, with the error's number"),
-    Signal("recovery_action", "count", 5, "what the driver asks for (NVML field 230); 0: nothing"),
-    Signal("clocks_event_reasons", "count", 1, "why its clocks are what they are (NVML's bits)"),
-    Signal("hw_slowdown_s", "count", 1, "seconds slowed down by the hardware, counting up"),
-    Signal("hw_thermal_s", "count", 1, "seconds slowed down by the hardware for heat"),
-    Signal("sw_thermal_s", "count", 1, "seconds slowed down by the driver for heat"),
-    Signal("power_brake_s", "count", 1, "seconds slowed down by the power supply's signal"),
-    Signal("temperature_c", "integer", 5, "°C"),
-    Signal("temperature_margin_c", "integer", 5, "°C left before it slows down"),
-    Signal("temperature_limit_c", "integer", 60, "°C at which it slows down, on older parts"),
-    Signal("memory_temperature_c", "integer", 5, "°C of its memory"),
-    Signal("memory_limit_c", "integer", 60, "°C at which its memory slows it down"),
-    Signal("power_w", "number", 5, "watts"),
-    Signal("power_unreadable", "flag", 5, "the power sensor fails"),
-    Signal("power_limit_w", "number", 60, "watts that it may take"),
-    Signal("power_default_w", "number", 60, "watts that it may take as delivered"),
-    Signal("energy_mj", "count", 5, "millijoules since the driver was loaded"),
-    Signal("utilization_gpu", "count", 5, "percent of time in which a kernel ran"),
-    Signal("utilization_memory", "count", 5, "percent of time in which its memory was used"),
-    Signal("memory_total_mib", "count", 5, "MiB of memory"),
-    Signal("memory_used_mib", "count", 5, "MiB in use"),
-    Signal("clock_sm_mhz", "count", 5, "MHz of its processors"),
-    Signal("clock_memory_mhz", "count", 5, "MHz of its memory"),
-    Signal("ecc_enabled", "flag", 60, "error correction is on"),
-    Signal("ecc_volatile_corrected_dram", "count", 10, "since the driver was loaded"),
-    Signal("ecc_volatile_corrected_sram", "count", 10, "since the driver was loaded"),
-    Signal("ecc_volatile_uncorrected_dram", "count", 10, "since the driver was loaded"),
-    Signal("ecc_volatile_uncorrected_sram", "count", 10, "since the driver was loaded"),
-    Signal("ecc_aggregate_corrected_dram", "count", 60, "in its life"),
-    Signal("ecc_aggregate_corrected_sram", "count", 60, "in its life"),
-    Signal("ecc_aggregate_uncorrected_dram", "count", 60, "in its life"),
-    Signal("ecc_aggregate_uncorrected_sram", "count", 60, "in its life"),
-    Signal("sram_threshold_exceeded", "flag", 60, "NVIDIA's threshold for a replacement"),
-    Signal("remap_corrected", "count", 10, "rows remapped after corrected errors"),
-    Signal("remap_uncorrected", "count", 10, "rows remapped after uncorrectable errors"),
-    Signal("remap_pending", "flag", 10, "a row is remapped at the next reset"),
-    Signal("remap_failure", "flag", 10, "a row could not be remapped"),
-    Signal("remap_banks_max", "count", 60, "memory banks with all spare rows"),
-    Signal("remap_banks_high", "count", 60, "memory banks with most spare rows"),
-    Signal("remap_banks_partial", "count", 60, "memory banks with some spare rows"),
-    Signal("remap_banks_low", "count", 60, "memory banks with few spare rows"),
-    Signal("remap_banks_none", "count", 60, "memory banks with no spare row"),
-    Signal("retired_pages", "count", 60, "pages retired, on parts before Ampere"),
-    Signal("retired_pending", "flag", 60, "a page is retired at the next reset"),
-    Signal("nvlinks", "count", 10, "NVLinks that it has"),
-    Signal("nvlinks_down", "counts", 10, "the numbers of those that are down"),
+    Signal("index", "count", 60, "Index in the driver"),
+    Signal("uuid", "text", 60, "Permanent identifier"),
+    Signal("pci", "text", 60, "PCI address"),
+    Signal("serial", "text", 60, "Serial number of the board"),
+    Signal("name", "text", 60, "Product name"),
+    Signal("vbios", "text", 60, "Firmware version"),
+    Signal("lost", "flag", 1, "Fallen off the bus: nothing else can be read"),
+    Signal("errors", "texts", 0, "NVML functions that fail, with error codes"),
+    Signal("recovery_action", "count", 5, "Recovery the driver asks for (NVML field 230); 0: none"),
+    Signal("clocks_event_reasons", "count", 1, "Reasons for the current clocks (NVML's bits)"),
+    Signal("hw_slowdown_s", "count", 1, "Seconds slowed down by the hardware, cumulative"),
+    Signal("hw_thermal_s", "count", 1, "Seconds slowed down by the hardware because of heat"),
+    Signal("sw_thermal_s", "count", 1, "Seconds slowed down by the driver because of heat"),
+    Signal("power_brake_s", "count", 1, "Seconds slowed down by the power supply's signal"),
+    Signal("temperature_c", "integer", 5, "Temperature in °C"),
+    Signal("temperature_margin_c", "integer", 5, "°C left before the GPU slows down"),
+    Signal("temperature_limit_c", "integer", 60, "°C at which the GPU slows down, on older parts"),
+    Signal("memory_temperature_c", "integer", 5, "Memory temperature in °C"),
+    Signal("memory_limit_c", "integer", 60, "°C of memory at which the GPU slows down"),
+    Signal("power_w", "number", 5, "Power draw in W"),
+    Signal("power_unreadable", "flag", 5, "The power sensor fails"),
+    Signal("power_limit_w", "number", 60, "Power limit in W"),
+    Signal("power_default_w", "number", 60, "Default power limit in W"),
+    Signal("energy_mj", "count", 5, "Energy in mJ since the driver was loaded"),
+    Signal("utilization_gpu", "count", 5, "Percent of time in which a kernel ran"),
+    Signal("utilization_memory", "count", 5, "Percent of time in which memory was accessed"),
+    Signal("memory_total_mib", "count", 5, "Memory in MiB"),
+    Signal("memory_used_mib", "count", 5, "Memory in use in MiB"),
+    Signal("clock_sm_mhz", "count", 5, "SM clock in MHz"),
+    Signal("clock_memory_mhz", "count", 5, "Memory clock in MHz"),
+    Signal("ecc_enabled", "flag", 60, "Error correction is on"),
+    Signal("ecc_volatile_corrected_dram", "count", 10, "Corrected errors since driver load"),
+    Signal("ecc_volatile_corrected_sram", "count", 10, "Corrected errors since driver load"),
+    Signal("ecc_volatile_uncorrected_dram", "count", 10, "Uncorrectable errors since driver load"),
+    Signal("ecc_volatile_uncorrected_sram", "count", 10, "Uncorrectable errors since driver load"),
+    Signal("ecc_aggregate_corrected_dram", "count", 60, "Corrected errors in the GPU's life"),
+    Signal("ecc_aggregate_corrected_sram", "count", 60, "Corrected errors in the GPU's life"),
+    Signal("ecc_aggregate_uncorrected_dram", "count", 60, "Uncorrectable errors in the GPU's life"),
+    Signal("ecc_aggregate_uncorrected_sram", "count", 60, "Uncorrectable errors in the GPU's life"),
+    Signal("sram_threshold_exceeded", "flag", 60, "NVIDIA's threshold for replacement is exceeded"),
+    Signal("remap_corrected", "count", 10, "Rows remapped after corrected errors"),
+    Signal("remap_uncorrected", "count", 10, "Rows remapped after uncorrectable errors"),
+    Signal("remap_pending", "flag", 10, "A row will be remapped at the next reset"),
+    Signal("remap_failure", "flag", 10, "A row could not be remapped"),
+    Signal("remap_banks_max", "count", 60, "Memory banks with all spare rows"),
+    Signal("remap_banks_high", "count", 60, "Memory banks with most spare rows"),
+    Signal("remap_banks_partial", "count", 60, "Memory banks with some spare rows"),
+    Signal("remap_banks_low", "count", 60, "Memory banks with few spare rows"),
+    Signal("remap_banks_none", "count", 60, "Memory banks with no spare row"),
+    Signal("retired_pages", "count", 60, "Retired pages, on parts before Ampere"),
+    Signal("retired_pending", "flag", 60, "A page will be retired at the next reset"),
+    Signal("nvlinks", "count", 10, "Number of NVLinks"),
+    Signal("nvlinks_down", "counts", 10, "Numbers of the NVLinks that are down"),
     Signal("nvlink_crc", "counts", 30, "CRC errors, by link"),
-    Signal("nvlink_replays", "counts", 30, "replays, by link"),
-    Signal("nvlink_recoveries", "counts", 30, "retrainings, by link"),
+    Signal("nvlink_replays", "counts", 30, "Replays, by link"),
+    Signal("nvlink_recoveries", "counts", 30, "Retrainings, by link"),
     Signal("fabric_state", "count", 10, "0 no fabric, 1 not started, 2 joining, 3 joined"),
-    Signal("fabric_status", "count", 10, "how joining ended (nvmlReturn_t)"),
+    Signal("fabric_status", "count", 10, "Result of joining the fabric (nvmlReturn_t)"),
     Signal("fabric_health_summary", "count", 10, "1 healthy, 2 unhealthy, 3 limited capacity"),
-    Signal("fabric_bandwidth_degraded", "flag", 10, "the fabric is slower than it should be"),
-    Signal("fabric_route_unhealthy", "flag", 10, "a route of the fabric is unhealthy"),
-    Signal("fabric_misconfigured", "count", 10, "above 1: how (NVML's code)"),
-    Signal("pcie_generation", "count", 10, "PCIe generation now; low when idle"),
-    Signal("pcie_generation_max", "count", 60, "PCIe generation that GPU and slot can do"),
-    Signal("pcie_width", "count", 10, "PCIe lanes now"),
-    Signal("pcie_width_max", "count", 60, "PCIe lanes that GPU and slot can do"),
-    Signal("pcie_replays", "count", 10, "packets sent again"),
-    Signal("inforom_valid", "flag", 60, "its InfoROM's checksum is right"),
+    Signal("fabric_bandwidth_degraded", "flag", 10, "The fabric is slower than it should be"),
+    Signal("fabric_route_unhealthy", "flag", 10, "A route of the fabric is unhealthy"),
+    Signal("fabric_misconfigured", "count", 10, "Above 1: how it is misconfigured (NVML's code)"),
+    Signal("pcie_generation", "count", 10, "Current PCIe generation; low when idle"),
+    Signal("pcie_generation_max", "count", 60, "Highest PCIe generation of GPU and slot"),
+    Signal("pcie_width", "count", 10, "Current PCIe lanes"),
+    Signal("pcie_width_max", "count", 60, "Most PCIe lanes of GPU and slot"),
+    Signal("pcie_replays", "count", 10, "PCIe packets sent again"),
+    Signal("inforom_valid", "flag", 60, "The InfoROM's checksum is correct"),
 )
 
 DISK = (
-    Signal("name", "text", 60, "of the NVMe controller, or of the SATA or SAS disk"),
-    Signal("model", "text", 60, "the product"),
-    Signal("serial", "text", 60, "serial number"),
-    Signal("state", "text", 60, "live, or the kernel's word: resetting, dead, offline, …"),
-    Signal("critical_warning", "count", 60, "bits of NVMe's SMART log"),
-    Signal("failure_predicted", "flag", 60, "a SATA or SAS disk's own verdict by SMART"),
-    Signal("temperature_c", "integer", 60, "°C"),
-    Signal("spare_percent", "count", 60, "percent of spare blocks left"),
-    Signal("used_percent", "count", 60, "percent of rated writes used"),
-    Signal("media_errors", "count", 60, "errors of the medium"),
+    Signal("name", "text", 60, "Name of the NVMe controller, or of the SATA or SAS disk"),
+    Signal("model", "text", 60, "Product name"),
+    Signal("serial", "text", 60, "Serial number"),
+    Signal("state", "text", 60, "live, or the kernel's state: resetting, dead, offline, …"),
+    Signal("critical_warning", "count", 60, "Critical warning bits of NVMe's SMART log"),
+    Signal("failure_predicted", "flag", 60, "A SATA or SAS disk predicts its failure (SMART)"),
+    Signal("temperature_c", "integer", 60, "Temperature in °C"),
+    Signal("spare_percent", "count", 60, "Percent of spare blocks left"),
+    Signal("used_percent", "count", 60, "Percent of rated writes used"),
+    Signal("media_errors", "count", 60, "Media errors"),
 )
 
 LINK = (
-    Signal("name", "text", 60, "of the network interface"),
-    Signal("up", "flag", 60, "it has a carrier"),
-    Signal("down_count", "count", 60, "how often it lost its carrier in this boot"),
+    Signal("name", "text", 60, "Name of the network interface"),
+    Signal("up", "flag", 60, "The interface has a carrier"),
+    Signal("down_count", "count", 60, "Carrier losses since boot"),
 )
 
 EVENT = (
-    Signal("id", "text", 0, "the same in every report that tells it"),
-    Signal("pci", "text", 0, "the GPU"),
-    Signal("xid", "count", 0, "NVIDIA's number"),
-    Signal("at_s", "number", 0, "when, in seconds since the boot"),
-    Signal("text", "text", 0, "the kernel's words, where its log can be read"),
+    Signal("id", "text", 0, "Identifier, the same in every report of the event"),
+    Signal("pci", "text", 0, "PCI address of the GPU"),
+    Signal("xid", "count", 0, "NVIDIA's XID number"),
+    Signal("at_s", "number", 0, "When, in seconds since boot"),
+    Signal("text", "text", 0, "The kernel's message, if its log can be read"),
 )
 
 PARTS = {"gpus": GPU, "disks": DISK, "links": LINK, "events": EVENT}
@@ -144,7 +144,7 @@ _REQUIRED = {"events": ("id", "pci", "xid", "at_s")}
 
 
 def checked(health: object) -> Values:
-    """A report's health with what these tables know; `ValueError` names what is not as they say."""
+    """Return the known part of a report's health. Raises `ValueError` naming what is invalid."""
     if not isinstance(health, dict):
         raise ValueError("expected an object")
     values = _checked(health, _SERVER)

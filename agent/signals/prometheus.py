@@ -12,7 +12,7 @@ from agent.signals import Values
 
 
 class Metric(NamedTuple):
-    """A metric is the sum of its signals, and of a list's entries."""
+    """One metric: the sum of its signals, lists included."""
 
     name: str
     kind: str
@@ -129,8 +129,10 @@ _XID = "DCGM_FI_DEV_XID_ERRORS"
 
 
 def exposition(*machines: tuple[Values, dict[str, str]]) -> str:
-    """The health of machines in Prometheus' text format, each with labels of its own; a GPU
-    without a signal has no sample of it."""
+    """Render the health of machines, each with labels of its own.
+
+    A GPU without a signal has no sample of it.
+    """
     gpus: list[tuple[Values, str, int]] = []
     for health, more in machines:
         last = {event["pci"]: event["xid"] for event in health["events"]}
@@ -155,7 +157,7 @@ def _family(name: str, kind: str, text: str, samples: list[str]) -> Iterator[str
 
 
 def _sum(gpu: Values, signals: tuple[str, ...]) -> float | None:
-    """None when the GPU has not one of them."""
+    """Sum the signals; None if the GPU has none of them."""
     if any(signal not in gpu for signal in signals):
         return None
     values = (gpu[signal] for signal in signals)

@@ -1,5 +1,6 @@
-"""`agents`: reports of thousands of simulated agents into one daemon on one core. The agents are a
-process of their own on another core; the daemon is the installed one, reconciler included.
+"""`agents`: reports from thousands of simulated agents to one daemon on one core.
+
+The agents are one process, on another core; the daemon is the installed one, reconciler included.
 """
 
 import asyncio
@@ -25,17 +26,17 @@ from provisioner.store.database import Database
 from provisioner.store.migrate import migrate
 
 _CONNECTIONS = 1 + TENANTS
-"""Of an agent: for its reports, and a tenant's to wait for a newer grant."""
+"""Per agent: one for its reports, and a tenant's to wait for a newer grant."""
 _WARM_S = 130.0
-"""Health is told once a minute."""
+"""Health is reported once a minute."""
 _MEANING = {
     "reports_per_second": "answered",
-    "p50_ms": "from when a report was due to the end of its answer",
+    "p50_ms": "from when a report is due to the end of its answer",
     "p99_ms": "goal: under 100",
     "max_ms": "",
-    "late_p99_ms": "of it, the sender's own delay",
-    "lost": "not answered with 200, or not in the database at the end; goal: 0",
-    "rss_mb_start": "of the daemon, when each server's health had been judged twice",
+    "late_p99_ms": "the sender's own delay, included in the latency",
+    "lost": "reports not answered with 200, or not in the database at the end; goal: 0",
+    "rss_mb_start": "of the daemon, after each server's health was judged twice",
     "rss_mb_end": "",
     "cpu_cores": "of the daemon; it has one",
 }
@@ -89,10 +90,10 @@ def run(
 
 
 def _allow_files(count: int) -> None:
-    """For this process's children, the daemon among them."""
+    """Raise the open file limit for this process's children, the daemon among them."""
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     if hard < count:
-        raise SystemExit(f"so many agents take {count} open files; `ulimit -Hn` permits {hard}")
+        raise SystemExit(f"this many agents need {count} open files; `ulimit -Hn` permits {hard}")
     resource.setrlimit(resource.RLIMIT_NOFILE, (max(soft, count), hard))
 
 
@@ -131,7 +132,7 @@ def _sender(folder: Path, order: Order, core: int) -> "subprocess.Popen[str]":
 
 
 def _quantile(ordered: list[float], share: float) -> float:
-    """The smallest value that so large a share does not exceed; 0 when there is none."""
+    """Return the smallest value that this share does not exceed; 0 if there is none."""
     if not ordered:
         return 0
     return ordered[max(0, min(len(ordered) - 1, int(len(ordered) * share + 0.999999) - 1))]

@@ -1,4 +1,4 @@
-"""The daemon as it is installed, kept to one core, and what it takes of it."""
+"""The installed daemon, restricted to one core, and its resource use."""
 
 import os
 import signal
@@ -18,12 +18,12 @@ _TICKS = os.sysconf("SC_CLK_TCK")
 
 
 class Daemon:
-    """`python -m provisioner` on one core until the end of the `with`."""
+    """`python -m provisioner` on one core until the end of the `with` block."""
 
     def __init__(self, folder: Path, database_url: str, core: int) -> None:
         self._log = folder / "daemon.log"
         self.log = ""
-        """What it said, once it is stopped."""
+        """Its output, once it has stopped."""
         self.port = _free_port()
         environment = {
             **os.environ,
@@ -57,7 +57,7 @@ class Daemon:
         self.stop()
 
     def stop(self) -> None:
-        """As a service manager does it; then what it still held is in the database."""
+        """Stop it as a service manager does; then everything it still held is in the database."""
         self._process.send_signal(signal.SIGTERM)
         self._process.wait(_STOP_S)
         self.log = self._log.read_text()

@@ -1,5 +1,6 @@
-"""A site of GPU servers whose agents have been reporting for a while, four of five for a tenant and
-one in its ramdisk: their rows, and the health that they tell. Sending is left to `load`.
+"""A site of GPU servers whose agents have been reporting for a while: its rows and health.
+
+Four of five serve a tenant, one is in its ramdisk. `load` sends the reports.
 """
 
 import json
@@ -51,7 +52,7 @@ print(json.dumps(watch.health(), separators=(",", ":")))
 
 
 class Agent(NamedTuple):
-    """Whom a simulated agent reports for; without a lease it is in the ramdisk."""
+    """The server a simulated agent reports for; without a lease it is in the ramdisk."""
 
     server: str
     token: str
@@ -59,7 +60,7 @@ class Agent(NamedTuple):
 
 
 def read_health(folder: Path, gpus: int) -> dict[str, Any]:
-    """What the agent reads on a server with so many H100, by its own code."""
+    """Return what the agent's own code reads on a server with this many H100s."""
     fake = FakeNvml(folder / "nvml")
     done = subprocess.run(
         [sys.executable, "-c", _READ_HEALTH],
@@ -71,7 +72,7 @@ def read_health(folder: Path, gpus: int) -> dict[str, Any]:
     health: dict[str, Any] = json.loads(done.stdout)
     one, health["gpus"] = health["gpus"][0], []
     for index in range(gpus):
-        # Each GPU has its own name, as those of one server have
+        # Each GPU has its own name, as on a real server.
         health["gpus"].append(
             {**one, "index": index, "uuid": f"GPU-{index:08x}", "pci": f"00000000:{index:02X}:00.0"}
         )
@@ -81,7 +82,7 @@ def read_health(folder: Path, gpus: int) -> dict[str, Any]:
 def report(
     agent: Agent, sequence: int, uptime_s: float, health: dict[str, Any] | None
 ) -> dict[str, Any]:
-    """As `agent.protocol.Report`, and what newer agents may say beside it."""
+    """Return a report as in `agent.protocol.Report`, plus fields of newer agents."""
     return {
         "server": agent.server,
         "context": "tenant" if agent.lease else "ramdisk",
@@ -117,7 +118,7 @@ async def seed(database: Database, count: int, health: dict[str, Any]) -> list[A
             for rows in zip(*(rows for _, rows in made), strict=True):
                 session.add_all(
                     row for row in rows if row is not None
-                )  # one kind, which the next kind refers to
+                )  # one kind at a time, as the next refers to it
                 await session.flush()
     return agents
 
@@ -184,8 +185,11 @@ def _server(
 
 
 async def unwritten(database: Database, answered: dict[str, tuple[datetime, float]]) -> int:
-    """How many agents' last reports are not in the database; `answered` has by server when the
-    last answered report was sent, and the uptime that the last answered health told."""
+    """Count the agents whose last reports are not in the database.
+
+    `answered` holds, by server, when the last answered report was sent, and the uptime in the last
+    answered health report.
+    """
     told = col(AgentIdentity.report)["uptime_s"].as_float()
     async with database.read() as session:
         rows = await session.exec(select(AgentIdentity.server_id, AgentIdentity.seen_at, told))

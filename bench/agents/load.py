@@ -1,8 +1,8 @@
-"""A process of its own that does as so many agents would: each reports at its own times over a
-connection that it keeps, and tells its health once a minute; a tenant's waits for a newer grant on
-another connection.
+"""A process that behaves like many agents, and measures latency.
 
-It is given a JSON file with the order, and writes its result as JSON to standard output.
+Each agent reports at its own times over a connection that it keeps, with its health once a minute;
+a tenant's waits for a newer grant on another connection. The order comes as a JSON file, the result
+goes to standard output as JSON.
 """
 
 import asyncio
@@ -24,7 +24,7 @@ _GIVE_UP_S = 15.0
 """As long as an agent waits for an answer."""
 _HEALTH, _NOTHING = b'"health":null', b"null"
 _ECHO = b'"echo":""', b'"echo":"%s"' % (b"A" * 32)
-"""The grant is asked for with the health."""
+"""The grant is requested together with the health."""
 
 
 @dataclass
@@ -42,11 +42,11 @@ class Result:
 
     latencies_ms: list[float] = field(default_factory=list)
     lateness_ms: list[float] = field(default_factory=list)
-    """Of these, how long it took this process to begin."""
+    """The part of each latency that this process took to begin."""
     sent: int = 0
     failures: dict[str, int] = field(default_factory=dict)
     answered: dict[str, tuple[float, float]] = field(default_factory=dict)
-    """By server: when the last answered report was sent (Unix), and its last told uptime."""
+    """By server: when the last answered report was sent (Unix), and the last uptime reported."""
 
 
 class Sender:
@@ -80,7 +80,7 @@ class Sender:
         return self.result
 
     async def _wait(self, agent: "_Simulated", first: float) -> None:
-        """For a newer grant, which does not come."""
+        """Wait for a newer grant, which never comes."""
         await asyncio.sleep(first - self._loop.time())
         while True:
             try:
@@ -104,7 +104,7 @@ class Sender:
 
     async def _send(self, agent: "_Simulated", due: float) -> None:
         uptime_s = round(100 + due - self._begun, 3)
-        async with agent.reporting.used:  # an agent makes one report after the other
+        async with agent.reporting.used:  # an agent sends one report after the other
             await self._report(agent, due, uptime_s)
 
     async def _report(self, agent: "_Simulated", due: float, uptime_s: float) -> None:
@@ -134,7 +134,7 @@ class Sender:
         self.result.failures[why] = self.result.failures.get(why, 0) + 1
 
     async def _exchange(self, connection: "_Connection", request: bytes) -> bytes:
-        """The answer's status; once more on a new connection when the kept one was ended."""
+        """Return the answer's status; retry once on a new connection if the kept one was closed."""
         try:
             return await self._ask(connection, request)
         except ConnectionError:
@@ -166,7 +166,7 @@ def _is_whole(answer: bytes) -> bool:
 
 
 class _Connection:
-    """Kept open from one exchange to the next."""
+    """A connection kept open between exchanges."""
 
     def __init__(self, address: str) -> None:
         self.address = address
@@ -180,7 +180,7 @@ class _Connection:
 
 
 class _Simulated:
-    """One agent: what it says each time, and what changes."""
+    """One agent: the requests it sends, and what changes in them."""
 
     def __init__(self, agent: Agent, number: int, health_phase_s: float) -> None:
         self.server = agent.server
@@ -220,5 +220,5 @@ async def _send(order: Order) -> Result:
 
 def main() -> None:
     order = Order(**json.loads(Path(sys.argv[1]).read_text()))
-    gc.disable()  # its own pauses are nobody's latency
+    gc.disable()  # its own pauses must not count as latency
     json.dump(asdict(asyncio.run(_send(order))), sys.stdout)

@@ -1,5 +1,7 @@
-"""The images of the virtual rack, built from Debian's packages when missing and cached by the hash
-of what defines them: the deploy ramdisk and the tenant image. Booting them is left to the rack.
+"""The images of the virtual rack: the deploy ramdisk and the tenant image.
+
+They are built from Debian's packages if missing, and cached by a hash of their sources. The rack
+boots them.
 """
 
 from functools import partial
@@ -9,9 +11,9 @@ from . import build_ramdisk, build_tenant, cache
 
 
 def ramdisk(*, full_kernel: bool = False, rebuild: bool = False) -> Path:
-    """The folder with the deploy ramdisk's `vmlinuz` and `ramdisk.img`.
+    """Return the folder with the deploy ramdisk's `vmlinuz` and `ramdisk.img`.
 
-    `full_kernel`: with drivers for AHCI, e1000 and the in-band path to the BMC, and 2 s slower.
+    `full_kernel` adds drivers for AHCI, e1000 and the in-band path to the BMC; it boots 2 s slower.
     """
     flavour = build_ramdisk.FULL if full_kernel else build_ramdisk.CLOUD
     build = partial(build_ramdisk.build, flavour=flavour)
@@ -19,6 +21,6 @@ def ramdisk(*, full_kernel: bool = False, rebuild: bool = False) -> Path:
 
 
 def tenant(*, rebuild: bool = False) -> Path:
-    """The folder with the tenant image's `disk.raw` and `image.json`."""
+    """Return the folder with the tenant image's `disk.raw` and `image.json`."""
     name = f"tenant-{build_tenant.NAME}"
     return cache.fetch(name, build_tenant.SOURCES, build_tenant.build, rebuild=rebuild)

@@ -1,5 +1,7 @@
-"""Builds the deploy ramdisk: a slim Debian without systemd whose `/init` exchanges the boot token
-for an identity and opens SSH. What happens in it afterwards is left to the provisioner's plays.
+"""Builds the deploy ramdisk, a slim Debian without systemd.
+
+Its `/init` exchanges the boot token for an identity and opens SSH. The provisioner's plays do the
+rest.
 """
 
 import shutil
@@ -13,12 +15,15 @@ from .debian import make_root, package_names, run
 HERE = Path(__file__).parent
 PARTS = HERE / "ramdisk"
 CLOUD, FULL = "cloud-amd64", "amd64"
-"""Flavours of Debian's kernel: the first starts 2 s sooner, has NVMe and ext4 built in, and neither
-AHCI nor IPMI; the second drives all hardware. See docs/images.md."""
+"""Flavours of Debian's kernel.
+
+The first starts 2 s sooner, has NVMe and ext4 built in, and neither AHCI nor IPMI; the second
+drives all hardware. See docs/images.md.
+"""
 SOURCES = [Path(__file__), HERE / "debian.py", PARTS, HERE.parents[1] / "agent"]
 
 _LIBRARY = "usr/lib/ironlease"
-# file of ramdisk/ → place in the root, mode
+# File of ramdisk/ → place in the root, mode.
 _PLACES = {
     "init": ("init", 0o755),
     "inittab": ("etc/inittab", 0o644),
@@ -27,12 +32,12 @@ _PLACES = {
     "run-agent": (f"{_LIBRARY}/run-agent", 0o755),
     "check_in.py": (f"{_LIBRARY}/check_in.py", 0o644),
 }
-# tools that Debian has in packages too large for a ramdisk
+# Tools that Debian only has in packages too large for a ramdisk.
 _APPLETS = ("awk", "halt", "hostname", "less", "ping", "poweroff", "ps", "reboot", "vi")
 
 
 def build(result: Path, flavour: str = CLOUD) -> None:
-    """Write `vmlinuz` and `ramdisk.img` into the folder `result`; raises `BuildError`."""
+    """Write `vmlinuz` and `ramdisk.img` into the folder `result`. Raises `BuildError`."""
     root = result.parent / "root"
     make_root(
         root,
@@ -60,7 +65,7 @@ def _add_own_files(root: Path) -> None:
         sources = [name for name in archive.namelist() if name.endswith(".py")]
         archive.extractall(root / _LIBRARY, sources)
     zipapp.unlink()
-    # By the ramdisk's own Python, whose byte code this machine's may not be
+    # By the ramdisk's own Python, whose byte code may differ from this machine's.
     compileall = ["python3", "-m", "compileall", "-q", "--invalidation-mode", "unchecked-hash"]
     run(["chroot", root, *compileall, f"/{_LIBRARY}"])
     for applet in _APPLETS:
@@ -69,9 +74,11 @@ def _add_own_files(root: Path) -> None:
 
 
 def pack(root: Path, image: Path) -> None:
-    """Write the folder `root` as an initramfs: /usr as a compressed file system in it, mounted by
-    /init, and all the rest plain. Unpacking 130 MB takes an emulated machine 3.5 s, reading what
-    is used of it 0.3 s; lz4 is a quarter larger than zstd and saves another 0.4 s."""
+    """Write the folder `root` as an initramfs, with /usr as a compressed file system inside.
+
+    `/init` mounts it. Unpacking 130 MB takes an emulated machine 3.5 s, reading the part that is
+    used 0.3 s; lz4 is a quarter larger than zstd and saves another 0.4 s.
+    """
     usr = root / "usr"
     squashfs = ["-comp", "lz4", "-Xhc", "-noappend", "-quiet", "-no-progress"]
     run(["mksquashfs", usr, root / "usr.squashfs", *squashfs])

@@ -1,5 +1,6 @@
-"""Builds the tenant image debian-12: a bootable disk for GRUB on BIOS and for kexec. What makes it
-one customer's server (keys, host key, agent's grant) is left to the provisioner's plays.
+"""Builds the tenant image debian-12: a bootable disk for GRUB on BIOS and for kexec.
+
+The provisioner's plays make it one customer's server (keys, host key, agent's grant).
 """
 
 import json
@@ -28,7 +29,7 @@ CMDLINE = (
 
 
 def build(result: Path) -> None:
-    """Write `disk.raw` and `image.json` into the folder `result`; raises `BuildError`."""
+    """Write `disk.raw` and `image.json` into the folder `result`. Raises `BuildError`."""
     root = result.parent / "root"
     files = result.parent / "files"
     shutil.copytree(PARTS / "files", files)

@@ -1,5 +1,6 @@
-"""The cache of built images: one folder for each image and hash of what defines it, published whole
-or not at all; what an image is made of is left to its builder.
+"""The cache of built images: one folder per image and hash of its sources.
+
+A folder is published whole or not at all. Builders decide what an image contains.
 """
 
 import fcntl
@@ -13,16 +14,16 @@ from pathlib import Path
 
 KEPT = 2
 _CACHES = {"__pycache__", ".ruff_cache", ".mypy_cache"}
-"""What tools leave beside the sources: it defines nothing."""
+"""Left by tools beside the sources; not part of what defines an image."""
 
 
 def folder() -> Path:
-    """Where built images live: `IRONLEASE_CACHE`, else /var/cache/ironlease."""
+    """Return where built images are kept: `IRONLEASE_CACHE`, else /var/cache/ironlease."""
     return Path(os.environ.get("IRONLEASE_CACHE", "/var/cache/ironlease"))
 
 
 def digest(sources: Iterable[Path]) -> str:
-    """The hash of all files named or inside folders named: names, modes and contents."""
+    """Return the hash of all files in `sources` and their folders: names, modes, contents."""
     state = hashlib.sha256()
     for source in sources:
         files = sorted(source.rglob("*")) if source.is_dir() else [source]
@@ -39,19 +40,21 @@ def digest(sources: Iterable[Path]) -> str:
 def fetch(
     name: str, sources: Iterable[Path], build: Callable[[Path], None], *, rebuild: bool = False
 ) -> Path:
-    """The folder of the image `name` as its sources now define it, built by `build(folder)` when
-    missing. Two callers at once build it once; a killed build leaves nothing that is taken for
-    an image."""
+    """Return the folder of image `name` for its current sources, building it if missing.
+
+    Two callers at once build it once; an interrupted build leaves nothing that could be taken for
+    an image.
+    """
     path = folder() / f"{name}-{digest(sources)}"
     if path.is_dir() and not rebuild:
-        path.touch()  # prune() keeps what was used last
+        path.touch()  # prune() keeps the most recently used
         return path
     folder().mkdir(parents=True, exist_ok=True)
     with _lock(name):
         if path.is_dir() and not rebuild:
             return path
         _remove_unfinished(name)
-        # mmdebstrap's root must be enterable by apt's user, hence no private folder
+        # apt's user must be able to enter mmdebstrap's root, hence no private folder.
         work = Path(tempfile.mkdtemp(prefix=f".{name}.", dir=folder()))
         work.chmod(0o755)
         try:

@@ -1,4 +1,4 @@
-"""`python -m lab images`: builds the images, or says where they already are."""
+"""`python -m lab images`: builds the images, or prints where they already are."""
 
 import time
 
@@ -6,7 +6,7 @@ from . import ramdisk, tenant
 
 
 def build(rebuild: bool) -> None:
-    """Build what is missing, or everything; raises `lab.images.debian.BuildError`."""
+    """Build what is missing, or everything. Raises `lab.images.debian.BuildError`."""
     for name, make in (("deploy ramdisk", ramdisk), ("tenant image debian-12", tenant)):
         started = time.monotonic()
         print(f"{name} ...", flush=True)

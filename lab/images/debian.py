@@ -1,5 +1,6 @@
-"""Makes a Debian root by mmdebstrap from the package sources this machine itself uses; what goes
-into it is left to the callers.
+"""Makes a Debian root with mmdebstrap, from the package sources that this machine uses.
+
+Callers decide what goes into it.
 """
 
 import os
@@ -17,7 +18,7 @@ class BuildError(Exception):
 
 
 def package_names(file: Path) -> list[str]:
-    """The words of a package list: one a line, `#` begins a comment line."""
+    """Return the entries of a package list: one per line; lines starting with `#` are comments."""
     lines = file.read_text().splitlines()
     return [line.strip() for line in lines if line.strip() and not line.startswith("#")]
 
@@ -31,10 +32,10 @@ def make_root(
     files: Path | None = None,
     environment: Mapping[str, str],
 ) -> None:
-    """Install `packages` into the new folder `root`; `hook` is mmdebstrap's customise hook. The
-    tree `files` is laid over the root before packages are, so their configuration files win.
+    """Install `packages` into the new folder `root`; `hook` is mmdebstrap's customise hook.
 
-    Recommends and documentation stay out. Raises `BuildError`.
+    The tree `files` is copied into the root before packages are installed, so its configuration
+    files win. Recommends and documentation are left out. Raises `BuildError`.
     """
     run(
         [
@@ -46,7 +47,8 @@ def make_root(
             '--aptopt=APT::Install-Recommends "false"',
             '--aptopt=Acquire::Languages "none"',
             *(f"--dpkgopt=path-exclude={path}" for path in _UNWANTED),
-            f"--hook-dir={_MERGED_USR}",  # else the usrmerge package comes, and perl with it
+            # Otherwise the usrmerge package is installed, and perl with it.
+            f"--hook-dir={_MERGED_USR}",
             *([f'--essential-hook=cp -RT {files} "$1"'] if files else []),
             f"--customize-hook={hook}",
             SUITE,
@@ -64,7 +66,7 @@ def run(
     cwd: Path | None = None,
     given: str = "",
 ) -> str:
-    """Run a tool, give its standard output; raises `BuildError` with what it said."""
+    """Run a tool and return its standard output. Raises `BuildError` with its error output."""
     try:
         done = subprocess.run(
             command,
@@ -84,8 +86,10 @@ def run(
 
 
 def _sources() -> list[str]:
-    """This machine's own sources of the suite; none on a machine of another suite, where
-    mmdebstrap's default serves."""
+    """Return this machine's own sources of the suite.
+
+    None on a machine with another suite, where mmdebstrap's default serves.
+    """
     found = run(
         [
             "apt-get",

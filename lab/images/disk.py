@@ -1,5 +1,6 @@
-"""Writes a root folder as a bootable disk: GPT, GRUB for BIOS, one ext4 root. Needs no loop device,
-so it works in containers.
+"""Writes a root folder as a bootable disk: GPT, GRUB for BIOS, one ext4 root.
+
+It needs no loop device, so it works in containers.
 """
 
 import struct
@@ -33,7 +34,7 @@ _GRUB_EARLY = "set root=(hd0,gpt2)\nset prefix=(hd0,gpt2)/boot/grub\nconfigfile 
 
 
 def write(root: Path, image: Path, *, cmdline: str) -> None:
-    """Write `root` to the sparse raw file `image`, to boot with `cmdline`; raises `BuildError`."""
+    """Write `root` to the sparse raw file `image`, to boot with `cmdline`. Raises `BuildError`."""
     _grub_config(root, cmdline)
     with image.open("wb") as out:
         out.truncate(SIZE_MIB << 20)
@@ -42,7 +43,7 @@ def write(root: Path, image: Path, *, cmdline: str) -> None:
     options = f"offset={offset},lazy_itable_init=1,lazy_journal_init=1"
     make = ["mke2fs", "-q", "-t", "ext4", "-L", "root", "-m", "1", "-E", options]
     run([*make, "-d", root, image, f"{size_kib}k"])
-    # After mke2fs, which wipes the start of the file
+    # After mke2fs, which wipes the start of the file.
     table = (
         "label: gpt\n"
         f"start={_BOOT_START},size={_BOOT_SECTORS},type={_BIOS_BOOT_TYPE}\n"
@@ -65,8 +66,10 @@ def _grub_config(root: Path, cmdline: str) -> None:
 
 
 def _install_grub(image: Path) -> None:
-    """What grub-bios-setup does, without needing a device: the boot sector names the first sector
-    of the core image, whose own first sector holds the list of the rest."""
+    """Do what grub-bios-setup does, without needing a device.
+
+    The boot sector holds the first sector of the core image, whose own first sector lists the rest.
+    """
     early = image.with_suffix(".cfg")
     core_file = image.with_suffix(".core")
     early.write_text(_GRUB_EARLY)
@@ -78,13 +81,13 @@ def _install_grub(image: Path) -> None:
     core_file.unlink()
     core += bytes(-len(core) % _SECTOR)
     sectors = len(core) // _SECTOR
-    # GRUB's pc/boot.h: kernel sector at 0x5c; the drive check at 0x66 is a jump for hard disks
+    # GRUB's pc/boot.h: kernel sector at 0x5c; the drive check at 0x66 is a jump for hard disks.
     struct.pack_into("<Q", boot, 0x5C, _BOOT_START)
     boot[0x66:0x68] = b"\x90\x90"
-    # block list at the end of the core's first sector: start, sectors, segment to load them to
+    # Block list at the end of the core's first sector: start, sectors, segment to load them to.
     struct.pack_into("<QHH", core, _SECTOR - 12, _BOOT_START + 1, sectors - 1, 0x820)
     if sectors > _BOOT_SECTORS:
-        raise ValueError(f"GRUB's core image has {sectors} sectors, {_BOOT_SECTORS} have room")
+        raise ValueError(f"GRUB's core image has {sectors} sectors; only {_BOOT_SECTORS} fit")
     with image.open("r+b") as disk:
         disk.write(boot[:440])  # the rest of the sector is the protective partition table
         disk.seek(_BOOT_START * _SECTOR)

@@ -1,6 +1,6 @@
-"""A GPU server's NVML without a GPU: builds the library and writes the state that it answers from.
+"""A GPU server's NVML without a GPU: builds the library and writes the state it answers from.
 
-`FakeNvml` is what tests and the lab's machines hold: a profile, faults set while it runs.
+Tests and the lab's machines use `FakeNvml`: a profile, and faults set while it runs.
 """
 
 import os
@@ -24,9 +24,9 @@ RECOVERY_ACTION = 0x8000
 
 
 def build(*, old_driver: bool = False) -> Path:
-    """The folder with the library, for `LD_LIBRARY_PATH`; compiled when its source changed.
+    """Return the folder with the library for `LD_LIBRARY_PATH`, compiled if its source changed.
 
-    An old driver (R510) has not the functions that came later.
+    An old driver (R510) lacks the functions that came later.
     """
     sources = sorted(HERE.glob("*.[ch]"))
     library = _BUILD / ("old" if old_driver else "new") / "libnvidia-ml.so.1"
@@ -43,7 +43,7 @@ def build(*, old_driver: bool = False) -> Path:
 
 
 class FakeNvml:
-    """The state file of one machine; each change is seen by the next NVML call."""
+    """The state file of one machine; the next NVML call sees each change."""
 
     def __init__(self, file: Path, profile: str = "h100-sxm-8") -> None:
         """Raises `FileNotFoundError` for a profile that is not in `profiles/`."""
@@ -52,20 +52,20 @@ class FakeNvml:
         self._events = 0
 
     def environment(self, *, old_driver: bool = False) -> Mapping[str, str]:
-        """The variables with which a program finds this NVML."""
+        """Return the variables with which a program finds this NVML."""
         folder = build(old_driver=old_driver)
         return {"LD_LIBRARY_PATH": str(folder), STATE: str(self.file)}
 
     def set(self, who: int | str, key: str, value: object) -> None:
-        """Change a value of a GPU (by index), of all or of the system."""
+        """Change a value of one GPU (by index), of all, or of the system."""
         self._write([*self._without(who, key), f"{who} {key} {value}"])
 
     def unset(self, who: int | str, key: str) -> None:
-        """Take a value away: the GPU does not support it any more, or a fault is over."""
+        """Remove a value: the GPU no longer supports it, or a fault is over."""
         self._write(self._without(who, key))
 
     def event(self, gpu: int, kind: int, data: int) -> None:
-        """Raise an event for those that are registered for it now."""
+        """Raise an event for those registered for it now."""
         self._events += 1
         line = f"{gpu} event {self._events} {kind:#x} {data}"
         self._write([*self.file.read_text().splitlines(), line])
@@ -74,16 +74,16 @@ class FakeNvml:
         self.event(gpu, XID, number)
 
     def lose(self, gpu: int) -> None:
-        """The GPU falls off the bus, and the driver says so."""
+        """Have the GPU fall off the bus, as reported by the driver."""
         self.xid(gpu, 79)
         self.set(gpu, "lost", 1)
 
     def hang(self, function: str, who: int | str = ALL) -> None:
-        """Calls of the function do not return."""
+        """Have calls of the function hang."""
         self.set(who, f"delay_ms.{function}", 86_400_000)
 
     def fail(self, function: str, code: int, who: int | str = ALL) -> None:
-        """Calls of the function return an error of `nvmlReturn_t`."""
+        """Have calls of the function return an error of `nvmlReturn_t`."""
         self.set(who, f"error.{function}", code)
 
     def _without(self, who: int | str, key: str) -> list[str]:
@@ -91,7 +91,7 @@ class FakeNvml:
         return [x for x in self.file.read_text().splitlines() if not x.startswith(prefix)]
 
     def _write(self, lines: list[str]) -> None:
-        # Renamed into place: a reader sees the old state or the new
+        # Renamed into place: a reader sees either the old state or the new.
         written = self.file.with_suffix(".new")
         written.write_text("\n".join(lines) + "\n")
         written.replace(self.file)

@@ -1,4 +1,4 @@
-"""`python -m lab.nvml`: builds the fake NVML libraries and says where they are."""
+"""`python -m lab.nvml`: builds the fake NVML libraries and prints where they are."""
 
 from lab.nvml import build
 

@@ -1,7 +1,7 @@
 """Finds out once per boot of this machine whether KVM really works here.
 
-An open /dev/kvm is no proof: on some nested hosts it opens and the guest then stalls. Only a
-kernel that ran until it missed its root file system counts.
+Opening /dev/kvm is no proof: on some nested hosts it opens and the guest then stalls. Only a kernel
+that ran until it missed its root file system counts.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ _REACHED_ROOT = b"Unable to mount root fs"
 
 
 def acceleration() -> str:
-    """`kvm` where it was seen to work, else `tcg`; IRONLEASE_LAB_ACCELERATION overrides."""
+    """Return `kvm` if it was seen to work, else `tcg`; IRONLEASE_LAB_ACCELERATION overrides it."""
     if chosen := os.environ.get("IRONLEASE_LAB_ACCELERATION"):
         return chosen
     kernel = _kernel()
@@ -37,7 +37,7 @@ def acceleration() -> str:
 
 
 def _kernel() -> Path | None:
-    """A Linux kernel to try with: the deploy ramdisk's once it is built, or this machine's."""
+    """Return a Linux kernel to try: the deploy ramdisk's once it is built, or this machine's."""
     cache = Path(os.environ.get("IRONLEASE_CACHE", "/var/cache/ironlease"))
     kernels = [*cache.glob("ramdisk-*/vmlinuz"), *Path("/boot").glob("vmlinuz-*")]
     return kernels[0] if kernels else None

@@ -1,7 +1,7 @@
 """One server's BMC: an `ipmi_sim` process on the server's BMC address, and its faults.
 
-Real RMCP+, users, SOL and in-band access are the program's own; power and boot device come back to
-the rack process through `chassis.py`.
+RMCP+, users, SOL and in-band access are the program's own and real; power and boot device come back
+to the rack process through `chassis.py`.
 """
 
 from __future__ import annotations
@@ -24,18 +24,18 @@ from lab.rack.serial_hub import SOL_PORT
 BmcFault = Literal["drop", "hang", "refuse"]
 
 NOWHERE = "nowhere"
-"""A network device that swallows what is sent to it."""
+"""A network device that swallows everything sent to it."""
 
 _CHASSIS = Path(__file__).with_name("chassis.py")
 _START_SECONDS = 20
 _SAVE_SECONDS = 1.2
-"""ipmi_sim writes changed users down once a second, and at no signal."""
+"""ipmi_sim saves changed users once a second, and on no signal."""
 # Get Channel Authentication Capabilities without a session (IPMI 2.0, 22.13): every BMC answers.
 _HELLO = bytes.fromhex("0600ff07000000000000000000092018c88100388e04b5")
 
 
 async def prepare_network() -> None:
-    """Make the device that the packets of a dropped BMC disappear in."""
+    """Create the device in which a dropped BMC's packets disappear."""
     await run("ip", "tuntap", "add", "dev", NOWHERE, "mode", "tun")
     await run("ip", "link", "set", NOWHERE, "up")
 
@@ -64,7 +64,7 @@ class Bmc:
             await end(self._process)
 
     async def set_fault(self, fault: BmcFault | None) -> None:
-        """Lose its packets, hang it, let it refuse every login, or heal it (None)."""
+        """Drop the BMC's packets, hang it, have it refuse logins, or clear the fault (None)."""
         if fault == self.fault:
             return
         await self._heal()
@@ -100,7 +100,7 @@ class Bmc:
             self._process.send_signal(sig)
 
     async def _start(self, state: str, password: str) -> None:
-        """Run with the users kept in `state` (a fresh one has `password`) until it answers."""
+        """Run with the users kept in `state` until it answers; a fresh one has `password`."""
         (self._folder / state).mkdir(exist_ok=True)
         configuration = self._folder / "lan.conf"
         configuration.write_text(self._configuration(password))
@@ -113,7 +113,7 @@ class Bmc:
             while not await self._answers():
                 if self._process.returncode is not None:
                     raise RackError(
-                        f"the BMC of {self._server.name} ended at its start; see "
+                        f"the BMC of {self._server.name} exited on start; see "
                         f"{self._rack.run / self._server.name}.bmc.log"
                     )
 

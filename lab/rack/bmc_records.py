@@ -1,7 +1,7 @@
-"""What a BMC says about its server: sensor records (SDR), inventory (FRU) and the event log.
+"""A BMC's data about its server: sensor records (SDR), inventory (FRU) and the event log.
 
-Bytes as IPMI 2.0 section 43.1 (full sensor record) and the Platform Management FRU Information
-Storage Definition 1.0 rev 1.3 lay them out; `emulator_commands` gives them to ipmi_sim.
+The bytes follow IPMI 2.0 section 43.1 (full sensor record) and the Platform Management FRU
+Information Storage Definition 1.0 rev 1.3; `emulator_commands` passes them to ipmi_sim.
 """
 
 from __future__ import annotations
@@ -13,15 +13,17 @@ from lab.rack.plan import ServerPlan
 
 _BMC = 0x20
 _THRESHOLD, _SENSOR_SPECIFIC = 0x01, 0x6F
-# Events off, readings on, no event of any state.
+# Events off, readings on, no state asserted.
 _READABLE = "disable scanning none" + 4 * " 000000000000000"
 _ENTITY_PROCESSOR, _ENTITY_BOARD, _ENTITY_PSU, _ENTITY_FAN = 0x03, 0x07, 0x0A, 0x1D
 
 
 @dataclass(frozen=True)
 class Sensor:
-    """A threshold sensor; readings and limits are raw bytes, one step being `multiplier` units. Or
-    one without a number, that has `states`."""
+    """A threshold sensor, or one without a number that has `states`.
+
+    Readings and limits are raw bytes, in steps of `multiplier` units.
+    """
 
     name: str
     kind: int
@@ -36,8 +38,7 @@ class Sensor:
     lower_critical: int | None = None
     upper_critical: int | None = None
     states: tuple[int, ...] = ()
-    """Offsets of IPMI 2.0 table 42-3, such as 0 for a power supply that is present, 3 for one
-    without power."""
+    """Offsets of IPMI 2.0 table 42-3, such as 0 for a present power supply, 3 for input lost."""
 
     @property
     def reading_type(self) -> int:
@@ -57,7 +58,7 @@ SENSORS = (
 
 
 def emulator_commands(server: ServerPlan) -> str:
-    """The command file ipmi_sim reads at its start."""
+    """Return the command file that ipmi_sim reads on start."""
     lines = [
         "mc_setbmc 0x20",
         "mc_add 0x20 0 no-device-sdrs 0x23 9 8 0x9f 0x1291 0xf02",
@@ -75,7 +76,7 @@ def emulator_commands(server: ServerPlan) -> str:
             f"sensor_add 0x20 0 {number} {sensor.kind:#x} {sensor.reading_type:#x}",
             f"sensor_set_event_support 0x20 0 {number} {_READABLE}",
             f"sensor_set_threshold 0x20 0 {number} settable {enabled} {values}",
-            # Held against the thresholds as it is set
+            # Compared to the thresholds when it is set.
             f"sensor_set_value 0x20 0 {number} {sensor.reading} 0",
             f"main_sdr_add 0x20 {_hex(record)}",
             *(f"sensor_set_bit 0x20 0 {number} {state} 1 0" for state in sensor.states),
@@ -84,7 +85,7 @@ def emulator_commands(server: ServerPlan) -> str:
 
 
 def sensor_record(number: int, sensor: Sensor) -> bytes:
-    """The full sensor record (type 01h) of IPMI 2.0 table 43-1."""
+    """Return the full sensor record (type 01h) of IPMI 2.0 table 43-1."""
     readable = (0x10 if sensor.upper_critical is not None else 0) | (
         0x02 if sensor.lower_critical is not None else 0
     )
@@ -96,7 +97,7 @@ def sensor_record(number: int, sensor: Sensor) -> bytes:
             *(sensor.kind, sensor.reading_type),
             *(0, 0, 0, 0),  # no threshold events
             *(readable, 0),  # readable and settable thresholds
-            # Unsigned, or no number; base unit, no modifier
+            # Unsigned, or no number; base unit, no modifier.
             *(0xC0 if sensor.states else 0, sensor.unit, 0),
             0,  # linear
             *(sensor.multiplier & 0xFF, 0),
@@ -115,9 +116,9 @@ def sensor_record(number: int, sensor: Sensor) -> bytes:
 
 
 def fru_image(server: ServerPlan) -> bytes:
-    """Inventory of the server: a product area alone, in at most 34 bytes.
+    """Return the server's inventory: a product area alone, in at most 34 bytes.
 
-    ipmi_sim answers no longer read, and pyghmi, which asks for the whole, does not ask for less.
+    ipmi_sim refuses longer reads, and pyghmi asks for the whole at once.
     """
     # Manufacturer, product, part number, version, serial number, asset tag, FRU file.
     fields = ("IL", "VS", "", "", server.serial, "", "")
@@ -129,12 +130,12 @@ def fru_image(server: ServerPlan) -> bytes:
 
 
 def _checked(data: bytes) -> bytes:
-    """`data` with its zero checksum."""
+    """Return `data` with its zero checksum."""
     return data + bytes([-sum(data) & 0xFF])
 
 
 def _power_on_event() -> bytes:
-    """Bytes 4 to 16 of a SEL record: the power unit was switched on at this time."""
+    """Return bytes 4 to 16 of a SEL record: the power unit was switched on at this time."""
     now = int(time.time()).to_bytes(4, "little")
     # Generator, event format, sensor type power unit, sensor 0, deassertion of "power off".
     return now + bytes([_BMC, 0, 0x04, 0x09, 0, 0xEF, 0x00, 0xFF, 0xFF])

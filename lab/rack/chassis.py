@@ -1,7 +1,8 @@
-"""The program a BMC runs to read or change its server's power and boot device.
+"""The program that a BMC runs to read or change its server's power and boot device.
 
 `chassis.py SOCKET SERVER get power boot`, `… set power 1`, as ipmi_sim calls its chassis_control.
-Passes the words to the rack process and prints its answer; imports next to nothing, to be fast.
+It passes the words to the rack process and prints the answer; it imports next to nothing, to be
+fast.
 """
 
 import _socket

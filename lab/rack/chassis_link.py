@@ -1,6 +1,6 @@
-"""The rack's side of `chassis.py`: power and boot device as a BMC asks for them.
+"""The rack's side of `chassis.py`: power and boot device, as a BMC requests them.
 
-The words are those of ipmi_sim's chassis_control: `get power boot` is answered `power:1` and
+The words are those of ipmi_sim's chassis_control: `get power boot` is answered with `power:1` and
 `boot:default`; `set` takes pairs of power, reset, shutdown, boot and a value.
 """
 
@@ -53,7 +53,7 @@ class ChassisLink:
                 return "0" if machine.pid is None else "1"
             case "boot":
                 return machine.boot
-        raise RackError(f"{name!r} is no chassis parameter that can be read")
+        raise RackError(f"{name!r} is not a readable chassis parameter")
 
     async def _set(self, machine: Machine, name: str, value: str) -> None:
         match name, value:
@@ -68,7 +68,7 @@ class ChassisLink:
             case "boot", "pxe":
                 machine.boot = "pxe"
             case "boot", _:
-                # The rest of IPMI's devices arrive too; this server has disks and a network.
+                # IPMI's other devices arrive too; this server has only disks and a network.
                 machine.boot = "default"
             case _:
-                raise RackError(f"{name} {value} is no chassis setting")
+                raise RackError(f"{name} {value} is not a chassis setting")

@@ -1,7 +1,7 @@
-"""A long-running child of the rack process, tied to its life.
+"""Long-running children of the rack process, tied to its life.
 
-Children get SIGKILL from the kernel when the rack process dies, however it dies, so that a killed
-rack leaves no machine, BMC or switch running.
+The kernel kills them when the rack process dies, however it dies, so that a killed rack leaves no
+machine, BMC or switch running.
 """
 
 from __future__ import annotations
@@ -51,9 +51,9 @@ async def end(process: asyncio.subprocess.Process, sig: signal.Signals = signal.
 
 
 async def run(*command: str | Path, environment: Mapping[str, str] | None = None) -> str:
-    """Run a short command to its end and return what it printed.
+    """Run a short command to its end and return its output.
 
-    Raises RackError with its error output when it fails.
+    Raises RackError with its error output if it fails.
     """
     process = await asyncio.create_subprocess_exec(
         *command,

@@ -1,6 +1,6 @@
-"""The rack process's control socket: one JSON line asks, one answers.
+"""The rack process's control socket: one JSON line per request and answer.
 
-`{"verb": …, arguments}` is answered `{"result": …}` or `{"error": "why, and what to do"}`.
+`{"verb": …, arguments}` is answered with `{"result": …}` or `{"error": "why, and what to do"}`.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ _ANSWER_SECONDS = 60
 
 
 async def serve(path: Path, verbs: Mapping[str, Callable[..., Awaitable[Any]]]) -> asyncio.Server:
-    """Answer requests on `path`; a verb's RackError is the client's error."""
+    """Answer requests on `path`; a verb's RackError becomes the client's error."""
 
     async def answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         request = json.loads(await reader.readline())
@@ -35,9 +35,9 @@ async def serve(path: Path, verbs: Mapping[str, Callable[..., Awaitable[Any]]]) 
 
 
 def ask(path: Path, verb: str, **arguments: Any) -> Any:
-    """Ask the rack process and return its result.
+    """Send a request to the rack process and return its result.
 
-    Raises RackError with its reason, OSError when nobody listens there.
+    Raises RackError with its reason, OSError if nobody listens there.
     """
     with socket.socket(socket.AF_UNIX) as link:
         link.settimeout(_ANSWER_SECONDS)
@@ -46,7 +46,7 @@ def ask(path: Path, verb: str, **arguments: Any) -> Any:
         with link.makefile() as stream:
             line = stream.readline()
     if not line:
-        raise RackError("the rack process broke off; its log (rackd.log) says why")
+        raise RackError("the rack process died; its log (rackd.log) says why")
     reply = json.loads(line)
     if "error" in reply:
         raise RackError(reply["error"])

@@ -193,7 +193,7 @@ class Rackd:
 
 def _one_of(what: str, value: str, known: Any) -> str:
     if value not in known:
-        raise RackError(f"{value!r} is no {what}; it is one of {', '.join(known)}")
+        raise RackError(f"{value!r} is not a {what}; use one of {', '.join(known)}")
     return value
 
 

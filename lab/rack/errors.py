@@ -6,11 +6,11 @@ class RackError(Exception):
 
 
 class RackIsUp(RackError):
-    """A rack of this name is running already."""
+    """A rack of this name is already running."""
 
     def __init__(self, name: str) -> None:
         super().__init__(
-            f"rack {name} is up already; `python -m lab down --name {name}` takes it down"
+            f"rack {name} is already up; `python -m lab down --name {name}` takes it down"
         )
 
 

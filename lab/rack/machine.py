@@ -1,7 +1,7 @@
 """One server's machine: a QEMU process that comes and goes with its power.
 
-Keeps what a server keeps without power: the boot device its BMC was told, its cable, its disks'
-defects. The serial line outlives the machine in its hub.
+It keeps what a server keeps without power: the boot device set by its BMC, its cable, its disks'
+faults. The serial line outlives the machine in its hub.
 """
 
 from __future__ import annotations
@@ -40,10 +40,12 @@ class Machine:
     def __init__(self, rack: RackPlan, server: ServerPlan, acceleration: str) -> None:
         self.hub = SerialHub(rack.console_log(server.name))
         self.boot: BootDevice = "default"
-        """Boot device of the next start; `pxe` holds for one start (the BMC software passes on no
-        more of the IPMI boot flags than the device)."""
+        """Boot device of the next start; `pxe` holds for one start.
+
+        The BMC software passes on no IPMI boot flag but the device.
+        """
         self.own_boot_entry = False
-        """As root can write one into the firmware: it starts the disk, whatever the BMC says."""
+        """A firmware boot entry, as root can write: it starts the disk, whatever the BMC says."""
         self.starts = 0
         self.disk_faults: dict[str, str] = {}
         self.cable_plugged = True
@@ -57,7 +59,7 @@ class Machine:
         self._lock = asyncio.Lock()
 
     def prepare(self) -> None:
-        """Create the disks (sparse) and the UEFI variables as from the factory."""
+        """Create the disks (sparse) and the UEFI variables in factory state."""
         for disk in self._server.disks:
             with disk.path.open("wb") as file:
                 file.truncate(disk.size)
@@ -79,7 +81,7 @@ class Machine:
             await self._stop()
 
     async def reset(self) -> None:
-        """Restart a running machine; one without power stays so."""
+        """Restart a running machine; one without power stays off."""
         async with self._lock:
             if self._run is not None:
                 await self._stop()
@@ -91,16 +93,16 @@ class Machine:
             await self._run.qmp.execute("system_powerdown")
 
     async def set_cable(self, *, plugged: bool) -> None:
-        """Give or take the link of the server's NIC, as its operating system sees it."""
+        """Plug or unplug the server's NIC, as its operating system sees it."""
         self.cable_plugged = plugged
         async with self._lock:
             if self._run is not None:
                 await self._apply_cable(self._run.qmp)
 
     async def set_disk_fault(self, serial: str, fault: str | None) -> None:
-        """Let a disk fail (`break`, `fill`) or work again (None), at once and on later starts.
+        """Have a disk fail (`break`, `fill`) or work again (None), at once and on later starts.
 
-        Raises RackError when the server has no such disk.
+        Raises RackError if the server has no such disk.
         """
         disk = self._disk(serial)
         async with self._lock:

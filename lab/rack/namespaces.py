@@ -1,7 +1,7 @@
-"""Network namespaces of a rack, entered by a thread for the time of one call.
+"""Network namespaces of a rack, entered by a thread for the duration of one call.
 
 The rack's own namespace holds the provisioner's and the BMCs' addresses. The switch and its ports
-have one without any address: the kernel would answer for its own addresses on every port, past
+have one without any address: the kernel would answer for its own addresses on every port, bypassing
 the userspace switch.
 """
 
@@ -26,14 +26,14 @@ _T = TypeVar("_T")
 
 
 def fabric(rack: str) -> str:
-    """The namespace of the rack's switch and the servers' ports on it."""
+    """Return the namespace of the rack's switch and the servers' ports on it."""
     return f"{rack}-sw"
 
 
 def inside(namespace: str, call: Callable[[], _T]) -> _T:
-    """Call a function in a namespace; sockets it opens stay there when it has returned.
+    """Call a function in a namespace; sockets it opens stay there after it returns.
 
-    Raises RackError when the namespace cannot be entered.
+    Raises RackError if the namespace cannot be entered.
     """
     with ThreadPoolExecutor(1) as thread:
         thread.submit(_enter, namespace).result()
@@ -41,9 +41,9 @@ def inside(namespace: str, call: Callable[[], _T]) -> _T:
 
 
 def open_tap(namespace: str, name: str) -> int:
-    """A file descriptor on an existing tap: frames only, no offloads.
+    """Return a file descriptor of an existing tap: frames only, no offloads.
 
-    The switch passes frames as they are, so their checksums must be complete.
+    The switch passes frames unchanged, so their checksums must be complete.
     """
     return inside(namespace, lambda: _open_tap(name))
 

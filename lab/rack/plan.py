@@ -1,7 +1,7 @@
 """The plan of a rack: every name, address, serial number, file and size in it.
 
-Pure values, written once by `up` as plan.json and read by the rack process and every client.
-Racks of different names never collide: addresses live in the rack's own network namespace.
+These are pure values, written once by `up` as plan.json and read by the rack process and every
+client. Racks of different names never collide: addresses live in the rack's own network namespace.
 """
 
 from __future__ import annotations
@@ -39,7 +39,7 @@ _NAME = re.compile(r"^[a-z][a-z0-9-]{0,31}$")
 
 @dataclass(frozen=True)
 class MachineOptions:
-    """The hardware of one server where it differs from its neighbours."""
+    """How the hardware of one server differs from its neighbours'."""
 
     disk_bus: DiskBus = "nvme"
     nic: Nic = "virtio"
@@ -110,9 +110,9 @@ class RackPlan:
         return self.run / f"{server}.console.sock"
 
     def server(self, name: str) -> ServerPlan:
-        """The server of this name.
+        """Return the server of this name.
 
-        Raises RackError when there is none.
+        Raises RackError if there is none.
         """
         for server in self.servers:
             if server.name == name:
@@ -121,7 +121,7 @@ class RackPlan:
         raise RackError(f"rack {self.name} has no server {name!r}; it has {known}")
 
     def inventory(self) -> dict[str, Any]:
-        """The rack as an inventory document, as Ironlease enrols it."""
+        """Return the rack as an inventory document, as Ironlease enrols it."""
         return {
             "site": "lab",
             "rack": "r1",
@@ -185,13 +185,13 @@ def data_folder(name: str) -> Path:
 
 
 def parse_size(text: str) -> int:
-    """Bytes of a size such as `512M` or `4G` (binary units).
+    """Return the bytes of a size such as `512M` or `4G` (binary units).
 
-    Raises RackError when the text is no size.
+    Raises RackError if the text is not a size.
     """
     match = _SIZE.match(text)
     if match is None:
-        raise RackError(f"{text!r} is no disk size; write it as 512M or 4G")
+        raise RackError(f"{text!r} is not a disk size; write it like 512M or 4G")
     return int(match[1]) << (10 * " KMGT".index(match[2] or " "))
 
 
@@ -205,10 +205,10 @@ def plan_rack(
 ) -> RackPlan:
     """Lay out a rack of `servers` machines; `options` differ by server number (from 1).
 
-    Raises RackError when the rack cannot be laid out so.
+    Raises RackError if the rack cannot be laid out.
     """
     if not _NAME.match(name):
-        raise RackError(f"{name!r} is no rack name; use up to 32 of a-z, 0-9 and '-'")
+        raise RackError(f"{name!r} is not a rack name; use up to 32 of a-z, 0-9 and '-'")
     if not 1 <= servers <= MAX_SERVERS:
         raise RackError(f"a rack has 1 to {MAX_SERVERS} servers, not {servers}")
     size = parse_size(disk_size)

@@ -1,6 +1,6 @@
-"""The QEMU command line of one server: pure, from the plan to the words.
+"""The QEMU command line of one server, purely from the plan.
 
-Drives are split into nodes (`disk0-file` under `disk0`) so that a fault can be slipped between
+Drives are split into nodes (`disk0-file` under `disk0`), so that a fault can be inserted between
 them while the machine runs.
 """
 
@@ -23,12 +23,12 @@ UEFI_VARIABLES = Path("/usr/share/OVMF/OVMF_VARS_4M.fd")
 ACCELERATION: dict[str, tuple[str, ...]] = {
     "kvm": ("-accel", "kvm", "-cpu", "host"),
     # The plainest CPU: with `max`, guests choose AVX code paths that are emulated slowly (SHA-256
-    # six times, Python's imports twice as slow, measured side by side).
+    # takes six times as long, Python's imports twice, measured side by side).
     "tcg": ("-accel", "tcg,thread=multi", "-cpu", "qemu64"),
 }
 
-# What a broken disk answers: blkdebug's rules, by fault. Flushes always work: QEMU itself flushes
-# when a disk is healed, and there is nothing to flush where no write got through.
+# How a broken disk answers: blkdebug's rules, by fault. Flushes always work: QEMU itself flushes
+# when a fault is cleared, and where no write got through there is nothing to flush.
 DISK_FAULTS: dict[str, list[dict[str, Any]]] = {
     "break": [
         {"event": "none", "errno": 5, "iotype": kind}
@@ -39,12 +39,12 @@ DISK_FAULTS: dict[str, list[dict[str, Any]]] = {
 
 
 def uefi_variables(rack: RackPlan, server: ServerPlan) -> Path:
-    """Where the server's UEFI variables live (its "flash")."""
+    """Return where the server's UEFI variables live (its "flash")."""
     return rack.data / f"{server.serial}.uefi"
 
 
 def fault_node(disk_node: str, fault: str) -> dict[str, Any]:
-    """The block node that makes a disk fail."""
+    """Return the block node that makes a disk fail."""
     return {
         "driver": "blkdebug",
         "node-name": f"{disk_node}-{fault}",
@@ -54,7 +54,7 @@ def fault_node(disk_node: str, fault: str) -> dict[str, Any]:
 
 
 def raw_node(disk_node: str, fault: str | None) -> dict[str, Any]:
-    """The node the server's disk reads and writes, over its file or over the fault."""
+    """Return the node that the server's disk uses, over its file or over the fault."""
     return {
         "driver": "raw",
         "node-name": disk_node,
@@ -75,7 +75,7 @@ def command_line(
     tap_fd: int,
     disk_faults: Mapping[str, str],
 ) -> list[str]:
-    """The words that start `server`; `disk_faults` is by disk serial."""
+    """Return the command that starts `server`; `disk_faults` is by disk serial."""
     words = [
         *(on_one_cpu(server.number) if acceleration == "tcg" else ()),
         "qemu-system-x86_64",
@@ -107,12 +107,11 @@ def command_line(
 
 
 def on_one_cpu(number: int) -> tuple[str, ...]:
-    """The words before its command that keep an emulated machine to one CPU of this host; the
-    machines take turns by number.
+    """Return the prefix that keeps an emulated machine on one CPU of this host, chosen by number.
 
-    On two CPUs a disk hung about once in fifty imagings: an NVMe command that the guest had queued
-    by its shadow doorbell was never seen, a race between the CPU's thread and the device's. On one
-    CPU the two cannot miss each other.
+    On two CPUs a disk hung about once in fifty imagings: an NVMe command queued by the guest
+    through its shadow doorbell was never seen, a race between the CPU's thread and the device's. On
+    one CPU the two cannot miss each other.
     """
     allowed = sorted(os.sched_getaffinity(0))
     return ("taskset", "--cpu-list", str(allowed[(number - 1) % len(allowed)]))

@@ -23,14 +23,14 @@ class Qmp:
     @classmethod
     async def connect(cls, sock: socket.socket) -> Qmp:
         qmp = cls(*await asyncio.open_unix_connection(sock=sock))
-        # Written ahead, not awaited: a machine that dies at once must not hold up its power-on.
+        # Sent ahead, not awaited: a machine that dies at once must not delay its power-on.
         qmp._send("qmp_capabilities", {})
         return qmp
 
     async def execute(self, command: str, **arguments: Any) -> Any:
         """Run one command and return its result.
 
-        Raises RackError when QEMU refuses it or does not answer within 10 s.
+        Raises RackError if QEMU refuses it or does not answer within 10 s.
         """
         async with self._lock:
             self._send(command, arguments)
@@ -46,7 +46,7 @@ class Qmp:
         return answer["return"]
 
     async def closed(self) -> None:
-        """Wait until QEMU has gone and everything it said has been read."""
+        """Wait until QEMU has exited and all its output has been read."""
         await self._reading
 
     def _send(self, command: str, arguments: dict[str, Any]) -> None:
@@ -62,6 +62,6 @@ class Qmp:
                 elif "return" in message or "error" in message:
                     self._answers.put_nowait(message)
         except ConnectionError:
-            pass  # QEMU was killed: the same end as a closed monitor
+            pass  # QEMU was killed: the same as a closed monitor
         finally:
             self._writer.close()

@@ -1,6 +1,6 @@
-"""The rack as its users hold it: bring it up, ask it, hurt it, take it down.
+"""The rack for its users: bring it up, query it, break it, take it down.
 
-A thin, synchronous client of the rack process; tests, the demonstration, benches and the command
+A thin, synchronous client of the rack process; tests, the demonstration, benchmarks and the command
 line all use this class.
 """
 
@@ -51,7 +51,7 @@ class Rack:
     def __init__(self, name: str = DEFAULT_NAME) -> None:
         """Attach to a running rack.
 
-        Raises RackNotUp when there is none of this name.
+        Raises RackNotUp if there is none of this name.
         """
         if not _answers(name):
             raise RackNotUp(name)
@@ -69,8 +69,8 @@ class Rack:
     ) -> Rack:
         """Bring up a rack with all its servers powered off and their disks empty.
 
-        Whatever a killed rack of this name left behind is removed first. Raises RackIsUp when one
-        is running, RackError when it cannot be started.
+        Whatever a killed rack of this name left behind is removed first. Raises RackIsUp if one is
+        running, RackError if it cannot be started.
         """
         plan = plan_rack(name, servers, disk_size=disk_size, memory_mib=memory_mib, options=options)
         if os.geteuid() != 0:
@@ -89,7 +89,7 @@ class Rack:
 
     @staticmethod
     def down(name: str = DEFAULT_NAME) -> None:
-        """Take the rack down and remove all it had, disks included; nothing to do is fine."""
+        """Take the rack down, if it is up, and remove everything it had, disks included."""
         if RUN_ROOT.exists():
             with _locked(name):
                 _clear(name)
@@ -116,12 +116,12 @@ class Rack:
         return self.plan.inventory()
 
     def status(self) -> dict[str, Any]:
-        """Power, faults, ports and processes of every server, as they are now."""
+        """Return power, faults, ports and processes of every server, as they are now."""
         status: dict[str, Any] = self._ask("status")
         return status
 
     def command(self, words: Sequence[str | Path]) -> list[str]:
-        """`words` as a command that runs inside the rack's namespace."""
+        """Return `words` as a command that runs inside the rack's namespace."""
         return ["ip", "netns", "exec", self.namespace, *(str(word) for word in words)]
 
     def exec(
@@ -129,7 +129,7 @@ class Rack:
     ) -> subprocess.CompletedProcess[str]:
         """Run a command inside the namespace; `options` are those of subprocess.run.
 
-        Raises CalledProcessError when it fails, unless `check=False`.
+        Raises CalledProcessError if it fails, unless `check=False`.
         """
         options = {"capture_output": True, "text": True, **options}
         check = options.pop("check", True)
@@ -139,42 +139,41 @@ class Rack:
         return result
 
     def inside(self, call: Callable[[], _T]) -> _T:
-        """Call a function in the namespace; sockets it opens stay there when it has returned."""
+        """Call a function in the namespace; sockets it opens stay there after it returns."""
         return namespaces.inside(self.namespace, call)
 
     def power(self, server: str, action: PowerAction | None = None) -> bool:
-        """Do a power action (if any) past the BMC; returns whether the server has power now."""
+        """Do a power action (if any), bypassing the BMC; return whether the power is on now."""
         if action is not None:
             self._ask("power", server=server, action=action)
         return bool(self.server_status(server)["power"] == "on")
 
     def await_off(self, server: str, timeout: float = 30) -> bool:
-        """Wait until the server has no power (it shut itself down, say); False if it keeps it."""
+        """Wait until the power is off, as when the server shuts itself down; False if it is not."""
         return bool(self._ask("await_off", server=server, timeout=timeout))
 
     def kill(self, server: str) -> None:
-        """The machine dies at this instant, whatever it was doing."""
+        """Kill the machine at once, whatever it is doing."""
         self._ask("power", server=server, action="kill")
 
     def boot(self, server: str, device: BootDevice) -> None:
-        """Boot device of the next start: `pxe` once, or `default` (disks, then network)."""
+        """Set the boot device of the next start: `pxe` once, or `default` (disks, then network)."""
         self._ask("boot", server=server, device=device)
 
     def set_boot_entry(self, server: str, *, exists: bool) -> None:
-        """Write an entry for the disk into the firmware, which no boot device of the BMC overrides,
-        or remove it."""
+        """Add or remove a boot entry for the disk in the firmware, which overrides the BMC."""
         self._ask("boot_entry", server=server, exists=exists)
 
     def bmc_fault(self, server: str, fault: BmcFault | None) -> None:
-        """Lose the BMC's packets, hang it, let it refuse every login, or heal it (None)."""
+        """Drop the BMC's packets, hang it, have it refuse logins, or clear the fault (None)."""
         self._ask("bmc", server=server, fault=fault)
 
     def disk_fault(self, server: str, serial: str, fault: DiskFault | None) -> None:
-        """`break`: every access fails; `fill`: every write fails; None heals. Holds at once."""
+        """`break`: every access fails; `fill`: every write fails; None: it works. Acts at once."""
         self._ask("disk", server=server, serial=serial, fault=fault)
 
     def set_port(self, server: str, *, up: bool) -> None:
-        """Open or shut the server's switch port (a pulled cable looks the same to both ends)."""
+        """Open or shut the server's switch port; to both ends it looks like a pulled cable."""
         self._ask("port", server=server, up=up)
 
     def set_tag(self, server: str, tag: int = PROVISIONING_TAG) -> None:
@@ -182,16 +181,16 @@ class Rack:
         self._ask("tag", server=server, tag=tag)
 
     def set_dhcp(self, server: str, *, answered: bool) -> None:
-        """Let the server's DHCP requests through, or lose them."""
+        """Let the server's DHCP requests through, or drop them."""
         self._ask("dhcp", server=server, answered=answered)
 
     def console_text(self, server: str) -> str:
-        """All the serial output kept of a server, over all its power cycles."""
+        """Return all serial output kept of a server, across its power cycles."""
         log = self.plan.console_log(self.plan.server(server).name)
         return log.read_text(errors="replace")
 
     def server_status(self, server: str) -> dict[str, Any]:
-        """The part of `status` about one server."""
+        """Return the part of `status` about one server."""
         name = self.plan.server(server).name
         return next(each for each in self.status()["servers"] if each["name"] == name)
 
@@ -214,7 +213,7 @@ class Rack:
 
 
 def names_up() -> list[str]:
-    """The names of all racks running on this machine."""
+    """Return the names of all racks running on this machine."""
     if not RUN_ROOT.exists():
         return []
     return sorted(path.name for path in RUN_ROOT.iterdir() if path.is_dir() and _answers(path.name))
@@ -259,12 +258,12 @@ def _start_daemon(plan: RackPlan) -> None:
             daemon.kill()
             reason = log.read_text()
             _clear(plan.name)
-            raise RackError(f"rack {plan.name} did not come up; its process said:\n{reason}")
+            raise RackError(f"rack {plan.name} did not come up; its process reported:\n{reason}")
         time.sleep(0.05)
 
 
 def _clear(name: str) -> None:
-    """End what runs of a rack, and remove its namespace and files."""
+    """End whatever runs of a rack, and remove its namespace and files."""
     run = run_folder(name)
     _stop_daemon(run)
     for namespace in (name, namespaces.fabric(name)):
@@ -286,12 +285,12 @@ def _stop_daemon(run: Path) -> None:
     deadline = time.monotonic() + _STOP_SECONDS
     while _started(pid) == started:
         if time.monotonic() > deadline:
-            os.kill(pid, signal.SIGKILL)  # its children go with it
+            os.kill(pid, signal.SIGKILL)  # its children die with it
         time.sleep(0.02)
 
 
 def _started(pid: int) -> int | None:
-    """When a process was started (clock ticks since boot); None when it is gone or a zombie."""
+    """Return when a process started (clock ticks since boot); None if gone or a zombie."""
     try:
         fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
     except (FileNotFoundError, ProcessLookupError):

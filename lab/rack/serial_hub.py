@@ -1,7 +1,7 @@
 """The serial line of one server: outlives power cycles, keeps the output, has many readers.
 
-The machine is attached anew at every start. Readers are the BMC (serial over LAN) and people
-(`python -m lab console`); what any of them types reaches the machine.
+The machine is attached again at every start. Readers are the BMC (serial over LAN) and people
+(`python -m lab console`); whatever any of them types reaches the machine.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ class SerialHub:
         ]
 
     async def attach(self, line: socket.socket) -> asyncio.Task[None]:
-        """Connect a machine's serial port; the task ends when all its output was passed on."""
+        """Connect a machine's serial port; the task ends when all its output has been passed on."""
         reader, writer = await asyncio.open_unix_connection(sock=line)
         self._machine = writer
         return asyncio.create_task(self._pass_on(reader, writer))
@@ -49,11 +49,11 @@ class SerialHub:
             while data := await machine.read(_CHUNK):
                 self._keep(data)
                 for reader in self._readers:
-                    # A reader that stands still (a hung BMC) loses output; it never stops others.
+                    # A stalled reader (a hung BMC) loses output; it never blocks others.
                     if reader.transport.get_write_buffer_size() < _SLOW_READER:
                         reader.write(data)
         except ConnectionError:
-            pass  # the machine was killed: the same end as a closed port
+            pass  # the machine was killed: the same as a closed port
         finally:
             writer.close()
             if self._machine is writer:
@@ -73,7 +73,7 @@ class SerialHub:
                 if self._machine is not None:
                     self._machine.write(data)
         except ConnectionError:
-            pass  # the reader went away, as readers do
+            pass  # the reader disconnected, as readers do
         finally:
             self._readers.discard(writer)
             writer.close()

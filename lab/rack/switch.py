@@ -1,7 +1,7 @@
 """The rack's switch: Open vSwitch with its userspace datapath, in a namespace of its own.
 
-Each server has an access port named after it; the provisioner has `prov`, whose other end is in
-the rack's namespace. A port can be shut, moved to another network (tag) and robbed of DHCP.
+Each server has an access port named after it; the provisioner has `prov`, whose other end is in the
+rack's namespace. A port can be shut, moved to another network (tag) or cut off from DHCP.
 """
 
 from __future__ import annotations
@@ -61,29 +61,29 @@ class Switch:
         for server in self._rack.servers:
             words += ["--", "add-port", BRIDGE, server.name, tag]
         await self._vsctl(*words)
-        # No server may use the provisioner, in whose namespace they are, as its router to a BMC.
+        # No server may use the provisioner, in whose namespace the BMCs are, as a router to one.
         await self._ofctl("add-flow", BRIDGE, f"priority=300,ip,nw_dst={BMC_NETWORK},actions=drop")
 
     async def set_port(self, port: str, *, up: bool) -> None:
-        """Open or shut a server's port; nothing passes a shut one either way."""
+        """Open or shut a server's port; nothing passes a shut one in either direction."""
         await self._ofctl("mod-port", BRIDGE, port, "up" if up else "down")
         await self._forget_flows()
 
     async def set_tag(self, port: str, tag: int) -> None:
         """Move a port to another network (VLAN 1 to 4094)."""
         if not 1 <= tag <= 4094:
-            raise RackError(f"{tag} is no VLAN; it is 1 to 4094")
+            raise RackError(f"{tag} is not a VLAN; use 1 to 4094")
         await self._vsctl("set", "port", port, f"tag={tag}")
         await self._forget_flows()
 
     async def tags(self) -> dict[str, int]:
-        """The network (VLAN) each port is in, as the switch says."""
+        """Return the network (VLAN) of each port, as the switch reports it."""
         ports = await self._vsctl("--format=json", "--columns=name,tag", "list", "port")
         return {name: tag for name, tag in json.loads(ports)["data"] if isinstance(tag, int)}
 
     async def set_dhcp(self, port: str, *, answered: bool) -> None:
-        """Let a server's DHCP requests through, or lose them."""
-        # Before all that a provisioner lets through
+        """Let a server's DHCP requests through, or drop them."""
+        # Ahead of everything that a provisioner lets through.
         requests = f"priority=500,in_port={port},udp,tp_dst=67"
         if answered:
             await self._ofctl("--strict", "del-flows", BRIDGE, requests)
@@ -96,7 +96,7 @@ class Switch:
             await end(self._daemons.pop(), signal.SIGTERM)
 
     async def _make_ports(self) -> None:
-        """The servers' taps, and a cable from the switch to the provisioner's namespace."""
+        """Create the servers' taps, and a cable from the switch to the provisioner's namespace."""
         port, fabric = PROVISIONER_PORT, self._fabric
         inside(fabric, lambda: _DISABLE_IPV6.write_text("1"))
         for server in self._rack.servers:
@@ -110,7 +110,7 @@ class Switch:
         await run("ip", "address", "add", f"{PROVISIONER_ADDRESS}/24", "dev", port)
         await run("ip", "address", "add", PROVISIONER_PREFIX6, "dev", port, "nodad")
         await run("ip", "link", "set", port, "up")
-        # The userspace switch passes frames as they are: checksums must be complete.
+        # The userspace switch passes frames unchanged: checksums must be complete.
         await run("ethtool", "--offload", port, "tx", "off")
 
     async def _start_daemon(self, socket: Path, name: str, *words: str | Path) -> None:
@@ -122,11 +122,11 @@ class Switch:
         async with asyncio.timeout(_START_SECONDS):
             while not await _listens(socket):
                 if daemon.returncode is not None:
-                    raise RackError(f"{name} ended at its start; see {self._folder / name}.log")
+                    raise RackError(f"{name} exited on start; see {self._folder / name}.log")
                 await asyncio.sleep(0.02)
 
     async def _forget_flows(self) -> None:
-        """Let a change hold at once: cached flows would pass frames for another half second."""
+        """Apply a change at once: cached flows would pass frames for another half second."""
         await self._run("ovs-appctl", f"--target={self._control}", "revalidator/purge")
 
     async def _vsctl(self, *words: str | Path) -> str:

@@ -1,5 +1,6 @@
-"""A rack of simulated servers: the drivers' interfaces in process, for thousands of servers or
-crashes. Whatever is shown on it is shown once more on the virtual rack.
+"""A rack of simulated servers: the drivers' interfaces in process, for many servers or crashes.
+
+Whatever is shown on it is also shown on the virtual rack.
 """
 
 from lab.simulated.drivers import simulated_drivers

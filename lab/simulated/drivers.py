@@ -40,7 +40,7 @@ from provisioner.lifecycle.job import Drivers
 
 
 def simulated_drivers(rack: SimulatedRack) -> Drivers:
-    """What a provisioner needs to run the rack's machines."""
+    """Return what a provisioner needs to run the rack's machines."""
     return Drivers(
         bmc=SimulatedBmc(rack),
         plays=SimulatedPlays(rack),
@@ -124,7 +124,7 @@ class SimulatedBmc:
         self._rack.save()
 
     async def close(self) -> None:
-        """Nothing is kept open."""
+        """Do nothing: no connection is kept open."""
 
 
 class SimulatedSsh:

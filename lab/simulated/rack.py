@@ -10,10 +10,10 @@ from lab.simulated.server import FIRMWARE, OFF, RAMDISK, SECRET, TENANT, Simulat
 
 
 class Link(Protocol):
-    """What a machine asks of the provisioner while it boots and runs."""
+    """A machine's requests to the provisioner while it boots and runs."""
 
     async def boot_token(self, mac: str, serial: str) -> str | None:
-        """The token in the boot script, or None when it is told to wait or to boot its disk."""
+        """Return the token in the boot script; None if the machine must wait or boot its disk."""
 
     async def identify(self, token: str, mac: str, serial: str) -> tuple[str, str, str]:
         """Exchange the token: (server id, SSH host key public line, agent token)."""
@@ -26,8 +26,8 @@ class Link(Protocol):
 class SimulatedRack:
     """Simulated servers behind simulated drivers.
 
-    The state file is read when there is one; otherwise the rack begins with `servers`. Work in a
-    server takes `pace` seconds.
+    The state file is read if it exists; otherwise the rack begins with `servers`. Work in a server
+    takes `pace` seconds.
     """
 
     def __init__(
@@ -54,7 +54,7 @@ class SimulatedRack:
         replacement.replace(self._state)
 
     def inventory(self, class_name: str = "sim", site: str = "sim") -> dict[str, Any]:
-        """The enrolment document for these servers."""
+        """Return the enrolment document for these servers."""
         return {
             "site": site,
             "rack": "r1",
@@ -96,7 +96,7 @@ class SimulatedRack:
         return next((s for s in self.servers if address in (s.address, s.bmc_address)), None)
 
     async def advance(self, server: SimulatedServer) -> None:
-        """Let a machine that was powered on get as far as it comes."""
+        """Advance a machine that was powered on as far as it gets."""
         if server.running != FIRMWARE:
             return
         deaf = {"no_dhcp", "boots_disk"} & set(server.faults)
@@ -133,7 +133,7 @@ class SimulatedRack:
             await self.link.report(server.agent_token, server.id, server.running)
 
     def write_secret(self, server: SimulatedServer) -> None:
-        """What a tenant does."""
+        """Write a secret, as a tenant does."""
         for serial in server.disks:
             server.disks[serial] += SECRET
         self.save()

@@ -21,14 +21,14 @@ class SimulatedServer:
     address: str
     bmc_address: str
     disks: dict[str, str]
-    """Content by serial: empty is all zeroes."""
+    """Content by serial; an empty one is all zeroes."""
     cpus: int = 8
     memory_mib: int = 16384
     gpus: int = 0
     purges: bool = True
     """Its disks can be purged, not only cleared."""
     id: str = ""
-    """As the provisioner names it."""
+    """The provisioner's identifier of the server."""
     running: str = OFF
     boot_from_network: bool = False
     host_key: str = ""
@@ -47,14 +47,14 @@ class SimulatedServer:
     sensors of the BMC such as `critical:PSU 2` or `unavailable:Fan 1`."""
     counts: dict[str, int] = field(default_factory=dict)
     tenants: list[str] = field(default_factory=list)
-    """What each tenant system that started found on its disks: instance ids and secrets."""
+    """What each tenant system found on its disks when it started: instance ids and secrets."""
 
     @property
     def reaches_provisioner(self) -> bool:
         return self.port_open or self.boot_allowed
 
     def health_of(self, sensor: str) -> SensorHealth:
-        """What the BMC reports of one of its sensors."""
+        """Return what the BMC reports about one of its sensors."""
         told = (fault.split(":")[0] for fault in self.faults if fault.endswith(f":{sensor}"))
         return SensorHealth(next(told, SensorHealth.OK))
 
@@ -63,12 +63,12 @@ class SimulatedServer:
 
 
 def numbered_servers(count: int) -> list[SimulatedServer]:
-    """Servers `sim-01` … with two disks each, which hold old data."""
+    """Return servers `sim-01` … with two disks each, which hold old data."""
     return [_numbered(number) for number in range(1, count + 1)]
 
 
 def servers_of(documents: Sequence[Mapping[str, Any]]) -> list[SimulatedServer]:
-    """A simulated server for every server of enrolment documents, just as they expect it."""
+    """Return a simulated server for each one in the enrolment documents, with what they expect."""
     return [
         SimulatedServer(
             name=entry["name"],

@@ -1,1 +1,1 @@
-"""Who somebody is and what they may do: accounts, tokens, passwords, SSH keys."""
+"""Who may log in and what they may do: accounts, tokens, passwords, SSH keys."""

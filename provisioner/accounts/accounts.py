@@ -1,4 +1,4 @@
-"""Accounts, as operators make and disable them."""
+"""Creating and disabling accounts."""
 
 from collections.abc import Sequence
 from datetime import datetime
@@ -23,7 +23,7 @@ async def create_account(
     actor: Actor,
     now: datetime,
 ) -> Account:
-    """Make an account. Raises :class:`Refusal` (forbidden, admin_only, email_exists)."""
+    """Create an account. Raises :class:`Refusal` (forbidden, admin_only, email_exists)."""
     require_rank(actor, role)
     email = email.lower()
     taken = Refusal(
@@ -59,8 +59,8 @@ async def disable_account(
         raise Refusal(
             RefusalKind.CONFLICT,
             "own_account",
-            "nobody disables the account they are logged in with",
-            next_action="have another administrator do it",
+            "you cannot disable the account you are logged in with",
+            next_action="ask another administrator to do it",
         )
     if account.disabled_at is None:
         account.disabled_at = now
@@ -87,7 +87,7 @@ async def all_accounts(
 
 
 async def known_account(session: AsyncSession, account_id: str) -> Account:
-    """Raises :class:`Refusal` (unknown_account)."""
+    """Load an account. Raises :class:`Refusal` (unknown_account)."""
     account = await session.get(Account, account_id)
     if account is None:
         raise Refusal(RefusalKind.NOT_FOUND, "unknown_account", f"no account {account_id!r}")
@@ -95,12 +95,15 @@ async def known_account(session: AsyncSession, account_id: str) -> Account:
 
 
 def require_rank(actor: Actor, role: Role) -> None:
-    """Only administrators make, or get tokens of, accounts that are more than a customer's."""
+    """Only administrators create accounts above the customer role, or issue tokens for them.
+
+    Raises :class:`Refusal` (admin_only).
+    """
     actor.require(Permission.MANAGE_CUSTOMERS)
     if role is not Role.CUSTOMER and not actor.may(Permission.MANAGE_STAFF):
         raise Refusal(
             RefusalKind.FORBIDDEN,
             "admin_only",
-            f"only administrators manage accounts of role {role.value}",
+            f"only administrators manage accounts with the role {role.value}",
             next_action="ask an administrator",
         )

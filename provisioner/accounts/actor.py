@@ -1,4 +1,4 @@
-"""The actor that an account, or the bearer of a token, acts as."""
+"""The actor behind an account or the bearer of a token."""
 
 from provisioner.domain.access import Actor
 from provisioner.store.tables import Account

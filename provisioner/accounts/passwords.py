@@ -11,7 +11,7 @@ LONGEST = 256
 _HASHER = PasswordHasher()
 _NOBODY = _HASHER.hash("an account that does not exist")
 _AT_ONCE = asyncio.Semaphore(2)
-"""Each hash takes 64 MiB and a core: logins wait their turn and do not take the machine."""
+"""Each hash takes 64 MiB and a core: logins queue instead of overloading the machine."""
 
 
 async def hash_password(password: str) -> str:
@@ -20,7 +20,7 @@ async def hash_password(password: str) -> str:
 
 
 async def matches(stored: str, password: str) -> bool:
-    """Whether `password` is the one of the hash; an empty hash takes as long and never matches."""
+    """Return whether `password` matches the hash; an empty hash takes as long and never matches."""
     async with _AT_ONCE:
         return await asyncio.to_thread(_matches, stored or _NOBODY, password) and bool(stored)
 

@@ -1,4 +1,4 @@
-"""A customer's SSH public keys: add, list, remove, and pick the ones for a reservation."""
+"""A customer's SSH public keys: add, list, remove, and choose for a reservation."""
 
 from collections.abc import Sequence
 from datetime import datetime
@@ -15,7 +15,7 @@ from provisioner.store.tables import SshKey
 
 
 async def keys_of(session: AsyncSession, account_id: str) -> Sequence[SshKey]:
-    """An account's keys, the oldest first."""
+    """Return an account's keys, oldest first."""
     found = await session.exec(
         select(SshKey).where(SshKey.account_id == account_id).order_by(col(SshKey.id))
     )
@@ -25,8 +25,10 @@ async def keys_of(session: AsyncSession, account_id: str) -> Sequence[SshKey]:
 async def add_key(
     session: AsyncSession, name: str, text: str, *, actor: Actor, now: datetime
 ) -> SshKey:
-    """Keep a public key of the actor's account under a name. Raises :class:`Refusal` (forbidden,
-    bad_public_key, key_exists)."""
+    """Store a public key under a name for the actor's account.
+
+    Raises :class:`Refusal` (forbidden, bad_public_key, key_exists).
+    """
     actor.require(Permission.RENT)
     account_id = actor.account_id
     try:
@@ -35,7 +37,7 @@ async def add_key(
         raise _bad_key("/public_key", str(error)) from error
     for known in await keys_of(session, account_id):
         if known.fingerprint == key.fingerprint:
-            raise _exists("/public_key", f"this key is there already, as {known.name!r}")
+            raise _exists("/public_key", f"this key exists already, as {known.name!r}")
         if known.name == name:
             raise _exists("/name", f"another key has the name {name!r}")
     row = SshKey(
@@ -49,14 +51,16 @@ async def add_key(
     try:
         await session.flush()
     except IntegrityError as error:
-        raise _exists("/public_key", "this key is there already") from error
+        raise _exists("/public_key", "this key exists already") from error
     audit.record(session, actor, "ssh_key.add", row.id, now, fingerprint=row.fingerprint)
     return row
 
 
 async def remove_key(session: AsyncSession, key_id: str, *, actor: Actor, now: datetime) -> None:
-    """Forget a key of the actor's account; systems that it was put on keep it. Raises
-    :class:`Refusal` (forbidden, unknown_key)."""
+    """Delete a key of the actor's account; systems it was installed on keep it.
+
+    Raises :class:`Refusal` (forbidden, unknown_key).
+    """
     actor.require(Permission.RENT)
     row = await session.get(SshKey, key_id)
     if row is None or row.account_id != actor.account_id:
@@ -68,10 +72,10 @@ async def remove_key(session: AsyncSession, key_id: str, *, actor: Actor, now: d
 async def public_keys(
     session: AsyncSession, account_id: str, chosen: Sequence[str], *, literal: bool = False
 ) -> list[str]:
-    """The public key lines for identifiers or names of an account's keys, each once.
+    """Return the public key lines for identifiers or names of an account's keys, each once.
 
     With `literal`, a public key line may stand in place of a name. Raises :class:`Refusal`
-    (unknown_key, bad_public_key) that names every wrong one.
+    (unknown_key, bad_public_key) that lists every wrong one.
     """
     known = await keys_of(session, account_id)
     by_name = {k.name: k for k in known} | {k.id: k for k in known}
@@ -103,7 +107,7 @@ def _bad_key(pointer: str, reason: str) -> Refusal:
     return Refusal(
         RefusalKind.INVALID,
         "bad_public_key",
-        f"no usable SSH public key: {reason}",
+        f"not a usable SSH public key: {reason}",
         next_action="paste the whole line of a .pub file, such as ~/.ssh/id_ed25519.pub",
         faults=(Fault(pointer, reason),),
     )

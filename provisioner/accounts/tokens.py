@@ -1,4 +1,4 @@
-"""API tokens: issued to accounts, kept as hashes; the first administrator's way in."""
+"""API tokens, stored as hashes only, and the first administrator's way in."""
 
 from datetime import datetime, timedelta
 
@@ -27,7 +27,7 @@ async def issue_token(
     actor: Actor,
     now: datetime,
 ) -> tuple[ApiToken, str]:
-    """Make an API token; its text is returned this once and kept as a hash only.
+    """Create an API token; its text is returned only this once and stored as a hash.
 
     Raises :class:`Refusal` (forbidden, unknown_account, admin_only).
     """
@@ -40,7 +40,7 @@ async def issue_token(
 
 
 async def actor_of_token(session: AsyncSession, text: str, now: datetime) -> Actor | None:
-    """Whom a bearer token speaks for; None when it or its account is no longer good."""
+    """Return the actor behind a bearer token; None if it or its account is no longer valid."""
     found = await session.exec(
         select(ApiToken, Account)
         .join(Account, col(Account.id) == col(ApiToken.account_id))
@@ -59,9 +59,9 @@ async def actor_of_token(session: AsyncSession, text: str, now: datetime) -> Act
 
 
 async def bootstrap_admin(session: AsyncSession) -> str:
-    """A new token of the first administrator, who is made when there is none.
+    """Issue a new token to the first administrator, creating the account if needed.
 
-    Earlier tokens made by this function stop working: it is also the way back in after a loss.
+    Tokens issued by this function before stop working: it is also the way back in after a loss.
     """
     now = utc_now()
     admin = await find_account(session, FIRST_ADMIN)

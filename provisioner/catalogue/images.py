@@ -1,4 +1,4 @@
-"""Take an image into the library and put it on offer."""
+"""Importing images into the library and offering them."""
 
 import asyncio
 import errno
@@ -26,7 +26,7 @@ async def import_image(
     actor: Actor,
     now: datetime,
 ) -> Image:
-    """Import a raw disk image of this machine. A known name gets the new content from now on.
+    """Import a raw disk image from this machine. A known name gets the new content from now on.
 
     Raises :class:`Refusal` (no_such_file, not_an_image, library_full).
     """

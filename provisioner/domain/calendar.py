@@ -7,7 +7,7 @@ from datetime import datetime
 
 @dataclass(frozen=True, slots=True)
 class Period:
-    """A half-open span of time: a period that ends when another starts does not overlap it."""
+    """A half-open time span: one that ends when another starts does not overlap it."""
 
     start: datetime
     end: datetime
@@ -21,7 +21,7 @@ class Period:
 
 
 def peak(bookings: Iterable[Period], within: Period) -> int:
-    """The largest number of bookings that run at one instant of `within`."""
+    """Return the largest number of bookings at any instant of `within`."""
     overlapping = [booking for booking in bookings if booking.overlaps(within)]
     # The count only ever rises at a start, so looking at the starts is enough.
     instants = {max(booking.start, within.start) for booking in overlapping}
@@ -31,5 +31,5 @@ def peak(bookings: Iterable[Period], within: Period) -> int:
 
 
 def fits(bookings: Iterable[Period], wanted: Period, capacity: int) -> bool:
-    """Whether one more booking for `wanted` keeps every instant within `capacity`."""
+    """Return whether one more booking for `wanted` keeps every instant within `capacity`."""
     return peak(bookings, wanted) < capacity

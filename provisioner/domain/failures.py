@@ -8,20 +8,20 @@ from enum import StrEnum
 from typing import ClassVar
 
 _LONGEST = 500
-"""Characters of an unforeseen exception's text that are shown."""
+"""Characters of an unexpected exception's text that are shown."""
 
 
 class FailureKind(StrEnum):
-    """Who can mend it: time, a repair, a change of settings, or we."""
+    """Who can fix it: time, a repair, a change of settings, or the developers."""
 
     TRANSIENT = "transient"
-    """Expected to pass (network, busy BMC): tried again with backoff."""
+    """Expected to pass (network, busy BMC): retried with backoff."""
     SERVER_FAULT = "server_fault"
-    """The server's own: it is quarantined with the evidence."""
+    """The server itself: it is quarantined with the evidence."""
     CONFIGURATION = "configuration"
-    """What we were told is wrong (password, missing image): parked until an operator changes it."""
+    """A setting is wrong (password, missing image): parked until an operator changes it."""
     DEFECT = "defect"
-    """The provisioner's own: tried again, and parked when it is met again and again."""
+    """A bug in the provisioner: retried, and parked if it keeps occurring."""
 
 
 class Failure(Exception):
@@ -42,11 +42,11 @@ class Failure(Exception):
 
 
 def defect(error: Exception) -> Failure:
-    """An exception that nobody foresaw, as a failure that has a reason and a next action."""
+    """Turn an unexpected exception into a failure with a reason and a next action."""
     text = str(error).encode(errors="replace").decode().replace("\0", "\ufffd")[:_LONGEST]
     return Failure(
         f"defect of the provisioner: {type(error).__name__}: {text}".rstrip(": "),
-        next_action="report it, with the trace in the provisioner's log; it is tried again "
+        next_action="report it, with the traceback from the provisioner's log; it is retried "
         "every minute, and at once after an upgrade",
         kind=FailureKind.DEFECT,
     )

@@ -1,4 +1,4 @@
-"""Names and addresses as the network knows them: checked, and written in one way."""
+"""Host names and MAC addresses: checked, and brought into one form."""
 
 import re
 
@@ -7,7 +7,7 @@ _MAC = re.compile(r"[0-9a-f]{2}(:[0-9a-f]{2}){5}")
 
 
 def hostname(text: str) -> str:
-    """A host name of one or more labels (RFC 1123 section 2.1), in lower case.
+    """Return a host name of one or more labels (RFC 1123 section 2.1) in lower case.
 
     Raises ValueError.
     """
@@ -24,7 +24,7 @@ def hostname(text: str) -> str:
 
 
 def mac(text: str) -> str:
-    """An Ethernet address of one station as `52:54:00:77:00:01`. Raises ValueError."""
+    """Return a station's MAC address as `52:54:00:77:00:01`. Raises ValueError."""
     address = text.strip().lower().replace("-", ":")
     if not _MAC.fullmatch(address):
         raise ValueError(

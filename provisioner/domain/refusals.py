@@ -6,16 +6,16 @@ from enum import StrEnum
 
 class RefusalKind(StrEnum):
     INVALID = "invalid"
-    """The request itself is wrong: it can never be granted as it is."""
+    """The request itself is wrong and can never be granted as it is."""
     FORBIDDEN = "forbidden"
     NOT_FOUND = "not_found"
     CONFLICT = "conflict"
-    """It contradicts the state of things: it may be granted later."""
+    """It conflicts with the current state; it may be granted later."""
 
 
 @dataclass(frozen=True, slots=True)
 class Fault:
-    """One thing wrong in a request. `pointer` is an RFC 6901 JSON pointer into its body."""
+    """One error in a request. `pointer` is an RFC 6901 JSON pointer into its body."""
 
     pointer: str
     reason: str
@@ -24,7 +24,7 @@ class Fault:
 class Refusal(Exception):
     """A request refused as a whole; nothing was changed.
 
-    `code` is stable and for programs (`no_capacity`), `reason` and `next_action` are for people.
+    `code` is stable and for programs (`no_capacity`); `reason` and `next_action` are for people.
     """
 
     def __init__(

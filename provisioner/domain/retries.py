@@ -1,4 +1,4 @@
-"""How often and how fast a failed step is tried again, and what is done when it does not pass."""
+"""How often and how fast a failed step is retried, and what happens if it keeps failing."""
 
 from datetime import timedelta
 from enum import StrEnum
@@ -11,13 +11,13 @@ TRIES: dict[FailureKind, int] = {
     FailureKind.CONFIGURATION: 1,
     FailureKind.DEFECT: 3,
 }
-"""Attempts at a step before it is taken not to pass by itself."""
+"""Attempts at a step before it is assumed not to succeed by itself."""
 
 BOOTS = 3
 """Power cycles that one operation may spend on reaching the deploy ramdisk."""
 
 PATIENCE = timedelta(seconds=60)
-"""Between attempts once an incident is open."""
+"""Between attempts while an incident is open."""
 
 
 class Reaction(StrEnum):
@@ -27,15 +27,17 @@ class Reaction(StrEnum):
     FIND_RAMDISK = "find_ramdisk"
     """Look for the ramdisk first, or boot it again."""
     PARK = "park"
-    """Open an incident, and try again slowly."""
+    """Open an incident, and retry slowly."""
     GIVE_UP = "give_up"
-    """End the operation: the server is at fault."""
+    """End the operation: the server is faulty."""
 
 
 def reaction(kind: FailureKind, attempt: int, *, in_ramdisk: bool) -> Reaction:
-    """What follows failed attempt number `attempt` (from 1) at a step; `in_ramdisk` says that the
-    step needs a live ramdisk. What an operator has to change is no server's fault, however often
-    it is met."""
+    """Return what follows failed attempt number `attempt` (from 1) at a step.
+
+    `in_ramdisk` means that the step needs a live ramdisk. What an operator has to change is never
+    the server's fault, however often it occurs.
+    """
     if attempt < TRIES[kind]:
         return Reaction.FIND_RAMDISK if in_ramdisk and attempt > 1 else Reaction.RETRY
     if kind is FailureKind.SERVER_FAULT or (kind is FailureKind.TRANSIENT and in_ramdisk):
@@ -44,5 +46,5 @@ def reaction(kind: FailureKind, attempt: int, *, in_ramdisk: bool) -> Reaction:
 
 
 def backoff(attempt: int) -> timedelta:
-    """The pause after failed attempt number `attempt` (from 1): 1, 2, 4, 8, 16 seconds, …"""
+    """Return the pause after failed attempt number `attempt` (from 1): 1, 2, 4, 8, 16 seconds, …"""
     return min(timedelta(seconds=2 ** (attempt - 1)), PATIENCE)

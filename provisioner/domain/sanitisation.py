@@ -1,6 +1,6 @@
-"""Which method erases a disk: strongest that the disk supports, never below the class's floor.
+"""Which method erases a disk: the strongest it supports, never below the class's floor.
 
-Terms are NIST SP 800-88 r2's (purge, clear), techniques IEEE 2883's. The choice is made here on
+Terms are NIST SP 800-88 r2's (purge, clear), techniques IEEE 2883's. The choice is made here from
 the capabilities that inspection found; the playbook `sanitise` carries it out and may not change
 it.
 """
@@ -54,10 +54,10 @@ class SanitiseCapabilities:
 
 
 def methods(disk: SanitiseCapabilities, floor: SanitisationLevel) -> Sequence[SanitisationMethod]:
-    """The methods to try on a disk, in order; empty when none reaches the floor.
+    """Return the methods to try on a disk, in order; empty if none reaches the floor.
 
-    A later one is tried only when the one before is *refused by the disk*; each attempt is
-    recorded, and every one satisfies the floor, so there is no silent fallback.
+    A later one is tried only if the one before is *refused by the disk*; each attempt is recorded,
+    and every one satisfies the floor, so there is no silent fallback.
     """
     supported = {
         SanitisationMethod.NVME_SANITIZE_CRYPTO: disk.sanitize_crypto,

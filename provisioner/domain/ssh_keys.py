@@ -23,7 +23,7 @@ _LONGEST_COMMENT = 100
 
 
 class BadPublicKey(ValueError):
-    """Text that is no SSH public key which may log in; says what to paste instead."""
+    """Not an SSH public key that may log in; says what to paste instead."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,14 +38,14 @@ class PublicKey:
 def parse_public_key(text: str) -> PublicKey:
     """Check one OpenSSH public key (RFC 4253 section 6.6) without options.
 
-    Ed25519, ECDSA on the NIST curves and RSA of 3072 bits or more are accepted. The comment keeps
+    Accepts Ed25519, ECDSA on the NIST curves, and RSA of 3072 bits or more. The comment keeps only
     its printable ASCII characters. Raises :class:`BadPublicKey`.
     """
     text = text.strip()
     if not text:
         raise BadPublicKey("it is empty: paste the line of your .pub file")
     if len(text) > LONGEST:
-        raise BadPublicKey(f"it is longer than {LONGEST} characters, so it is no public key")
+        raise BadPublicKey(f"it is longer than {LONGEST} characters, so it is not a public key")
     if "PRIVATE KEY" in text:
         raise BadPublicKey("this is a private key, which nobody else may see: paste the .pub file")
     if any(character in text for character in "\r\n\0"):
@@ -70,12 +70,12 @@ def _unknown_kind(kind: str, rest: str) -> str:
         return "options before the key are not supported: paste the key without them"
     if kind.startswith(("ssh-", "sk-", "ecdsa-")):
         return f"keys of type {kind[:40]} are not accepted; {accepted}"
-    return f"this is no SSH public key; {accepted}"
+    return f"this is not an SSH public key; {accepted}"
 
 
 def _check(kind: str, blob: str) -> None:
     try:
-        # Strictly: the other decoder skips what is not base64, and the line goes into a file.
+        # Strictly: the lenient decoder skips what is not base64, and the line goes into a file.
         base64.b64decode(blob, validate=True)
         key = load_ssh_public_key(f"{kind} {blob}".encode("ascii"))
     except (ValueError, UnsupportedAlgorithm) as error:

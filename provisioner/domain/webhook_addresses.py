@@ -1,6 +1,6 @@
-"""Where webhooks may go: customers' addresses are hostile input, and must not lead inside.
+"""Where webhooks may go: customers' addresses are hostile and must not reach inner networks.
 
-Looking names up, and connecting to what was checked here and nothing else, is the driver's.
+The driver resolves names, and connects only to addresses checked here.
 """
 
 from collections.abc import Iterable
@@ -18,28 +18,30 @@ LONGEST = 2000
 @dataclass(frozen=True, slots=True)
 class AddressRules:
     allow_http: bool = False
-    """For labs: what is sent can then be read and its answer forged on the way."""
+    """For labs: messages can be read, and answers forged, on the way."""
     allowed: tuple[IPNetwork, ...] = ()
-    """Inner networks with receivers of the site's own."""
+    """Inner networks that hold receivers of the site's own."""
     refused: tuple[IPNetwork, ...] = ()
-    """Networks that are refused though they are public, or lie in an allowed one."""
+    """Networks refused although they are public or within an allowed one."""
 
     def url(self, text: str) -> URL:
-        """The address, parsed. Raises ValueError when it is none that may be set."""
+        """Parse an address. Raises ValueError if it may not be set."""
         if len(text) > LONGEST or not text.isprintable() or any(c.isspace() for c in text):
-            raise ValueError(f"an address has {LONGEST} characters at most, and no blanks")
+            raise ValueError(f"an address has at most {LONGEST} characters and no spaces")
         url = URL(text)
         schemes = ("https", "http") if self.allow_http else ("https",)
         if url.scheme not in schemes or not url.host:
             raise ValueError(f"an address begins with {' or '.join(s + '://' for s in schemes)}")
         if url.user is not None or url.password is not None:
-            raise ValueError("an address holds no user and no password: messages are signed")
+            raise ValueError(
+                "an address must not contain a user or a password: messages are signed"
+            )
         if not url.port:
-            raise ValueError("0 is no port")
+            raise ValueError("0 is not a valid port")
         return url.with_fragment(None)
 
     def admit(self, addresses: Iterable[IPAddress]) -> bool:
-        """Whether a name with these addresses is fit: one bad address condemns it."""
+        """Whether a name with these addresses may be used: one bad address condemns it."""
         looked_up = list(addresses)
         return bool(looked_up) and all(map(self._admits, looked_up))
 
@@ -50,8 +52,10 @@ class AddressRules:
 
 
 def is_public(address: IPAddress) -> bool:
-    """One host of the Internet. Forms that carry an IPv4 address inside (mapped, 6to4, NAT64)
-    are not: they may lead to any network."""
+    """Whether the address is one host of the Internet.
+
+    Forms that embed an IPv4 address (mapped, 6to4, NAT64) are not: they may lead to any network.
+    """
     if isinstance(address, IPv6Address) and (address.sixtofour or address.is_site_local):
         return False
     return address.is_global and not address.is_multicast and not address.is_reserved

@@ -1,6 +1,6 @@
-"""What is told by webhook and when, how a message is signed, and how long it is tried.
+"""Which events are sent by webhook and when, how they are signed, and how long they are retried.
 
-Form and signature are those of the Standard Webhooks specification.
+Form and signature follow the Standard Webhooks specification.
 """
 
 import base64
@@ -18,7 +18,7 @@ class WebhookEvent(StrEnum):
     ENDS_SOON = "lease.ends_soon"
     EXTENDED = "lease.extended"
     ENDED = "lease.ended"
-    """Access is gone: the server was seen off, or its port shut."""
+    """Access is gone: the server was powered off, or its port shut."""
     INCIDENT = "lease.incident"
     """The server is not healthy."""
     DELAYED = "reservation.delayed"
@@ -29,14 +29,14 @@ class WebhookEvent(StrEnum):
 WARNINGS = tuple(
     timedelta(seconds=seconds) for seconds in (24 * 3600, 3600, 30 * 60, 10 * 60, 2 * 60)
 )
-"""So long before the end it is told; the longest first."""
+"""Times before the end at which a warning is sent, longest first."""
 
 WARNING_SPANS = tuple(pairwise((*WARNINGS, timedelta())))
-"""Each warning with the one after it: between the two it is the one to be told."""
+"""Each warning with the next: it is the one to send between the two."""
 
 TRIED_FOR = timedelta(hours=24)
 KEPT_FOR = timedelta(days=30)
-"""What became of a message is shown so long."""
+"""How long delivery results are shown."""
 _PAUSES = tuple(timedelta(seconds=seconds) for seconds in (5, 30, 120, 600, 1800))
 _LONGEST_PAUSE = timedelta(hours=1)
 
@@ -48,8 +48,7 @@ def new_secret() -> str:
 
 
 def headers(secret: str, message_id: str, at: datetime, body: bytes) -> dict[str, str]:
-    """Those of a message sent at `at`: its identifier, the time, and the signature of both with
-    the body."""
+    """Return the headers of a message sent at `at`: identifier, time, and a signature over all."""
     timestamp = str(int(at.timestamp()))
     key = base64.b64decode(secret.removeprefix(_PREFIX))
     signed = b".".join((message_id.encode(), timestamp.encode(), body))
@@ -62,6 +61,6 @@ def headers(secret: str, message_id: str, at: datetime, body: bytes) -> dict[str
 
 
 def next_try(attempts: int, created_at: datetime, now: datetime) -> datetime | None:
-    """When a message that failed so often is tried again; None when it is given up."""
+    """Return when a message that failed this often is retried; None when it is given up."""
     pause = _PAUSES[attempts - 1] if attempts <= len(_PAUSES) else _LONGEST_PAUSE
     return now + pause if now + pause <= created_at + TRIED_FOR else None

@@ -1,1 +1,1 @@
-"""The hardware: inventory, enrolment, servers and what operators ask of them."""
+"""The hardware: inventory, enrolment, and operators' requests on servers."""

@@ -1,4 +1,4 @@
-"""Enrol servers from inventory documents: all of them, or none and every reason why not."""
+"""Enrols servers from inventory documents: all of them, or none with every reason why not."""
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
@@ -25,7 +25,7 @@ _KEPT = ("classes", "servers")
 
 @dataclass(frozen=True, slots=True)
 class Enrolment:
-    """Server names by what became of them."""
+    """Server names by outcome."""
 
     created: list[str] = field(default_factory=list)
     updated: list[str] = field(default_factory=list)
@@ -34,7 +34,7 @@ class Enrolment:
 
 @dataclass(frozen=True, slots=True)
 class _Placed:
-    """A server of the documents with its place."""
+    """A server in the documents, with its position."""
 
     pointer: str
     site: str
@@ -42,7 +42,7 @@ class _Placed:
     entry: ServerEntry
 
     def unique(self) -> Iterator[tuple[str, str, str]]:
-        """(what, value, pointer) of all that no two servers may share."""
+        """Yield (what, value, pointer) of everything that no two servers may share."""
         bmc = self.entry.bmc
         yield "name", self.entry.name, f"{self.pointer}/name"
         yield "serial", self.entry.serial, f"{self.pointer}/serial"
@@ -71,11 +71,11 @@ async def enrol(
     now: datetime,
     dry_run: bool = False,
 ) -> Enrolment:
-    """Take servers and classes into the fleet, or bring them up to date; idempotent.
+    """Add servers and classes to the fleet, or update them; idempotent.
 
     `documents` are decoded JSON or YAML, each an :class:`InventoryDocument`. Raises
-    :class:`Refusal` (bad_inventory) with every fault, its pointer starting at `/documents`; then
-    nothing was changed. `dry_run` checks and reports without a change.
+    :class:`Refusal` (bad_inventory) with every fault, its pointer starting at `/documents`; nothing
+    is changed then. `dry_run` checks and reports without changing anything.
     """
     actor.require(Permission.OPERATE)
     reading = _Reading()
@@ -174,7 +174,7 @@ async def _put_server(
 
 
 class _Reading:
-    """What could be understood of the documents, and what could not."""
+    """What could be read from the documents, and what could not."""
 
     def __init__(self) -> None:
         self.servers: list[_Placed] = []
@@ -199,7 +199,7 @@ class _Reading:
 
     def _read_class(self, item: Any, pointer: str) -> None:
         if isinstance(item, dict) and isinstance(item.get("name"), str):
-            self.class_names.add(item["name"])  # so that its servers are not wrong as well
+            self.class_names.add(item["name"])  # so that its servers are not reported as wrong too
         entry = self._validate(ClassEntry, item, pointer)
         if entry is None:
             return
@@ -227,7 +227,7 @@ class _Reading:
 
 
 def validation_faults(error: ValidationError, at: str = "") -> list[Fault]:
-    """Pydantic's errors as faults with JSON pointers (RFC 6901) below `at`."""
+    """Convert Pydantic's errors to faults with JSON pointers (RFC 6901) below `at`."""
     return [
         Fault(
             at + "".join(f"/{_escape(str(part))}" for part in item["loc"]),
@@ -284,7 +284,8 @@ def _columns(placed: _Placed) -> dict[str, Any]:
 def _changes(server: Server, placed: _Placed, secret_box: SecretBox) -> dict[str, Any]:
     changed = {k: v for k, v in _columns(placed).items() if getattr(server, k) != v}
     password = placed.entry.bmc.password.get_secret_value()
-    # A rotated password is not the inventory's: enrolling the same inventory changes nothing.
+    # A rotated password differs from the inventory's: enrolling the same inventory again changes
+    # nothing.
     if secret_box.open(server.bmc_enrolled_secret or server.bmc_secret) != password:
         changed["bmc_secret"] = secret_box.seal(password)
     return changed

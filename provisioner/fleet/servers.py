@@ -1,4 +1,4 @@
-"""What an operator asks of one server: an intent, another try, other BMC credentials."""
+"""Operators' requests on one server: an intent, a retry, new BMC credentials."""
 
 from datetime import datetime
 
@@ -18,7 +18,7 @@ from provisioner.store.tables import Operation, Server
 
 
 async def server_named(session: AsyncSession, name: str) -> Server:
-    """Raises :class:`Refusal` (unknown_server)."""
+    """Load a server by name. Raises :class:`Refusal` (unknown_server)."""
     server = (await session.exec(select(Server).where(Server.name == name))).one_or_none()
     if server is None:
         raise Refusal(
@@ -33,8 +33,10 @@ async def server_named(session: AsyncSession, name: str) -> Server:
 async def file_intent(
     session: AsyncSession, name: str, intent: Intent, reason: str, *, actor: Actor, now: datetime
 ) -> Server:
-    """Ask for a change of state; the reconciler makes it. Raises :class:`Refusal`
-    (unknown_server, intent_refused)."""
+    """Request a change of state, which the reconciler makes.
+
+    Raises :class:`Refusal` (unknown_server, intent_refused).
+    """
     actor.require(Permission.OPERATE)
     server = await server_named(session, name)
     allowed = sorted(intents_for(server.state))
@@ -59,8 +61,10 @@ async def file_intent(
 
 
 async def retry(session: AsyncSession, name: str, *, actor: Actor, now: datetime) -> Server:
-    """Have a parked operation tried again now. Raises :class:`Refusal` (unknown_server,
-    nothing_parked)."""
+    """Retry a parked operation now.
+
+    Raises :class:`Refusal` (unknown_server, nothing_parked).
+    """
     actor.require(Permission.OPERATE)
     server = await server_named(session, name)
     resumed = await session.exec(
@@ -96,8 +100,10 @@ async def set_bmc(
     actor: Actor,
     now: datetime,
 ) -> Server:
-    """Change how the server's BMC is reached. Raises :class:`Refusal` (unknown_server,
-    bmc_address_taken)."""
+    """Change how the server's BMC is reached.
+
+    Raises :class:`Refusal` (unknown_server, bmc_address_taken).
+    """
     actor.require(Permission.OPERATE)
     server = await server_named(session, name)
     server.bmc_username = username
@@ -120,7 +126,7 @@ async def set_bmc(
 
 
 def bmc_target(server: Server, secret_box: SecretBox) -> BmcTarget:
-    """Where the server's BMC answers, with its password opened."""
+    """Return the address of the server's BMC, with its password unsealed."""
     return BmcTarget(
         protocol=server.bmc_protocol,
         address=server.bmc_address,
@@ -132,7 +138,7 @@ def bmc_target(server: Server, secret_box: SecretBox) -> BmcTarget:
 
 
 def take_bmc_password(server: Server, sealed: str) -> None:
-    """What a person says of the BMC's password goes before all that was thought of it."""
+    """Store a password that a person entered; it overrides every other we had for the BMC."""
     server.bmc_secret = sealed
     server.bmc_next_secret = server.bmc_enrolled_secret = ""
     server.bmc_lost_at = None

@@ -1,5 +1,6 @@
-"""The circuit breaker: when many servers turn faulty at once, it is not them. Its state is one
-open incident, so it outlives any process; a person closes it.
+"""The circuit breaker: when many servers turn faulty at once, they are not the cause.
+
+Its state is one open incident, so it outlives any process; a person closes it.
 """
 
 from collections import Counter
@@ -25,10 +26,10 @@ UNFIT = or_(
 
 
 async def holds_back(session: AsyncSession, now: datetime) -> bool:
-    """Whether it is open, after opening it if so many servers turned faulty by now."""
+    """Return whether the breaker is open, opening it if so many servers have turned faulty."""
     if await breaker_is_open(session):
         return True
-    # What a person has looked at and let pass does not open it once more.
+    # What a person has reviewed and closed does not open it again.
     closed_at = await breaker_last_closed(session)
     since = max(now - BREAKER_WINDOW, closed_at or now - BREAKER_WINDOW)
     turned = await _turned_unfit(session, since)
@@ -40,8 +41,10 @@ async def holds_back(session: AsyncSession, now: datetime) -> bool:
 
 
 async def _turned_unfit(session: AsyncSession, since: datetime) -> list[tuple[datetime, str]]:
-    """Servers that could be quarantined since then, and were fit or a tenant's before: when, and
-    the rule. Of the servers that one account has now, the newest alone: reports may be lies.
+    """Return when servers that could be quarantined turned unfit since then, and by which rule.
+
+    Only those that were fit, or a tenant's, before. Of the servers that one account has now, only
+    the newest counts: its reports may be lies.
     """
     found = await session.exec(
         select(ServerHealth, Lease, Reservation.account_id)

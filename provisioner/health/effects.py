@@ -1,5 +1,7 @@
-"""What a verdict changes, in one transaction: it is stored, its findings are remembered, and what
-a tenant suffers by it is told and measured. Where its server goes is the transition table's to say.
+"""What a verdict changes, in one transaction.
+
+It is stored, its findings are remembered, and an affected tenant's outage is recorded and
+announced. The transition table decides where the server goes.
 """
 
 from dataclasses import asdict, dataclass
@@ -19,18 +21,20 @@ SILENT_RULE = "agent_silent"
 
 @dataclass(frozen=True, slots=True)
 class Judgement:
-    """A verdict, with what it rests on."""
+    """A verdict, with what it is based on."""
 
     server_id: str
     identity_id: str
     verdict: Verdict
     stored_at: datetime | None
-    """`judged_at` of the stored verdict that was the previous one; None when there was none."""
+    """`judged_at` of the stored previous verdict; None if there was none."""
 
 
 async def record(session: AsyncSession, new: Judgement, now: datetime) -> bool:
-    """Store the verdict and have its effects; False when it is void: another process judged
-    meanwhile, the server was repaired, or the reports are a former tenant's by now.
+    """Store the verdict and apply its effects; return False if it is void.
+
+    It is void if another process judged in the meantime, the server was repaired, or the reports
+    are now a former tenant's.
     """
     # Servers' rows are locked first everywhere; SQLite has locked all.
     server = (
@@ -81,8 +85,10 @@ async def _remember_findings(session: AsyncSession, server_id: str, verdict: Ver
 async def _tell_tenant(
     session: AsyncSession, server: Server, lease_id: str, verdict: Verdict, now: datetime
 ) -> None:
-    """An outage and its incident while a server that was handed over is faulty. Silence is
-    neither: a tenant may stop the agent."""
+    """Open an outage and its incident while a server that was handed over is faulty.
+
+    Silence is neither: a tenant may stop the agent.
+    """
     lease = await session.get_one(Lease, lease_id)
     if lease.ready_at is None or lease.ends_at <= now:
         return

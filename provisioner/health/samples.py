@@ -1,4 +1,4 @@
-"""Samples for charts: what people look at of each GPU, every five minutes of the last day."""
+"""Samples for charts: each GPU's gauges, every five minutes of the last day."""
 
 from collections.abc import Mapping
 from datetime import datetime, timedelta
@@ -18,12 +18,12 @@ _EPOCH = datetime.fromtimestamp(0).astimezone()
 
 
 def slot(now: datetime) -> datetime:
-    """The sample's time: the same for all processes, so that each slot is kept once."""
+    """Return the sample's time, the same in all processes, so that each slot is kept once."""
     return now - (now - _EPOCH) % EVERY
 
 
 def drawn(health: Mapping[str, Any]) -> list[dict[str, Any]]:
-    """The GPUs of a report as a chart needs them; empty where there is none to read."""
+    """Return a report's GPUs as a chart needs them; empty if there are none to read."""
     return [
         {"index": gpu.get("index", number), **gauges(gpu)}
         for number, gpu in enumerate(health.get("gpus") or ())
@@ -33,7 +33,7 @@ def drawn(health: Mapping[str, Any]) -> list[dict[str, Any]]:
 async def keep(
     session: AsyncSession, samples: Mapping[str, list[dict[str, Any]]], at: datetime
 ) -> None:
-    """Write one sample per server, and drop what is too old of the same servers."""
+    """Write one sample per server, and delete expired ones of the same servers."""
     on_postgresql = session.get_bind().dialect.name == "postgresql"
     insert = postgresql.insert if on_postgresql else sqlite.insert
     rows = [{"server_id": key, "at": at, "gpus": gpus} for key, gpus in samples.items()]

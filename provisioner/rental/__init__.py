@@ -1,1 +1,1 @@
-"""Use cases of a customer: reserve, release; binding servers to what was promised."""
+"""A customer's use cases, reserve to release, and binding servers to what was promised."""

@@ -1,4 +1,4 @@
-"""Reserve a server from now on: names are resolved, what was typed is checked, capacity is kept."""
+"""Reserves a server from now on: resolves names, checks input, and keeps within capacity."""
 
 import secrets
 from dataclasses import dataclass
@@ -24,7 +24,7 @@ USER_DATA_LIMIT = 64 * 1024
 
 @dataclass(frozen=True, slots=True)
 class Request:
-    """A reservation as it was asked for; `account` is whom an operator reserves for."""
+    """A reservation as requested; `account` is whom an operator reserves for."""
 
     class_name: str
     image: str
@@ -66,7 +66,7 @@ async def reserve(
     if earlier is not None:
         return _same_request(earlier, request, image)
 
-    # Whoever waits goes first, and who waited past the end no longer counts.
+    # Waiting reservations go first, and those that waited past their end no longer count.
     await bind_waiting(session, request.class_name, now)
     wanted = Period(now, now + request.duration)
     await _require_capacity(session, request.class_name, wanted)

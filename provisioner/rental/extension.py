@@ -1,6 +1,6 @@
-"""Extend a reservation before it ends, as long as its server is promised to nobody else.
+"""Extends a reservation before it ends, if its server is promised to nobody else.
 
-Decided under the class's lock, as everything that is promised; the lease's end follows.
+The decision is made under the class's lock, like every promise; the lease's end follows.
 """
 
 from datetime import UTC, datetime, timedelta
@@ -37,9 +37,9 @@ async def extend(
 ) -> Reservation:
     """Move the end of a reservation `by` a span or `until` a time; exactly one is given.
 
-    Nothing happens where the end is there already, or the same `idempotency_key` of the
-    reservation was used for it before. Raises :class:`Refusal`
-    (unknown_reservation, bad_extension, reservation_over, no_capacity, idempotency_mismatch).
+    Nothing happens if that is the end already, or if the same `idempotency_key` was used on the
+    reservation before. Raises :class:`Refusal` (unknown_reservation, bad_extension,
+    reservation_over, no_capacity, idempotency_mismatch).
     """
     reservation = await locked_reservation(session, reservation_id, actor)
     if idempotency_key is not None and await _made_before(
@@ -49,7 +49,7 @@ async def extend(
     lease = await open_lease(session, reservation.id)
     if reservation.state.is_over or reservation.released_at is not None:
         raise _over(reservation)
-    # `now` was read before the lock was had: a server that is being taken back says it better.
+    # `now` was read before the lock was taken: a server being taken back is the better evidence.
     server = await session.get(Server, lease.server_id, populate_existing=True) if lease else None
     if reservation.ends_at <= now or (server is not None and server.state not in _SERVING):
         raise _over(reservation)
@@ -137,7 +137,7 @@ def _over(reservation: Reservation) -> Refusal:
 def _wanted(
     reservation: Reservation, by: timedelta | None, until: datetime | None
 ) -> Period | None:
-    """The period to be added; None when it ends then already."""
+    """Return the period to add; None if the reservation ends then already."""
     pointer = "/by_s" if by is not None else "/until"
     start, end = reservation.ends_at, until
     if by is not None:

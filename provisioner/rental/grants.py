@@ -1,6 +1,6 @@
-"""A lease as it is granted to the agent of its server: signed with the site's key, and dated.
+"""A lease as granted to its server's agent: signed with the site's key, and dated.
 
-When it is sent, and to whom, is left to the callers; what the agent makes of it to `agent.grants`.
+Callers send it; `agent.grants` checks it.
 """
 
 import base64
@@ -14,7 +14,7 @@ from provisioner.store.tables import Lease
 def grant_of(
     lease: Lease, serial: str, box: SecretBox, *, now: datetime, echo: str = ""
 ) -> SignedGrant:
-    """The lease's grant as of `now`, for the server of this serial number."""
+    """Return the lease's grant as of `now`, for the server with this serial number."""
     text = Grant(
         lease=lease.id,
         server=lease.server_id,
@@ -30,5 +30,5 @@ def grant_of(
 
 
 def public_key(box: SecretBox) -> str:
-    """What agents check grants with: raw, in base64."""
+    """Return the key with which agents verify grants: raw, in base64."""
     return base64.b64encode(box.grant_key.public_key().public_bytes_raw()).decode()

@@ -1,6 +1,6 @@
-"""When a lease ends: every change of it goes through here, so that the agent's grant follows.
+"""When a lease ends: every change of that goes through here, so that the agent's grant follows.
 
-Whether it may change, and what else must, is left to the callers.
+Callers decide whether it may change, and what else must.
 """
 
 from datetime import datetime
@@ -9,8 +9,10 @@ from provisioner.store.tables import Lease
 
 
 def set_end(lease: Lease, ends_at: datetime, now: datetime) -> None:
-    """Move the end; the next grant outranks those that the agent has. The caller holds the lock
-    of the server's class."""
+    """Move the end; the next grant supersedes those that the agent has.
+
+    The caller holds the lock of the server's class.
+    """
     if lease.ends_at == ends_at:
         return
     lease.ends_at = ends_at

@@ -1,4 +1,4 @@
-"""How often the free servers of a class were in trouble lately: customers get the others first."""
+"""How often a class's free servers were in trouble lately: customers get the others first."""
 
 from collections import defaultdict
 from datetime import datetime, timedelta
@@ -14,8 +14,10 @@ from provisioner.store.tables import HealthFinding, Incident, Server
 
 
 async def lemon_scores(session: AsyncSession, class_name: str, now: datetime) -> dict[str, float]:
-    """By server, from what its health showed and from how often it was quarantined for a fault;
-    servers without either are left out."""
+    """Return scores by server, from its health and from how often it was quarantined for a fault.
+
+    Servers without either are left out.
+    """
     since = now - timedelta(days=LEMON_DAYS)
     free = (Server.class_name == class_name, Server.state == State.AVAILABLE)
     findings = await session.exec(

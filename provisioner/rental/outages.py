@@ -1,6 +1,6 @@
 """Outages: the intervals of a lease in which its server was not usable, and the time that was.
 
-What counts as one is the lifecycle's to find; what it means in money is left to billing.
+The lifecycle decides what counts as one; billing decides what it means in money.
 """
 
 from datetime import datetime
@@ -14,8 +14,11 @@ from provisioner.store.tables import Lease, Outage
 async def begin_outage(
     session: AsyncSession, lease: Lease, since: datetime, reason: str, now: datetime
 ) -> None:
-    """The server is not usable since then, but not before it was handed over, nor within the
-    outage before. Does nothing when one is open already."""
+    """Record that the server has not been usable since then.
+
+    The outage starts no earlier than the handover or the end of the outage before. Does nothing if
+    one is open already.
+    """
     past = await outages_of(session, lease.id)
     ended = [outage.ended_at for outage in past if outage.ended_at is not None]
     if len(ended) < len(past):
@@ -25,7 +28,7 @@ async def begin_outage(
 
 
 async def end_outage(session: AsyncSession, lease_id: str, at: datetime) -> None:
-    """The server is usable again, or the lease is over. Without an open outage nothing changes."""
+    """End the open outage, if any: the server is usable again, or the lease is over."""
     found = await session.exec(
         select(Outage).where(Outage.lease_id == lease_id, col(Outage.ended_at).is_(None))
     )
@@ -35,7 +38,7 @@ async def end_outage(session: AsyncSession, lease_id: str, at: datetime) -> None
 
 
 async def outages_of(session: AsyncSession, lease_id: str) -> list[Outage]:
-    """In the order in which they began."""
+    """Return the outages in the order in which they began."""
     found = await session.exec(
         select(Outage).where(Outage.lease_id == lease_id).order_by(col(Outage.began_at))
     )

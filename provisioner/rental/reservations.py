@@ -1,7 +1,7 @@
-"""Reservations: what is promised, the servers bound to them, and giving one back.
+"""Reservations: what is promised, the servers bound to it, and giving one back.
 
-Every change of a class's bookings first takes the row lock of the class, so that two of them
-never decide on the same free server.
+Every change of a class's bookings first takes the row lock of the class, so that no two of them
+decide on the same free server.
 """
 
 from datetime import datetime
@@ -40,7 +40,7 @@ async def lock_class(session: AsyncSession, class_name: str) -> None:
 
 
 async def free_servers(session: AsyncSession, class_name: str) -> int:
-    """Servers of a class that could be handed over now and are promised to nobody."""
+    """Count the servers of a class that could be handed over now and are promised to nobody."""
     leased = select(Lease.server_id).where(col(Lease.ended_at).is_(None))
     idle = await session.exec(
         select(func.count()).where(
@@ -62,7 +62,7 @@ async def free_servers(session: AsyncSession, class_name: str) -> int:
 async def is_free(
     session: AsyncSession, class_name: str, wanted: Period, *, beside: str = ""
 ) -> bool:
-    """Whether the pool of a class has a server more than it promised for a period.
+    """Whether the pool of a class has one server more than it promised for a period.
 
     The reservation `beside` does not count: the period is meant for it. The caller holds the
     class's lock.
@@ -82,10 +82,10 @@ async def is_free(
 
 
 async def bind_waiting(session: AsyncSession, class_name: str, now: datetime) -> list[Lease]:
-    """Bind free servers to the waiting reservations of a class, the oldest first; of the servers,
-    those that were in trouble least (:mod:`provisioner.rental.lemons`), then the longest free.
+    """Bind free servers to a class's waiting reservations, oldest first.
 
-    The caller holds the class's lock. A reservation whose time is up without a server ends.
+    Servers least in trouble go first (:mod:`provisioner.rental.lemons`), then those free longest. A
+    reservation whose time is up without a server ends. The caller holds the class's lock.
     """
     found = await session.exec(
         select(Reservation)
@@ -136,7 +136,7 @@ async def bind_waiting(session: AsyncSession, class_name: str, now: datetime) ->
 
 
 async def lease_on(session: AsyncSession, server_id: str) -> Lease | None:
-    """The lease that is open on a server; None when nobody has it."""
+    """Return the open lease on a server; None if nobody has it."""
     found = await session.exec(
         select(Lease).where(Lease.server_id == server_id, col(Lease.ended_at).is_(None))
     )
@@ -144,8 +144,10 @@ async def lease_on(session: AsyncSession, server_id: str) -> Lease | None:
 
 
 async def open_lease(session: AsyncSession, reservation_id: str) -> Lease | None:
-    """The lease that now serves a reservation; None while it waits or after its end. One that
-    moved to another server is open beside it until its own server was taken back."""
+    """Return the lease that now serves a reservation; None while it waits or after its end.
+
+    A lease that was swapped away stays open beside it until its server is taken back.
+    """
     found = await session.exec(
         select(Lease).where(
             Lease.reservation_id == reservation_id,
@@ -159,7 +161,7 @@ async def open_lease(session: AsyncSession, reservation_id: str) -> Lease | None
 async def visible_reservation(
     session: AsyncSession, reservation_id: str, actor: Actor
 ) -> Reservation:
-    """A reservation that the actor may see; another's is as unknown as one that never was.
+    """Return a reservation that the actor may see; others' are as unknown as ones that never were.
 
     Raises :class:`Refusal` (unknown_reservation).
     """
@@ -174,7 +176,7 @@ async def visible_reservation(
 async def locked_reservation(
     session: AsyncSession, reservation_id: str, actor: Actor
 ) -> Reservation:
-    """The same, as it is under its class's lock, which is held until the session ends."""
+    """Do the same under the class's lock, which is held until the session ends."""
     actor.require(Permission.RENT)
     reservation = await visible_reservation(session, reservation_id, actor)
     await lock_class(session, reservation.class_name)
@@ -185,7 +187,7 @@ async def locked_reservation(
 async def release(
     session: AsyncSession, reservation_id: str, *, actor: Actor, now: datetime
 ) -> Reservation:
-    """End a reservation now: the server is taken back at once. Releasing twice is once.
+    """End a reservation now: the server is taken back at once. Repeating it changes nothing.
 
     Raises :class:`Refusal` (unknown_reservation).
     """

@@ -1,4 +1,4 @@
-"""Swap: a customer whose server is faulty gets another, for the rest of the reservation."""
+"""Swap: a customer whose server is faulty gets another for the rest of the reservation."""
 
 from datetime import datetime
 
@@ -26,11 +26,11 @@ from provisioner.store.tables import Lease, Reservation
 async def swap(
     session: AsyncSession, reservation_id: str, *, actor: Actor, now: datetime
 ) -> Reservation:
-    """Take the server back now and prepare another. What is on its disks is lost.
+    """Take the server back now and prepare another. Whatever is on its disks is lost.
 
-    A customer may, once, while an incident says that the server is faulty: that is what the
-    server's own system reports, so the second time a person looks at it. An operator always may.
-    Raises :class:`Refusal` (unknown_reservation, nothing_to_swap, not_faulty, swapped_already,
+    A customer may do so once, while an incident says that the server is faulty: that is what the
+    server's own system reports, so the second time a person checks. An operator always may. Raises
+    :class:`Refusal` (unknown_reservation, nothing_to_swap, not_faulty, swapped_already,
     no_capacity).
     """
     reservation = await locked_reservation(session, reservation_id, actor)

@@ -1,4 +1,4 @@
-"""What holds for every request: errors become problems, headers are strict, machines have doors."""
+"""What applies to every request: error documents, strict headers, machines' own networks."""
 
 from collections.abc import Awaitable, Callable
 from ipaddress import ip_address
@@ -13,7 +13,7 @@ Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
 _MACHINES = ("/boot/", "/agents/", "/images/")
 _PROGRAMS = ("/v1/", "/openapi.json", "/healthz", "/metrics", *_MACHINES)
-"""Paths that programs ask: they are answered in JSON, people with pages."""
+"""Paths for programs: errors are answered in JSON, elsewhere as pages."""
 
 _HEADERS = {
     "Content-Security-Policy": "default-src 'none'; style-src 'self'; script-src 'self'; "
@@ -29,17 +29,17 @@ _HEADERS = {
 
 @web.middleware
 async def problems(request: web.Request, handler: Handler) -> web.StreamResponse:
-    """Every error is answered as a problem (RFC 9457), to people as a page."""
+    """Answer every error as a problem (RFC 9457), to people as a page."""
     try:
         if "\0" in request.path or "\0" in request.query_string or "%00" in request.raw_path:
-            raise HttpError(400, "bad_request", "an address has no NUL characters")
+            raise HttpError(400, "bad_request", "an address must not contain NUL characters")
         return await handler(request)
     except web.HTTPException as error:
         if error.status < 400:
             raise
         failed = answer_to(error)
     except ConnectionResetError:
-        raise  # the client went: there is nobody to answer
+        raise  # the client has gone: nobody is left to answer
     except Exception as error:
         failed = answer_to(error)
     if request.path.startswith(_PROGRAMS):
@@ -50,7 +50,10 @@ async def problems(request: web.Request, handler: Handler) -> web.StreamResponse
 
 
 async def strict_headers(request: web.Request, response: web.StreamResponse) -> None:
-    """A signal handler, so that streams and files, too, have them. Machines are no browsers."""
+    """Add security headers, which machines do not need.
+
+    It is a signal handler, to cover streams and files too.
+    """
     response.headers.pop("Server", None)
     if request.path.startswith(_MACHINES):
         return
@@ -64,10 +67,10 @@ async def strict_headers(request: web.Request, response: web.StreamResponse) -> 
 
 @web.middleware
 async def machine_networks_only(request: web.Request, handler: Handler) -> web.StreamResponse:
-    """What machines ask is answered on their networks alone: a boot token is for no one else."""
+    """Answer machines' requests on their networks alone: a boot token is for nobody else."""
     networks = services_of(request).machine_networks
     if networks and request.path.startswith(_MACHINES):
         peer = ip_address((request.remote or "0.0.0.0").partition("%")[0])  # noqa: S104
         if not any(peer in network for network in networks):
-            raise HttpError(403, "not_a_machine", "this is answered on the servers' network only")
+            raise HttpError(403, "not_a_machine", "this is only answered on the servers' network")
     return await handler(request)

@@ -1,4 +1,4 @@
-"""The audit trail: who did what, written in the session of the change itself."""
+"""The audit trail: who did what, written in the same session as the change itself."""
 
 from datetime import datetime
 from typing import Any

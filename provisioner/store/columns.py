@@ -14,7 +14,7 @@ AT_ONCE = datetime(1970, 1, 1, tzinfo=UTC)
 
 
 class UtcDateTime(TypeDecorator[datetime]):
-    """A point in time: aware on our side always; SQLite, which drops the zone, stores UTC."""
+    """A point in time, always aware in Python; SQLite, which drops the zone, stores UTC."""
 
     impl = DateTime(timezone=True)
     cache_ok = True
@@ -33,7 +33,7 @@ class UtcDateTime(TypeDecorator[datetime]):
 
 
 class JsonText(TypeDecorator[str]):
-    """Text that is JSON already, for writing into a JSON column as it is."""
+    """Text that is JSON already, written into a JSON column unchanged."""
 
     impl = JSON
     cache_ok = True
@@ -54,12 +54,12 @@ def index_while(where: str, name: str, *columns: str, unique: bool = False) -> I
 
 
 def unique_while(where: str, name: str, *columns: str) -> Index:
-    """At most one row for which `where` holds: one open lease of a server, say."""
+    """Allow at most one row for which `where` holds, such as one open lease per server."""
     return index_while(where, name, *columns, unique=True)
 
 
 def new_id(prefix: str) -> str:
-    """A stable identifier that sorts by the time it was made, such as `srv_01J…`."""
+    """Return a stable identifier that sorts by creation time, such as `srv_01J…`."""
     return f"{prefix}_{ULID()}"
 
 
@@ -68,7 +68,7 @@ def utc_now() -> datetime:
 
 
 def enum_text(values: type[StrEnum]) -> Enum:
-    """An enumeration kept as its value in text, the same on every database."""
+    """Store an enumeration by its value as text, the same on every database."""
     return Enum(
         values,
         native_enum=False,

@@ -1,7 +1,7 @@
-"""One door to the database: short read and write sessions on SQLite or PostgreSQL.
+"""The only access to the database: short read and write sessions on SQLite or PostgreSQL.
 
-A session never spans a call to the outside world. A write session takes its lock at the start on
-SQLite (BEGIN IMMEDIATE), so that it cannot fail half way because somebody else wrote meanwhile.
+A session never spans a call to the outside world. On SQLite, a write session takes its lock at the
+start (BEGIN IMMEDIATE), so that it cannot fail half way because another wrote in the meantime.
 """
 
 import asyncio
@@ -28,14 +28,20 @@ _OUTAGES = (
     *("08", "53", "57P"),
     *(f"SQLITE_{name}" for name in ("BUSY", "CANTOPEN", "FULL", "IOERR", "READONLY")),
 )
-"""How the codes of such errors begin; any other is a defect of ours. PostgreSQL's (appendix A of
-its manual): the connection is lost, it is out of resources, an operator stops or starts it."""
+"""Prefixes of the error codes that mean an outage; any other is a bug of ours.
+
+PostgreSQL's (appendix A of its manual): the connection is lost, it is out of resources, or an
+operator is stopping or starting it.
+"""
 _ASYNC_DRIVERS = {"sqlite": "sqlite+aiosqlite", "postgresql": "postgresql+asyncpg"}
 
 
 class DatabaseUnavailable(Exception):
-    """The database is not reached, or does not work: what was asked of it did not happen, or it is
-    not known whether it did. The database's log line says so once; whoever has time asks again."""
+    """The database cannot be reached or does not work.
+
+    The request did not take effect, or it is unknown whether it did. The database logs it once;
+    callers that can wait retry.
+    """
 
 
 class Database:
@@ -47,7 +53,7 @@ class Database:
         self.is_sqlite = self.url.get_backend_name() == "sqlite"
         self.engine = self._engine()
         self.attention = asyncio.Event()
-        """Set when a server needs a look: reconcilers of this process wait for it."""
+        """Set when a server needs attention: reconcilers of this process wait for it."""
         self._available = True
 
     def _engine(self) -> AsyncEngine:
@@ -57,7 +63,7 @@ class Database:
             )
         if self.url.database:
             Path(self.url.database).parent.mkdir(parents=True, exist_ok=True)
-        # A connection is a thread: kept, as making one for each of many sessions costs as much
+        # A connection is a thread: keep them, as creating one per session costs as much again.
         engine = create_async_engine(
             self.url, connect_args={"timeout": 30}, pool_size=20, json_deserializer=from_json
         )
@@ -73,16 +79,21 @@ class Database:
 
         @event.listens_for(engine.sync_engine, "invalidate")
         def roll_back(connection: Any, _: Any, __: Any) -> None:
-            """A cancelled statement's connection is closed, but it is open, and its transaction
-            locks the database, until the last object that refers to the statement is gone."""
+            """Roll back explicitly when a statement is cancelled.
+
+            Its connection is closed, but stays open, its transaction locking the database, until
+            the last object that refers to the statement is gone.
+            """
             connection.run_async(lambda driver: asyncio.shield(driver.rollback()))
 
         return engine
 
     @contextmanager
     def available(self, *also: type[Exception]) -> Iterator[None]:
-        """Around whatever asks the database; `also` is what else shows that it is not there. Raises
-        DatabaseUnavailable."""
+        """Wrap whatever uses the database; `also` are other exceptions that mean it is not there.
+
+        Raises DatabaseUnavailable.
+        """
         kinds: tuple[type[Exception], ...] = (DBAPIError, *also)
         try:
             yield
@@ -100,7 +111,7 @@ class Database:
 
     @asynccontextmanager
     async def read(self) -> AsyncIterator[AsyncSession]:
-        """A session that changes nothing and sees one moment, however many queries it makes."""
+        """Open a session that changes nothing and sees one moment, however many queries it runs."""
         with self.available():
             async with AsyncSession(self.engine, expire_on_commit=False) as session:
                 await self._begin(session, "BEGIN", isolation_level="REPEATABLE READ")
@@ -108,7 +119,7 @@ class Database:
 
     @asynccontextmanager
     async def write(self) -> AsyncIterator[AsyncSession]:
-        """A session that commits at its end, or rolls back on any exception."""
+        """Open a session that commits at its end, or rolls back on any exception."""
         with self.available():
             async with AsyncSession(self.engine, expire_on_commit=False) as session:
                 await self._begin(session, "BEGIN IMMEDIATE")
@@ -119,7 +130,7 @@ class Database:
                     self.attention.set()
 
     async def _begin(self, session: AsyncSession, on_sqlite: str, **on_postgresql: str) -> None:
-        with self.available(OSError):  # of connecting: no class of the driver's
+        with self.available(OSError):  # from connecting: not an exception of the driver's
             if self.is_sqlite:
                 await (await session.connection()).exec_driver_sql(on_sqlite)
             else:
@@ -135,7 +146,7 @@ def _is_outage(error: DBAPIError) -> bool:
 
 
 async def call_attention(session: AsyncSession, server_id: str) -> None:
-    """A new fact or intent for a server: have a reconciler look at it at once."""
+    """Have a reconciler handle a server's new fact or intent at once."""
     await session.exec(
         update(Server)
         .where(col(Server.id) == server_id)

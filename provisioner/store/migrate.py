@@ -17,8 +17,10 @@ def configuration(connection: Connection) -> Config:
 
 
 async def migrate(database: Database) -> None:
-    """Run every migration that the database has not seen. Safe to call at each start. Raises
-    DatabaseUnavailable."""
+    """Run every migration that the database has not seen; safe to call at each start.
+
+    Raises DatabaseUnavailable.
+    """
     with database.available(OSError):
         async with database.engine.begin() as connection:
             await connection.run_sync(lambda sync: command.upgrade(configuration(sync), "head"))

@@ -1,4 +1,4 @@
-"""`schema.sql` from the tables: one text that PostgreSQL and SQLite both take."""
+"""`schema.sql` from the tables: one text that PostgreSQL and SQLite both accept."""
 
 from sqlalchemy.dialects import postgresql
 from sqlalchemy.schema import CreateIndex, CreateTable
@@ -13,7 +13,7 @@ _HEADER = """\
 
 
 def schema_sql() -> str:
-    """Every CREATE statement, tables in the order of their references."""
+    """Return every CREATE statement, tables in the order of their references."""
     dialect = postgresql.dialect()  # type: ignore[no-untyped-call]
     parts = [_HEADER]
     for table in SQLModel.metadata.sorted_tables:

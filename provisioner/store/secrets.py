@@ -14,7 +14,7 @@ from cryptography.hazmat.primitives.kdf.hkdf import HKDF
 
 
 class SecretUnreadable(Exception):
-    """A sealed value does not open with the configured key."""
+    """A sealed value cannot be opened with the configured key."""
 
 
 class SecretBox:
@@ -26,7 +26,7 @@ class SecretBox:
 
     @classmethod
     def from_file(cls, path: Path) -> "SecretBox":
-        """The key in `path`; a new one (mode 0600) when there is no such file."""
+        """Read the key in `path`; create one (mode 0600) if there is no such file."""
         if not path.exists():
             path.parent.mkdir(parents=True, exist_ok=True)
             path.touch(mode=0o600)
@@ -41,36 +41,39 @@ class SecretBox:
             return self._fernet.decrypt(sealed.encode()).decode()
         except InvalidToken as error:
             raise SecretUnreadable(
-                "a stored secret does not open: the key file is not the one it was sealed with; "
+                "a stored secret cannot be opened: the key file is not the one it was sealed with; "
                 "restore the original key file"
             ) from error
 
     @cached_property
     def grant_key(self) -> Ed25519PrivateKey:
-        """Signs what agents are granted. Derived: all processes of a site have the same one, and
-        it is backed up with the key file."""
+        """The key that signs agents' grants.
+
+        It is derived, so all processes of a site have the same one, and it is backed up with the
+        key file.
+        """
         derivation = HKDF(algorithm=SHA256(), length=32, salt=None, info=b"ironlease lease grants")
         seed = derivation.derive(base64.urlsafe_b64decode(self._key))
         return Ed25519PrivateKey.from_private_bytes(seed)
 
 
 def new_token(prefix: str) -> str:
-    """A random bearer token of 256 bits; the prefix tells people and scanners what it is."""
+    """Return a random bearer token of 256 bits; the prefix tells people and scanners what it is."""
     return f"{prefix}_{secrets.token_urlsafe(32)}"
 
 
 def token_hash(token: str) -> str:
-    """How a token is stored: it is random, so one SHA-256 is enough."""
+    """Return a token as it is stored: it is random, so one SHA-256 is enough."""
     return hashlib.sha256(token.encode()).hexdigest()
 
 
 _BMC_PASSWORD_LENGTH = 16
-"""IPMI 2.0 allows 20, which not every BMC keeps whole."""
+"""IPMI 2.0 allows 20, which not every BMC stores whole."""
 _KINDS = (string.ascii_lowercase, string.ascii_uppercase, string.digits)
 
 
 def new_bmc_password() -> str:
-    """Random, 95 bits; with a character of each kind, as some BMCs ask for."""
+    """Return 95 random bits, with a character of each kind, as some BMCs require."""
     while True:
         made = "".join(secrets.choice("".join(_KINDS)) for _ in range(_BMC_PASSWORD_LENGTH))
         if all(set(kind) & set(made) for kind in _KINDS):

@@ -1,4 +1,4 @@
-"""What the agent's tests share: a GPU server's NVML, played by lab/nvml, and an agent on it."""
+"""What the agent's tests share: a GPU server's NVML, simulated by lab/nvml, and an agent on it."""
 
 import ctypes
 from collections.abc import Iterator
@@ -12,7 +12,7 @@ from lab.nvml import FakeNvml, build
 
 @pytest.fixture(scope="session", autouse=True)
 def nvml_library() -> ctypes.CDLL:
-    """The fake, loaded before nvidia-ml-py asks for a library of its name."""
+    """Load the fake before nvidia-ml-py asks for a library of its name."""
     return ctypes.CDLL(str(build() / "libnvidia-ml.so.1"))
 
 

@@ -1,4 +1,4 @@
-"""An agent of a GPU server in tests: its reading, and the provisioner that judges its reports."""
+"""A GPU server's agent in tests: its readings, and the provisioner that judges its reports."""
 
 import threading
 from collections.abc import Callable
@@ -31,14 +31,14 @@ class Agent:
         self._history: tuple[Sample, ...] = ()
 
     def look(self, seconds: int, *, every: int = 10) -> Verdict:
-        """Read, report and judge so long."""
+        """Read, report and judge for this long."""
         for _ in range(0, seconds, every):
             self.read()
             self.second += every
         return self.read()
 
     def read(self) -> Verdict:
-        """One reading, its report as JSON, and the verdict on it."""
+        """Make one reading; return the verdict on its report as JSON."""
         now = BOOT_S + self.second
         self._gpus.read(now)
         for pci, xid in self._gpus.wait(0):
@@ -55,7 +55,7 @@ class Agent:
         return self.verdict
 
     def report(self) -> Values:
-        """What the provisioner stores of the agent's report."""
+        """Return what the provisioner stores of the agent's report."""
         sent = Report(
             server="srv_1",
             context="tenant",
@@ -87,7 +87,7 @@ class Reader:
         self._thread.start()
 
     def until(self, what: Callable[[Values], bool]) -> Values:
-        """The health as soon as it is so."""
+        """Return the health as soon as `what` holds."""
         for _ in range(600):
             health = self.watch.health()
             if what(health):
@@ -97,7 +97,7 @@ class Reader:
         raise AssertionError(f"never so: {self.watch.health()}")
 
     def end(self) -> None:
-        """End the reader as a crash would; the watch sees it."""
+        """End the reader as a crash would; the watch notices."""
         if self.watch.reader is not None:
             self.watch.reader.kill()
         if self._thread.ident:

@@ -1,4 +1,4 @@
-"""A sysfs, or a /dev, of our own."""
+"""A sysfs, or a /dev, made for a test."""
 
 from pathlib import Path
 

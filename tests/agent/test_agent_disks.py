@@ -1,6 +1,4 @@
-"""What the agent reads of disks: from a sysfs of our own, and devices that answer as the standards
-say.
-"""
+"""What the agent reads from disks: a made-up sysfs, and devices that follow the standards."""
 
 import ctypes
 from collections.abc import Callable
@@ -68,7 +66,7 @@ def test_nvmes_smart_log_is_understood(
 
 
 def answers(respond: Callable[[bytes], tuple[int, bytes, bytes]]) -> Callable[..., int]:
-    """An ioctl that answers a SCSI command by status, data and sense."""
+    """Return an ioctl that answers a SCSI command with status, data and sense."""
 
     def ioctl(_file: int, request: int, scsi: disks._ScsiRequest) -> int:
         assert (request, scsi.interface) == (0x2285, ord("S"))
@@ -86,7 +84,7 @@ def statistic(page: int, value: bytes) -> bytes:
 
 
 def described(mid: int, high: int) -> bytes:
-    """Sense data in the descriptor format with the ATA registers."""
+    """Return sense data in the descriptor format with the ATA registers."""
     sense = bytearray(22)
     sense[0], sense[8], sense[9], sense[17], sense[19] = 0x72, 0x09, 0x0C, mid, high
     return bytes(sense)

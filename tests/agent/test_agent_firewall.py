@@ -36,7 +36,7 @@ def ip(*arguments: str) -> None:
 
 @pytest.fixture
 def machine() -> Iterator[None]:
-    """A machine and others on one wire, each with services that listen."""
+    """A machine and others on one wire, each with listening services."""
     for name in (MACHINE, OTHERS):
         ip("netns", "add", name)
         ip("-n", name, "link", "set", "lo", "up")
@@ -59,7 +59,7 @@ def inside(name: str, program: str) -> list[str]:
 
 @contextmanager
 def listening(name: str, *ports: int) -> Iterator[None]:
-    """Services of a namespace until the block ends."""
+    """Run a namespace's services until the block ends."""
     with subprocess.Popen(
         inside(name, LISTEN.format(ports=ports)), stdin=subprocess.PIPE, stdout=subprocess.PIPE
     ) as process:

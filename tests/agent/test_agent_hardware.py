@@ -1,4 +1,4 @@
-"""What the agent reads beside the GPUs, from a sysfs of our own."""
+"""What the agent reads besides the GPUs, from a sysfs made for the test."""
 
 from pathlib import Path
 
@@ -17,9 +17,9 @@ def test_gpus_on_the_bus_are_counted_without_a_driver(sysfs: Path) -> None:
     bus = sysfs / "bus/pci/devices"
     put(bus / "0000:1b:00.0", vendor="0x10de", kind="0x030200")
     put(bus / "0000:43:00.0", vendor="0x10de", kind="0x030200")
-    put(bus / "0000:43:00.1", vendor="0x10de", kind="0x040300")  # its sound
+    put(bus / "0000:43:00.1", vendor="0x10de", kind="0x040300")  # its audio device
     put(bus / "0000:05:00.0", vendor="0x10de", kind="0x068000")  # an NVSwitch
-    put(bus / "0000:02:00.0", vendor="0x1a03", kind="0x030000")  # the BMC's screen
+    put(bus / "0000:02:00.0", vendor="0x1a03", kind="0x030000")  # the BMC's display
     put(put(bus / "0000:1b:00.4", vendor="0x10de", kind="0x030200") / "physfn")
     assert hardware.read(sysfs)["gpus_on_bus"] == 2
 

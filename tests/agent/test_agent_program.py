@@ -1,4 +1,4 @@
-"""The agent as it is shipped: one file, on any Python, within its budget."""
+"""The agent as shipped: one file, on any Python, within its budget."""
 
 import http.server
 import json
@@ -66,7 +66,7 @@ def program(gpus: FakeNvml, provisioner: Provisioner, tmp_path: Path) -> Iterato
         "grant": None,
     }
     (tmp_path / "agent.json").write_text(json.dumps(config))
-    # The archive must hold what it needs: no site-packages
+    # The archive must hold everything it needs: no site-packages.
     command = [sys.executable, "-I", "-S", tmp_path / "agent.pyz", tmp_path / "agent.json"]
     with subprocess.Popen(command, env={**os.environ, **gpus.environment()}) as process:
         yield process.pid
@@ -74,7 +74,7 @@ def program(gpus: FakeNvml, provisioner: Provisioner, tmp_path: Path) -> Iterato
 
 
 def until(provisioner: Provisioner, state: str) -> dict[str, Any]:
-    """The health of the first report that says so; most reports only say that the agent lives."""
+    """Return the health in the first report with this state; most reports carry none."""
     for _ in range(90):
         health: dict[str, Any] | None = provisioner.reports.get(timeout=60)["health"]
         if health is not None and health["state"] == state:

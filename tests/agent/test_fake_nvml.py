@@ -1,4 +1,4 @@
-"""The fake NVML speaks NVML's ABI: nvidia-ml-py, unmodified, cannot tell."""
+"""The fake NVML has NVML's ABI: unmodified nvidia-ml-py cannot tell the difference."""
 
 import ctypes
 import os

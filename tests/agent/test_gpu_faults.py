@@ -1,5 +1,6 @@
-"""Every fault that a GPU can show is seen by the reader, reported, and judged as it should be: from
-NVML's answers to the verdict, with the real nvidia-ml-py.
+"""Every fault that a GPU can show is read, reported and judged as it should be.
+
+These tests go from NVML's answers to the verdict, with the real nvidia-ml-py.
 """
 
 from collections.abc import Callable
@@ -226,7 +227,7 @@ def test_a_fault_is_seen_and_judged(gpus: FakeNvml, fault: Fault) -> None:
     agent = Agent(gpus)
     assert agent.look(60).level is HealthLevel.OK
     fault.make(gpus)
-    if fault.rule == "gpus_missing":  # seen when the reader starts anew
+    if fault.rule == "gpus_missing":  # noticed when the reader restarts
         agent = Agent(gpus)
     judged = agent.look(fault.within)
     assert (judged.level, judged.action) == (fault.level, fault.action), judged

@@ -1,4 +1,4 @@
-"""Health in reports: what fits the table of signals passes, a hostile machine's does not."""
+"""Health in reports: what fits the table of signals passes, a hostile machine's input does not."""
 
 import json
 from typing import Any

@@ -1,4 +1,4 @@
-"""The reader is a process of its own: whatever happens to it, the agent goes on and tells."""
+"""The reader is a process of its own: whatever happens to it, the agent keeps reporting."""
 
 import os
 from pathlib import Path
@@ -91,7 +91,7 @@ def test_without_a_loaded_driver_there_is_nothing_to_read(gpus: FakeNvml, reader
     gpus.file.unlink()
     reader.start()
     absent = reader.until(lambda health: health["state"] == "absent")
-    assert absent["reason"].startswith("NVML does not start: ")
+    assert absent["reason"].startswith("NVML failed to start: ")
 
 
 def test_the_machine_is_read_beside_the_gpus(reader: Reader) -> None:
@@ -128,7 +128,7 @@ def test_other_records_are_none_of_ours() -> None:
 
 
 def test_the_kernel_log_is_followed(tmp_path: Path) -> None:
-    read, write = os.pipe2(os.O_DIRECT)  # a pipe of packets, as /dev/kmsg is of records
+    read, write = os.pipe2(os.O_DIRECT)  # a pipe of packets, as /dev/kmsg is one of records
     log = KernelLog(Path(f"/proc/self/fd/{read}"))
     assert list(log.xids()) == []
     for record, _ in RECORDS:

@@ -1,4 +1,4 @@
-"""Commands that the pages and the program's own messages name are there, with their options."""
+"""Commands named in the pages and in the program's own messages exist, with their options."""
 
 import ast
 import re
@@ -21,7 +21,7 @@ GROUPS = {
 
 
 def commands_in_pages(name: str) -> list[str]:
-    """What follows a command's name in the code of the pages, once each."""
+    """Return what follows a command's name in the code of the pages, once each."""
     found = re.compile(rf"(?:^|[ /$(]){re.escape(name)} +([a-z-][^#;)]*)")
     lines = (match[1] for _, line in all_code() for match in found.finditer(line))
     return sorted({line.split(" | ")[0].split(" < ")[0].strip() for line in lines})
@@ -52,7 +52,7 @@ def test_a_lab_command_in_the_pages_exists(line: str) -> None:
 
 
 def messages() -> list[str]:
-    """Texts of the provisioner in which a command of rackctl is told to somebody."""
+    """Return the provisioner's texts that tell people a rackctl command."""
     found = []
     for path in sorted((ROOT / "provisioner").rglob("*.py")):
         for node in ast.walk(ast.parse(path.read_text())):

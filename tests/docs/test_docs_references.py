@@ -1,4 +1,4 @@
-"""What a page refers to is there: links, files, tests, and a reason for every dependency."""
+"""What pages refer to exists: links, files, tests, and a reason for every dependency."""
 
 import ast
 import configparser
@@ -27,7 +27,7 @@ _MODULE = re.compile(r"`((?:provisioner|agent|playbooks|lab|bench)(?:\.\w+)+)`")
 
 
 def anchors(page: Path) -> set[str]:
-    """What a heading can be linked by, as GitHub makes it."""
+    """Return the anchors of a page's headings, as GitHub makes them."""
     titles = re.findall(r"^#+ (.+)$", page.read_text(), re.MULTILINE)
     return {re.sub(r"[^\w\- ]", "", title.lower()).replace(" ", "-") for title in titles}
 

@@ -1,4 +1,4 @@
-"""The tables in the pages are what the code says."""
+"""The tables in the pages match the code."""
 
 import importlib.util
 import re
@@ -16,7 +16,7 @@ ARCHITECTURE = ROOT / "docs" / "architecture.md"
 
 @pytest.fixture(scope="module")
 def tables() -> ModuleType:
-    """docs/tables.py, which is a program and in no package."""
+    """Load docs/tables.py, which is a program outside any package."""
     spec = importlib.util.spec_from_file_location("docs_tables", ROOT / "docs" / "tables.py")
     assert spec is not None
     assert spec.loader is not None

@@ -1,4 +1,4 @@
-"""The example on the customer's page checks the signatures that are sent."""
+"""The example on the customer's page verifies the signatures that are sent."""
 
 import re
 from collections.abc import Callable, Mapping

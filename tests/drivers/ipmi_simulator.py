@@ -1,6 +1,6 @@
-"""Real BMCs for the tests: `ipmi_sim` on loopback, with a chassis whose state is files.
+"""Real BMCs for the tests: `ipmi_sim` on loopback, with a chassis whose state is in files.
 
-`SimulatedBmc` gives the target to talk to, what the chassis was told, and ways to hurt it.
+`SimulatedBmc` provides the target to talk to, what the chassis was told, and faults.
 """
 
 import asyncio
@@ -114,7 +114,7 @@ class SimulatedBmc:
             await self.process.wait()
 
     def hang(self) -> None:
-        """The BMC goes on living and answers nothing."""
+        """Keep the BMC alive but have it answer nothing."""
         assert self.process is not None
         self.process.send_signal(signal.SIGSTOP)
 

@@ -23,7 +23,7 @@ PidFile none
 
 
 def make_key(path: Path, kind: str = "ed25519") -> str:
-    """Make a key pair at `path`; returns the public line."""
+    """Create a key pair at `path`; return the public line."""
     command = ["ssh-keygen", "-q", "-t", kind, "-N", "", "-C", "test", "-f", str(path)]
     subprocess.run(command, check=True)
     return path.with_suffix(".pub").read_text().strip()

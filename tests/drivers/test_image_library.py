@@ -32,7 +32,7 @@ def library(tmp_path: Path) -> ImageLibrary:
 
 
 def raw_disk(path: Path, size: int, *content: tuple[int, bytes]) -> Path:
-    """A sparse file with content at offsets."""
+    """Create a sparse file with content at offsets."""
     with path.open("wb") as file:
         file.truncate(size)
         for offset, data in content:
@@ -42,7 +42,7 @@ def raw_disk(path: Path, size: int, *content: tuple[int, bytes]) -> Path:
 
 
 def unpacked(library: ImageLibrary, manifest: ImageManifest) -> bytes:
-    """What a disk of zeroes holds once the image was written to it."""
+    """Return what a disk of zeroes holds once the image has been written to it."""
     disk = bytearray(manifest.size_bytes)
     for number, chunk in enumerate(manifest.chunks):
         packed = library.chunk_path(manifest.digest, number).read_bytes()

@@ -27,7 +27,7 @@ StartBmc = Callable[[], Awaitable[SimulatedBmc]]
 
 @pytest.fixture
 def silent() -> Iterator[BmcTarget]:
-    """A port that takes packets and never answers."""
+    """A port that receives packets and never answers."""
     with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as sock:
         sock.bind(("127.0.0.1", 0))
         yield BmcTarget("ipmi", "127.0.0.1", sock.getsockname()[1], "admin", "secret")
@@ -35,14 +35,14 @@ def silent() -> Iterator[BmcTarget]:
 
 @pytest.fixture
 async def impatient() -> AsyncIterator[IpmiBmc]:
-    """A driver with short limits, and a breaker that does not come into it."""
+    """A driver with short limits, and a breaker that never trips."""
     driver = IpmiBmc(Conversations(limit_s=0.5, breaker_threshold=1000))
     yield driver
     await driver.close()
 
 
 class Traffic:
-    """Counts what is given to the IPMI thread."""
+    """Counts what is passed to the IPMI thread."""
 
     def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
         self.logins = 0
@@ -173,7 +173,7 @@ async def test_bmc_that_hangs_after_the_login_does_not_delay_a_healthy_one(
 async def test_bmc_that_hangs_within_the_login_does_not_delay_a_healthy_one(
     ipmi: IpmiBmc, bmc: SimulatedBmc, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Its relay lets the login pass up to the request for privilege, and then falls silent."""
+    """Its relay lets the login pass up to the privilege request, and then goes silent."""
     loop = asyncio.get_running_loop()
 
     class Relay(asyncio.DatagramProtocol):
@@ -189,7 +189,7 @@ async def test_bmc_that_hangs_within_the_login_does_not_delay_a_healthy_one(
                 self.transport.sendto(data, self.client)  # type: ignore[attr-defined]
                 return
             self.client = address
-            if data[5] == 0xC0:  # encrypted IPMI payload: the first one asks for privilege
+            if data[5] == 0xC0:  # encrypted IPMI payload: the first one requests a privilege level
                 self.packets += 1
                 return
             self.transport.sendto(data, ("127.0.0.1", bmc.port))  # type: ignore[attr-defined]

@@ -1,4 +1,4 @@
-"""What real `ipmi_sim` BMCs tell of parts that fail."""
+"""What real `ipmi_sim` BMCs report about failing parts."""
 
 import asyncio
 import threading

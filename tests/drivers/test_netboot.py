@@ -1,4 +1,4 @@
-"""dnsmasq in a network namespace, asked by a real DHCP client in another."""
+"""dnsmasq in a network namespace, queried by a real DHCP client in another."""
 
 import asyncio
 import filecmp
@@ -54,7 +54,7 @@ def wire() -> Iterator[None]:
 
 @pytest.fixture
 def folder() -> Iterator[Path]:
-    """Reachable by the user that dnsmasq runs as, which pytest's own folder is not."""
+    """A folder that dnsmasq's user can reach, unlike pytest's own."""
     with tempfile.TemporaryDirectory(prefix="ironlease-netboot-") as name:
         Path(name).chmod(0o755)
         yield Path(name)
@@ -87,7 +87,7 @@ class Lease:
 
 
 async def in_client(*command: str) -> str:
-    """Run at the client; returns its output, whatever the status."""
+    """Run at the client; return its output, whatever the status."""
     process = await asyncio.create_subprocess_exec(
         *("ip", "netns", "exec", CLIENT, *command),
         stdout=asyncio.subprocess.PIPE,
@@ -97,7 +97,7 @@ async def in_client(*command: str) -> str:
 
 
 async def ask(folder: Path, mac: str = KNOWN[0], *options: str) -> Lease | None:
-    """One DHCP exchange as the machine `mac`; None when nobody answers."""
+    """Make one DHCP exchange as the machine `mac`; None if nobody answers."""
     script = folder / "bound"
     script.write_text(
         '#!/bin/sh\n[ "$1" = bound ] && echo "LEASE $ip|$boot_file|$hostname"\nexit 0\n'
@@ -221,7 +221,7 @@ async def test_leftover_of_a_killed_provisioner_is_replaced(
     await left_over.start()
     old = left_over.pid
     assert left_over._supervisor is not None
-    left_over._supervisor.cancel()  # nobody minds it any more
+    left_over._supervisor.cancel()  # nobody supervises it any more
     dnsmasq = Dnsmasq(settings, command=IN_SERVER)
     await dnsmasq.start([KNOWN])
     assert dnsmasq.pid != old

@@ -65,7 +65,7 @@ class Bench:
         )
 
     def kept_text(self) -> str:
-        """Everything that any run left in its files."""
+        """Return everything that any run left in its files."""
         files = [path for path in (self.folder / "runs").rglob("*") if path.is_file()]
         return "\n".join(path.read_text(errors="replace") for path in files)
 
@@ -89,7 +89,7 @@ async def bench(tmp_path: Path) -> AsyncIterator[Bench]:
 
 
 async def until(condition: Callable[[], bool]) -> None:
-    """Other processes tell nobody of their end: look again until it is so."""
+    """Wait for the condition: other processes announce their end to nobody."""
     async with asyncio.timeout(30):
         while not condition():  # noqa: ASYNC110
             await asyncio.sleep(0.02)
@@ -115,7 +115,7 @@ def commands() -> Iterator[bytes]:
 
 
 async def started_module(bench: Bench, variables: dict[str, Any]) -> tuple[asyncio.Task[Any], int]:
-    """A run of WAIT_FOR_EVER whose module has reported its progress, and the module's pid."""
+    """Start WAIT_FOR_EVER; return the run and its module's pid once it reports progress."""
     bench.write_module("wait", WAIT_FOR_EVER)
     run = asyncio.create_task(bench.run("wait", variables))
     await until(lambda: any(event.text == "at work" for event in bench.events))

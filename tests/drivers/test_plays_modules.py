@@ -1,4 +1,4 @@
-"""What runs on servers, tried here: proof of sanitising, partition tables, fetching."""
+"""Code that runs on servers, tested here: proof of sanitising, partition tables, fetching."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ MIB = 1 << 20
 
 
 class MemoryDisk:
-    """As RawDisk, over a bytearray."""
+    """Like RawDisk, over a bytearray."""
 
     def __init__(self, content: bytearray) -> None:
         self.content = content
@@ -49,7 +49,7 @@ class MemoryDisk:
 
 
 class DeafDisk(MemoryDisk):
-    """Says that it wrote."""
+    """Claims to have written."""
 
     def write(self, offset: int, data: bytes) -> None:
         pass
@@ -172,7 +172,7 @@ def test_the_backup_partition_table_is_at_the_end_of_a_larger_disk(
     assert content.startswith(b"boot code")
     assert content.count(b"EFI PART") == 2
     assert content[-512:].startswith(b"EFI PART")
-    # Damage to the primary is mended from the backup: it is a whole one.
+    # Damage to the primary is repaired from the backup, which is complete.
     raw.zero(512, 512)
     assert partitions(path) == 2
 

@@ -1,5 +1,6 @@
-"""NVMe's own erase commands, down to the kernel's passthrough: a controller that behaves as the
-specification says stands behind the ioctl (QEMU's refuses every sanitize).
+"""NVMe's own erase commands, down to the kernel's passthrough.
+
+A controller that follows the specification stands behind the ioctl (QEMU's refuses every sanitize).
 """
 
 from __future__ import annotations
@@ -52,7 +53,7 @@ class PassthroughCommand(ctypes.Structure):
 
 
 class ControllerModel:
-    """A controller: what it can (as Identify says), and a sanitize that goes on by itself."""
+    """A controller: its capabilities (as in Identify), and a sanitize that advances by itself."""
 
     def __init__(self) -> None:
         self.sanicap, self.oacs, self.fna = 0b11, 0b10, 0b100
@@ -123,7 +124,7 @@ def raw(tmp_path: Path) -> Any:
 
 
 def erase(raw: Any, *methods: str) -> tuple[str | None, list[str]]:
-    """Which method erased the disk, and how each that was tried ended."""
+    """Return which method erased the disk, and the outcome of each that was tried."""
     attempts: list[dict[str, Any]] = []
     method = sanitise_disks.sanitise_by(raw, list(methods), attempts)
     return method, [attempt["outcome"] for attempt in attempts]

@@ -18,7 +18,7 @@ LOOPBACK = [ip_address("127.0.0.1")]
 
 @asynccontextmanager
 async def receiver(answer: web.Response | None = None) -> AsyncIterator[tuple[URL, list[str]]]:
-    """A server that answers this, or never; and the paths it was asked for."""
+    """A server that gives this answer, or none; and the paths requested from it."""
     seen: list[str] = []
 
     async def handle(request: web.Request) -> web.Response:

@@ -1,5 +1,6 @@
-"""The agent on a real GPU: it reads what the driver says, costs little and disturbs nothing;
-and the fake NVML answers as the real one does. `make test-gpu` on a machine that has one.
+"""The agent on a real GPU: it reads the driver correctly, costs little and disturbs nothing.
+
+The fake NVML also answers as the real one does. `make test-gpu` on a machine with a GPU.
 """
 
 from __future__ import annotations
@@ -38,7 +39,7 @@ class RunningWatch:
         self._thread = threading.Thread(target=self.watch.watch_one, daemon=True)
 
     def read(self) -> dict[str, Any]:
-        """The health once every group of signals was read."""
+        """Return the health once every group of signals has been read."""
         self._thread.start()
         for _ in range(READING_S):
             health = self.watch.health()
@@ -70,7 +71,7 @@ def health(watch: RunningWatch) -> dict[str, Any]:
 
 
 def nvidia_smi(*columns: str, query: str = "gpu") -> list[dict[str, str]]:
-    """What the driver's own tool says of each GPU (or process)."""
+    """Return what the driver's own tool reports for each GPU (or process)."""
     said = subprocess.run(
         ["nvidia-smi", f"--query-{query}={','.join(columns)}", "--format=csv,noheader,nounits"],
         capture_output=True,
@@ -133,7 +134,7 @@ def test_the_reader_stays_small(watch: RunningWatch, health: dict[str, Any]) -> 
 def test_the_fake_has_the_signals_of_the_real_one(
     health: dict[str, Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """What one of the two lacks is to be mended in lab/nvml."""
+    """If one of the two lacks a signal, fix lab/nvml."""
     name = health["gpus"][0]["name"]
     profiles = [file.name for file in PROFILES.iterdir() if f" name {name}\n" in file.read_text()]
     if not profiles:

@@ -1,4 +1,4 @@
-"""A machine booted straight into an image, on QEMU's user network, and the provisioner it meets."""
+"""A machine booted straight into an image, on QEMU's user network, and a simulated provisioner."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from lab.rack.qemu import ACCELERATION, on_one_cpu
 MAC = "52:54:00:77:00:01"
 SERIAL = "ILSRV01"
 HOST = "10.0.2.2"  # this machine, as seen on QEMU's user network
-PATIENCE_S = 240  # a busy machine emulates slowly
+PATIENCE_S = 240  # emulation is slow on a busy machine
 
 Message = dict[str, Any]
 Answer = tuple[int, Message | None]
@@ -34,7 +34,7 @@ def free_port() -> int:
 
 
 class PlayedProvisioner(http.server.ThreadingHTTPServer):
-    """Answers by `answers` (path → message or query → answer); what was asked is queued by path."""
+    """Answers from `answers` (path → message or query → answer), and queues requests by path."""
 
     def __init__(self, answers: dict[str, Callable[[Message], Answer]]) -> None:
         super().__init__(("127.0.0.1", 0), _Handler)
@@ -46,7 +46,7 @@ class PlayedProvisioner(http.server.ThreadingHTTPServer):
         return f"http://{HOST}:{self.server_address[1]}"
 
     def next(self, path: str) -> tuple[Message, str | None]:
-        """The next message to `path` and its Authorization header; waits for it."""
+        """Wait for the next message to `path`; return it and its Authorization header."""
         return self.asked[path].get(timeout=PATIENCE_S)
 
 
@@ -128,7 +128,7 @@ class Machine:
 
 
 def make_key(folder: Path, name: str) -> str:
-    """A new key pair in `folder`; the public key."""
+    """Create a key pair in `folder`; return the public key."""
     key = folder / name
     subprocess.run(["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-C", "", "-f", key], check=True)
     return key.with_suffix(".pub").read_text().strip()
@@ -138,11 +138,11 @@ def make_key(folder: Path, name: str) -> str:
 def machine(
     folder: Path, ssh_port: int, boot: Sequence[str | Path], disk: Path
 ) -> Iterator[Machine]:
-    """A machine with one NVMe disk that runs until the block ends; a reboot ends it as well."""
+    """Run a machine with one NVMe disk until the block ends; a reboot ends it as well."""
     console = folder / "console"
     process = subprocess.Popen(
         [
-            *on_one_cpu(2),  # the first is for the racks that other tests have
+            *on_one_cpu(2),  # the first is for other tests' racks
             *("qemu-system-x86_64", "-machine", "q35", *ACCELERATION["tcg"]),
             *("-m", "550", "-display", "none", "-no-reboot", "-serial", f"file:{console}"),
             *("-smbios", f"type=1,serial={SERIAL}"),

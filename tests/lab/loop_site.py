@@ -1,6 +1,4 @@
-"""What the tests of the whole loop share: a site on a rack of their own, rackctl as people run it,
-and what the site has said about itself.
-"""
+"""What the tests of the whole loop share: a site on a rack of its own, rackctl, and the logs."""
 
 from __future__ import annotations
 
@@ -19,14 +17,14 @@ from lab.testing import rack
 
 DISK_SIZE = "2G"
 PATIENCE_S = 400
-"""For anything that machines do: emulated, and on processors that others use too."""
+"""For anything that machines do: they are emulated, on processors that others use too."""
 
 
 @contextmanager
 def site_on_rack(servers: int, name: str, **options: str) -> Iterator[Site]:
-    """A fresh rack with the lab's Debian on offer; `options` are those of Site.
+    """Yield a fresh rack with the lab's Debian on offer; `options` are those of Site.
 
-    A claim of a killed provisioner is taken over after seconds, not after half a minute.
+    A killed provisioner's claim is taken over within seconds, not half a minute.
     """
     options = {"claim_ttl_s": "6", **options}
     with rack(servers, name, disk_size=DISK_SIZE) as it, Site(it, **options) as site:
@@ -35,7 +33,7 @@ def site_on_rack(servers: int, name: str, **options: str) -> Iterator[Site]:
 
 
 def rackctl(site: Site, *words: str, given: str | None = None) -> str:
-    """Run the installed rackctl against the site; what it prints. It must not fail."""
+    """Run the installed rackctl against the site; return its output. It must not fail."""
     ran = run_rackctl(site, *words, given=given)
     assert ran.returncode == 0, ran.stderr
     return ran.stdout
@@ -56,7 +54,7 @@ def run_rackctl(
 
 
 def show(site: Site, server: str) -> str:
-    """The server's page as an operator reads it."""
+    """Return the server's page as an operator reads it."""
     return rackctl(site, "server", "show", server)
 
 
@@ -67,7 +65,7 @@ def holds(disk: Path, text: str) -> bool:
 
 
 def _written_parts(descriptor: int) -> Iterator[bytes]:
-    """What lies between the holes of a file."""
+    """Yield the data between the holes of a file."""
     end = 0
     while True:
         try:
@@ -81,7 +79,7 @@ def _written_parts(descriptor: int) -> Iterator[bytes]:
 
 
 def steps(site: Site, server: str) -> list[dict[str, Any]]:
-    """Every attempt at a step of every operation of a server, in order, with `verb` added."""
+    """Return every attempt at a step of a server's operations, in order, with `verb` added."""
     operations = site.get("/operations", server=server, limit=200)["items"]
     found = []
     for operation in reversed(operations):
@@ -91,7 +89,7 @@ def steps(site: Site, server: str) -> list[dict[str, Any]]:
 
 
 def log_lines(site: Site, operation: str) -> list[dict[str, Any]]:
-    """All lines of an operation's log, in order."""
+    """Return all lines of an operation's log, in order."""
     lines: list[dict[str, Any]] = []
     while True:
         after = {"after": lines[-1]["id"]} if lines else {}
@@ -107,7 +105,7 @@ def all_log_lines(site: Site, server: str) -> list[dict[str, Any]]:
 
 
 def everything_said(site: Site) -> str:
-    """The provisioner's log, the files of kept runs, and all that the API tells operators."""
+    """Return the provisioner's log, kept runs' files, and all that the API shows operators."""
     reservations = site.get("/reservations", limit=200)["items"]
     servers = [server["name"] for server in site.get("/servers", limit=200)["items"]]
     paths = ["/me", "/classes", "/images", "/ssh-keys", "/reservations", "/servers"]

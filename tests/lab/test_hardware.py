@@ -1,5 +1,6 @@
-"""Other hardware than NVMe behind SeaBIOS: AHCI disks, an e1000 NIC, UEFI, and the in-band way to
-the BMC, which a tenant has too. All of it through the whole intake, on real machines.
+"""Hardware other than NVMe behind SeaBIOS, through the whole intake on real machines.
+
+AHCI disks, an e1000 NIC, UEFI, and the in-band path to the BMC, which a tenant has too.
 """
 
 import subprocess
@@ -40,7 +41,7 @@ def available(site: Site) -> Site:
 
 
 def in_ramdisk(site: Site, server: str, command: str) -> str:
-    """Run a command in the waiting ramdisk, by the provisioner's key."""
+    """Run a command in the waiting ramdisk, with the provisioner's key."""
     key = site.folder / "data" / "ssh" / "id_ed25519"
     options = ["-o", "StrictHostKeyChecking=no", "-o", "UserKnownHostsFile=/dev/null"]
     address = site.server(server)["address"]
@@ -68,7 +69,7 @@ def test_a_uefi_server_boots_the_ramdisk_over_the_network(available: Site) -> No
 def test_from_inside_a_server_its_own_bmc_is_reached(available: Site) -> None:
     before = in_ramdisk(available, OTHER_HARDWARE, "ipmitool user list")
     assert "admin" in before
-    # What root does in band is seen out of band: it is the same BMC.
+    # What root does in band is visible out of band: it is the same BMC.
     in_ramdisk(available, OTHER_HARDWARE, "ipmitool user set name 3 planted")
     bmc = available.rack.plan.server(OTHER_HARDWARE).bmc_address
     lan = ["ipmitool", "-I", "lanplus", "-C", "3", "-H", bmc, "-U", "admin", "-P", "secret"]

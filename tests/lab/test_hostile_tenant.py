@@ -1,7 +1,7 @@
 """Tenants who are root and do not want to leave, each on a server of their own, all at once.
 
 Whatever they did, nobody gets in 15 s after the end of the lease, and the server is taken back,
-wiped and offered again, without any help of the tenant's system. Two of the servers are on no
+sanitised and offered again without any help from the tenant's system. Two of the servers are on no
 switch that the provisioner controls: there, power is all it has.
 """
 
@@ -39,13 +39,13 @@ WITHOUT_SWITCH = (MISLED, LIAR)
 SCRIPTS = Path(__file__).with_name("tenant_scripts")
 GONE_S = 15
 SOON_S = 45
-"""Long enough for the attacks that need the end to be known, on machines that share processors."""
+"""Long enough for the attacks that need to know the end, on machines that share processors."""
 WATCHED_S = 10
-"""How much longer than allowed the door is tried."""
+"""How long logins are tried beyond what is allowed."""
 OWN_PORT = "2222"
 DOORS = ("22", OWN_PORT)
 CUSTOMERS_ADDRESS = "10.77.0.2"
-"""Where customers come from: what is let through from the provisioner itself is not for them."""
+"""Where customers come from: access granted to the provisioner itself is not for them."""
 SSHD_OWN = "/usr/local/sbin/telemetry"
 PLANTED = ("backdoor", "open-sesame")
 TAKEN = "my-bmc-now"
@@ -54,29 +54,29 @@ LONG_AGO, FAR = (end.replace(tzinfo=UTC) for end in (datetime.min, datetime.max)
 
 @dataclass
 class Tenancy:
-    """One tenant's stay, as it was seen from outside."""
+    """One tenant's stay, as seen from outside."""
 
     site: Site
     customer: Customer
     lease: Any
     ends_at: datetime = FAR
     logins: list[tuple[datetime, str]] = field(default_factory=list)
-    """When a login that worked was begun, and on which port."""
+    """When a successful login was started, and on which port."""
     last_tick: datetime = LONG_AGO
-    """When the open session said something for the last time."""
+    """When the open session last produced output."""
     over: threading.Event = field(default_factory=threading.Event)
-    """Nobody needs to try the doors any more."""
+    """Set when nobody needs to try logging in any more."""
     left: Any = None
     """The server as it was when it was available again."""
     told: str = ""
-    """The server's page while somebody had to come."""
+    """The server's page while an operator was needed."""
 
     @property
     def server(self) -> str:
         return str(self.lease["server"])
 
     def root(self, command: str, given: str = "") -> str:
-        """Run a command on the server, which must work; what it prints."""
+        """Run a command on the server, which must succeed; return its output."""
         done = subprocess.run(
             [*self.customer.ssh_command(self.lease), command],
             input=given,
@@ -103,14 +103,14 @@ class Tenancy:
 
 
 def take_bmc(tenancy: Tenancy) -> None:
-    """The agent sleeps, and the BMC is the tenant's: what is left is the switch port."""
+    """The agent is stopped and the BMC is the tenant's: only the switch port is left."""
     tenancy.in_band("plant", "5", *PLANTED)
     tenancy.in_band("password", "2", TAKEN)
     tenancy.root("systemctl kill --signal=STOP ironlease-agent.service")
 
 
 def mislead_agent(tenancy: Tenancy) -> None:
-    """The agent lives, knows the end, and has no way to ask, no time and no space."""
+    """The agent runs and knows the end, but has no way to ask, no time and no space."""
     tenancy.root(
         "nft -f - <<'EOF' && date -s '1 year ago' >&2\n"
         "table inet mine { chain out { type filter hook output priority 0; "
@@ -137,7 +137,7 @@ def order_the_disk(tenancy: Tenancy) -> None:
 
 
 def hang_kernel(tenancy: Tenancy) -> None:
-    """It would come back from its disk, too: an entry in the firmware goes before the BMC."""
+    """Hang the kernel; a firmware entry, which overrides the BMC, would boot its disk again."""
     tenancy.site.rack.set_boot_entry(tenancy.server, exists=True)
     crash = "sleep 1; echo c > /proc/sysrq-trigger"
     tenancy.root(f"echo 0 > /proc/sys/kernel/panic; ({crash}) > /dev/null 2>&1 &")
@@ -145,14 +145,14 @@ def hang_kernel(tenancy: Tenancy) -> None:
 
 EARLY = {BMC_TAKEN: take_bmc, LIAR: replace_agent, HUNG: order_the_disk}
 LATE = {MISLED: mislead_agent, HUNG: hang_kernel}
-"""When the agent knows that the end is near."""
+"""Once the agent knows that the end is near."""
 
 
-# What somebody does in the data centre.
+# What an operator does in the data centre.
 
 
 def win_back(stay: Tenancy) -> None:
-    """The server is out of the pool and says why, until somebody cycles its power by hand."""
+    """The server is out of the pool, with the reason, until somebody power cycles it by hand."""
     stay.told = await_told(stay, "power by hand")
     stay.site.rack.boot(stay.server, "pxe")
     stay.site.rack.power(stay.server, "reset")
@@ -179,7 +179,7 @@ BY_HAND = {BMC_TAKEN: win_back, HUNG: restore_firmware}
 
 @pytest.fixture(scope="module")
 def stays(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, Tenancy]]:
-    """Every tenancy, played to its end, by server."""
+    """Every tenancy, run to its end, by server."""
     keys = tmp_path_factory.mktemp("keys")
     with (
         rack(len(SERVERS), "ilht", disk_size=DISK_SIZE) as it,
@@ -199,7 +199,7 @@ def stays(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, Tenanc
 
 
 def play(site: Site, server: str, customer: Customer) -> Tenancy:
-    """As soon as this server, or another for it, is free."""
+    """Start as soon as this server, or another for it, is free."""
     site.wait_for_state(server, "available", "imaging", "leased", timeout_s=PATIENCE_S)
     stay = Tenancy(site, customer, None)
     stay.lease = customer.await_ready(customer.reserve(7200))
@@ -228,7 +228,7 @@ def play(site: Site, server: str, customer: Customer) -> Tenancy:
 
 
 async def bring_the_end_closer(site: Site, lease_id: str) -> datetime:
-    """Time passes: the end of the lease, which was hours away, is there in seconds."""
+    """Let time pass: the end of the lease, hours away, comes within seconds."""
     now = datetime.now(UTC)
     ends_at = now + timedelta(seconds=SOON_S)
     database = Database(f"sqlite:///{site.folder / 'data/ironlease.db'}")
@@ -245,12 +245,12 @@ def agent_knows(stay: Tenancy) -> bool:
 
 
 def is_in(stay: Tenancy) -> bool:
-    """Else that nobody gets in later would show nothing."""
+    """Without this, nobody getting in later would prove nothing."""
     return {port for _, port in stay.logins} == set(DOORS) and stay.last_tick > LONG_AGO
 
 
 def try_doors(stay: Tenancy) -> None:
-    """Log in again and again, by one door after the other, whatever the server does."""
+    """Log in repeatedly, on one port after the other, whatever the server does."""
     for port in itertools.cycle(DOORS):
         begun = datetime.now(UTC)
         command = ["timeout", "15", *stay.ssh(port, "true")]
@@ -261,7 +261,7 @@ def try_doors(stay: Tenancy) -> None:
 
 
 def stay_in(stay: Tenancy) -> None:
-    """Keep a session of the tenant's own sshd open, which is not the agent's to know."""
+    """Keep a session of the tenant's own sshd open, which the agent does not know."""
     ticking = stay.ssh(OWN_PORT, "while echo tick; do sleep 0.5; done")
     while not stay.over.wait(1):
         with subprocess.Popen(

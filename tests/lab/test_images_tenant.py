@@ -41,7 +41,7 @@ def debugfs(disk: Path, *commands: str, write: bool = True) -> str:
 
 
 def personalise(disk: Path, folder: Path, agent: AgentConfig) -> None:
-    """What the provisioner's play writes, without mounting."""
+    """Write what the provisioner's play writes, without mounting."""
     files = {
         "/root/.ssh/authorized_keys": (folder / "user.pub").read_text(),
         "/etc/ssh/ssh_host_ed25519_key": (folder / "host").read_text(),
@@ -87,7 +87,7 @@ def tenancy(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Tenancy]:
     with play.provisioner(answers) as provisioner:
         agent = replace(site.config(site.grant()), url=provisioner.url, interval_s=1.0)
         personalise(disk, folder, agent)
-        # /boot/vmlinuz is a link to the newest kernel, which debugfs does not follow
+        # /boot/vmlinuz is a link to the newest kernel, which debugfs does not follow.
         target = debugfs(disk, f"stat {described['kernel']}", write=False)
         name = target.split('Fast link dest: "')[1].split('"')[0]
         debugfs(disk, f"dump /boot/{name} {folder / 'vmlinuz'}", write=False)
@@ -159,8 +159,10 @@ def test_before_the_end_everybody_is_told_and_hooks_run(tenancy: Tenancy) -> Non
 def test_the_end_of_the_lease_closes_the_machine_and_an_extension_opens_it(
     tenancy: Tenancy,
 ) -> None:
-    """Last, since it closes the machine: the provisioner shortens the lease while we are in it,
-    then extends it."""
+    """The provisioner shortens the lease while we are logged in, then extends it.
+
+    It comes last, since it closes the machine.
+    """
     tenancy.site.end_in(20)
     seen = tenancy.machine.ssh("user", "echo in; sleep 600")
     assert (seen.stdout, seen.returncode) == ("in\n", 255)
@@ -170,7 +172,7 @@ def test_the_end_of_the_lease_closes_the_machine_and_an_extension_opens_it(
         if report.lease.locked:
             break
     assert tenancy.machine.ssh("user", "true", connect_s=15).returncode == 255
-    tenancy.site.end_in(3600)  # extended, too late but extended
+    tenancy.site.end_in(3600)  # extended, though too late
     while True:
         report = next_report(tenancy)
         assert report.lease is not None

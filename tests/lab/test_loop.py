@@ -1,5 +1,6 @@
-"""The main loop on real machines and PostgreSQL: two customers one after the other, played once;
-each test looks at one thing that must be true of it.
+"""The main loop on real machines and PostgreSQL, run once: two customers, one after the other.
+
+Each test checks one thing that must be true of it.
 """
 
 from __future__ import annotations
@@ -27,12 +28,12 @@ pytestmark = [pytest.mark.lab, pytest.mark.root, pytest.mark.timeout(900)]
 SERVER = "r1-u01"
 SSH_CONNECTION_LOST = 255
 SOON_S = 15
-"""Longer than the agent's interval, so that it knows of the end before it comes."""
+"""Longer than the agent's interval, so that it knows the end before it comes."""
 
 
 @dataclass
 class Played:
-    """What was seen while the loop was played."""
+    """What was seen while the loop ran."""
 
     site: Site
     secret: str = field(default_factory=lambda: f"left-behind-{uuid4().hex}")
@@ -70,7 +71,7 @@ def played(
 
 
 def play_first(play: Played, ada: Customer, database_url: str) -> None:
-    """A secret on both disks, and the lease runs out under an open session."""
+    """Leave a secret on both disks, and let the lease run out under an open session."""
     site = play.site
     play.reservation = ada.reserve(7200)
     lease = play.first = ada.await_ready(play.reservation)
@@ -88,7 +89,7 @@ def play_first(play: Played, ada: Customer, database_url: str) -> None:
 
 
 async def bring_the_end_closer(database_url: str, lease_id: str) -> datetime:
-    """Time passes: the end of the lease, which was hours away, is there in seconds."""
+    """Let time pass: the end of the lease, hours away, comes within seconds."""
     now = datetime.now(UTC)
     ends_at = now + timedelta(seconds=SOON_S)
     database = Database(database_url)
@@ -101,7 +102,7 @@ async def bring_the_end_closer(database_url: str, lease_id: str) -> datetime:
 
 
 def play_second(play: Played, grace: Customer, database_url: str) -> None:
-    """A raw read of both disks, then the agent is killed for good, and the lease runs out."""
+    """Read both disks raw, then kill the agent for good, and let the lease run out."""
     site = play.site
     lease = grace.await_ready(grace.reserve(7200))
     play.found_by_second = int(grace.must_run(lease, find_secret(play.secret)))
@@ -116,7 +117,7 @@ def play_second(play: Played, grace: Customer, database_url: str) -> None:
 
 
 def test_the_customers_key_logs_in_to_the_pinned_host_key(played: Played) -> None:
-    """The login itself is strict about the host key; it ran."""
+    """The login itself is strict about the host key; it succeeded."""
     assert played.hostname == "ada-1"
     assert played.first["known_hosts"].split()[1] == "ssh-ed25519"
 

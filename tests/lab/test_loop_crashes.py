@@ -1,6 +1,6 @@
-"""kill -9 of the provisioner while real machines are at work, and its start again, through one
-whole life of two servers; each test looks at one thing that must be true afterwards.
+"""kill -9 and restart of the provisioner while real machines are at work.
 
+It covers one whole life of two servers; each test checks one thing that must be true afterwards.
 Each kill waits for the first server to be in the middle of a step; the second is hit wherever it
 happens to be.
 """
@@ -31,32 +31,32 @@ PLAYS = {
     Step.WRITE_IMAGE: "Write the image to the disk",
     Step.PERSONALISE: "Make the system the customer's and load its kernel",
 }
-"""Steps that run a playbook, and the line with which the server begins to work on it."""
+"""Steps that run a playbook, and the log line with which the server starts on it."""
 
 
 @dataclass
 class Killed:
-    """What was seen: where each server was at each kill, and how it all ended."""
+    """Where each server was at each kill, and how it all ended."""
 
     site: Site
     names: tuple[str, ...]
     where: list[dict[str, tuple[str, str] | None]] = field(default_factory=list)
     """(verb, step) of each server, at each kill."""
     left_over: list[str] = field(default_factory=list)
-    """Commands of a killed provisioner's plays that ran on when the next one had started."""
+    """Commands of a killed provisioner's plays still running once the next one had started."""
     secrets: dict[str, str] = field(default_factory=dict)
     reservations: dict[str, str] = field(default_factory=dict)
     steps: dict[str, list[dict[str, Any]]] = field(default_factory=dict)
     lines: dict[str, list[dict[str, Any]]] = field(default_factory=dict)
 
     def kill_when(self, what: str, condition: Callable[[], object]) -> None:
-        """kill -9 of the provisioner as soon as the condition holds, and start it again."""
+        """kill -9 the provisioner as soon as the condition holds, and restart it."""
         self.site.wait_for(what, condition, PATIENCE_S)
         self.site.kill()
         self.where.append(standing(self.site))
         runs = runs_under_way(self.site)
         self.site.start()
-        # Runs end within moments of the provisioner's; what lives on now would go on for good.
+        # Runs end within moments of the provisioner; what is alive now would stay for good.
         try:
             self.site.wait_for("old plays to end", lambda: not processes_of(runs), 30)
         finally:
@@ -71,7 +71,7 @@ def at(operation: dict[str, Any] | None) -> tuple[str, str] | None:
 
 
 def standing(site: Site) -> dict[str, tuple[str, str] | None]:
-    """Where each server stands, out of what a killed provisioner left in its database."""
+    """Return where each server stands, from what a killed provisioner left in its database."""
     query = """
         SELECT server.name, operation.verb, operation.step
         FROM server LEFT JOIN operation
@@ -86,13 +86,13 @@ def standing(site: Site) -> dict[str, tuple[str, str] | None]:
 
 
 def runs_under_way(site: Site) -> list[str]:
-    """The plays that the provisioner was in the middle of, by the names of their folders."""
+    """Return the plays that the provisioner was running, by the names of their folders."""
     active = site.folder / "data/plays/active"
     return [run.name for run in active.iterdir()] if active.exists() else []
 
 
 def processes_of(runs: list[str]) -> list[str]:
-    """Commands of processes that are at work for one of these plays."""
+    """Return commands of processes that work for one of these plays."""
     found = []
     for entry in Path("/proc").glob("[0-9]*/cmdline"):
         try:
@@ -203,7 +203,7 @@ def test_no_step_failed_and_no_incident_is_left(killed: Killed) -> None:
 
 
 def test_no_kill_cost_a_boot(killed: Killed) -> None:
-    """One at the enrolment, one after the tenant; kexec is none."""
+    """One at enrolment, one after the tenant; kexec is not a boot."""
     for name in killed.names:
         assert killed.site.rack.server_status(name)["starts"] == 2
 

@@ -1,9 +1,9 @@
-"""What goes wrong on real machines ends in a clear state and a clear message on the page that
-`rackctl server show` prints, and heals by what the message says.
+"""Faults on real machines end in a clear state and message, and heal by what the message says.
 
-Two servers' story, in order: each test needs what those before it left. The first part runs with a
-boot limit that no machine can keep, so that a server without DHCP is given up soon; what takes a
-machine long goes on while the next tests look at the other one.
+The message is on the page that `rackctl server show` prints. This is two servers' story, in order:
+each test needs what those before it left. The first part runs with a boot limit that no machine can
+meet, so that a server without DHCP is given up soon; what takes a machine long continues while the
+next tests check the other one.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ pytestmark = [pytest.mark.lab, pytest.mark.alone, pytest.mark.root, pytest.mark.
 FIRST, SECOND = "r1-u01", "r1-u02"
 BAD_DISK = "IL02-B"
 OWN_IMAGE = "own"
-"""One whose content the tests change; the lab's Debian stays as it is."""
+"""An image whose content the tests change; the lab's Debian stays as it is."""
 NVML_STATE = "/run/nvml"
 GPUS = 8
 TOO_LARGE = 3 << 30
@@ -55,7 +55,7 @@ def booked() -> dict[str, str]:
 
 
 def shown_when(site: Site, server: str, *said: str) -> str:
-    """The server's page once it says all of this."""
+    """Return the server's page once it says all of this."""
 
     def page() -> str:
         text = show(site, server)
@@ -74,7 +74,7 @@ def library_folder(site: Site) -> Path:
 
 
 def import_image(site: Site, path: Path) -> None:
-    """Give the tests' own image a new content."""
+    """Give the tests' own image new content."""
     described = json.loads((images.tenant() / "image.json").read_text())
     described.pop("name")
     title = described.pop("title")
@@ -83,7 +83,7 @@ def import_image(site: Site, path: Path) -> None:
 
 
 def retry(site: Site, server: str) -> None:
-    """Try again now, unless it was just tried by itself."""
+    """Retry now, unless it was just retried automatically."""
     ran = run_rackctl(site, "server", "retry", server)
     assert ran.returncode == 0 or "parked" in ran.stderr, ran.stderr
 
@@ -178,7 +178,7 @@ def test_an_image_larger_than_the_disk_is_told_with_both_sizes(
 def test_a_machine_dies_while_it_is_imaged(
     site: Site, customers: tuple[Customer, ...], booked: dict[str, str]
 ) -> None:
-    """What comes of it is seen further below: it takes its time."""
+    """The result is checked further below: it takes its time."""
     site.wait_for_state(SECOND, "available", timeout_s=PATIENCE_S)
     booked[SECOND] = customers[1].reserve(7200)
     assert server_of(site, booked[SECOND]) == SECOND
@@ -235,7 +235,7 @@ def test_the_machine_that_died_is_booted_and_imaged_again(
 def test_a_tenant_system_lost_after_kexec_is_started_through_firmware_from_its_disk(
     site: Site, customers: tuple[Customer, ...], booked: dict[str, str]
 ) -> None:
-    """The machine loses its power between the kexec and its first answer on SSH."""
+    """The machine loses power between the kexec and its first answer on SSH."""
     site.stop()
     site.environment["IRONLEASE_TENANT_BOOT_LIMIT_S"] = "15"
     site.start()
@@ -251,14 +251,14 @@ def test_a_tenant_system_lost_after_kexec_is_started_through_firmware_from_its_d
     site.rack.kill(SECOND)
     lease = customers[1].await_ready(booked[SECOND])
     assert lease["server"] == SECOND
-    # Only a boot loader names the kernel's file on the command line: kexec is given none.
+    # Only a boot loader names the kernel's file on the command line; kexec does not.
     assert "BOOT_IMAGE=" in customers[1].must_run(lease, "cat /proc/cmdline")
     imaged = [each for each in steps(site, SECOND) if each["step"] == "write_image"]
     assert [each["outcome"] for each in imaged].count("done") == 2, "it was imaged once more"
 
 
 def give_gpus(customer: Customer, lease: Any, fake: FakeNvml) -> None:
-    """The leased server becomes one with GPUs, for its agent: the driver's library is the fake."""
+    """Give the leased server GPUs, as its agent sees it: the driver's library is the fake."""
     library = build_nvml() / "libnvidia-ml.so.1"
     put(customer, lease, library, "/usr/lib/x86_64-linux-gnu/libnvidia-ml.so.1")
     put(customer, lease, fake.file, NVML_STATE)

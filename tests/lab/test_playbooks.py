@@ -1,5 +1,7 @@
-"""The playbooks on a real machine: one guest in the deploy ramdisk, two NVMe disks, in order from
-inspection to the customer's login."""
+"""The playbooks on a real machine, in order from inspection to the customer's login.
+
+It is one guest in the deploy ramdisk, with two NVMe disks.
+"""
 
 from __future__ import annotations
 
@@ -130,7 +132,7 @@ async def bench(site: Site) -> AsyncIterator[Bench]:
 
 
 def write_secrets(site: Site) -> None:
-    """As a tenant would: through the disks themselves, at the start, middle and end."""
+    """Write through the disks themselves, as a tenant would: at the start, middle and end."""
     for name in ("nvme0n1", "nvme1n1"):
         for offset in (0, DISK_BYTES // 2, DISK_BYTES - 4096):
             command = (
@@ -141,7 +143,7 @@ def write_secrets(site: Site) -> None:
 
 
 def holds_secret(disk: Path) -> bool:
-    """Any trace in the file that is the medium."""
+    """Whether any trace is in the file that backs the disk."""
     with disk.open("rb") as file:
         at = 0
         while at < DISK_BYTES:
@@ -218,7 +220,7 @@ async def test_a_disk_too_many_or_too_few_stops_sanitising_before_it_starts(
 async def test_a_disk_that_reports_success_and_kept_its_data_is_a_server_fault(
     bench: Bench, tmp_path: Path
 ) -> None:
-    """The method is replaced by one that reports success; disks and read-back are the real ones."""
+    """The method is replaced by one that reports success; disks and read-back are real."""
     shutil.copytree(PLAYBOOKS, tmp_path / "playbooks")
     module = tmp_path / "playbooks/library/sanitise_disks.py"
     lie = 'METHODS["nvme_format_user_data"] = (lambda raw, report: None, False)\n\n\n'

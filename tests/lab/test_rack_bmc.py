@@ -18,7 +18,7 @@ from lab.testing import rack
 pytestmark = [pytest.mark.lab, pytest.mark.root]
 
 SERVER, NEIGHBOUR = "r1-u01", "r1-u02"
-# Asked in a process inside the rack's namespace, where the BMC is.
+# Run in a process inside the rack's namespace, where the BMC is.
 ASK_BY_PYGHMI = """
 import json, sys
 from pyghmi.ipmi.command import Command

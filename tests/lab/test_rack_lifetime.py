@@ -47,7 +47,7 @@ def test_command_line_brings_a_rack_up_shows_it_and_takes_it_down() -> None:
     try:
         assert up.exit_code == 0, up.stderr
         again = lab("up", "--servers", "1", "--name", NAME)
-        assert (again.exit_code, "is up already" in again.stdout) == (0, True)
+        assert (again.exit_code, "is already up" in again.stdout) == (0, True)
         lab("fault", "bmc-drop", "r1-u01", "--name", NAME)
         lab("fault", "cable-pull", "r1-u01", "--name", NAME)
         (shown,) = json.loads(lab("status", "--name", NAME, "-o", "json").stdout)
@@ -113,7 +113,7 @@ def test_rack_that_cannot_start_says_why_and_leaves_nothing(
     broken.write_text("#!/bin/sh\necho no BMC today; exit 1\n")
     broken.chmod(0o755)
     monkeypatch.setenv("PATH", f"{tmp_path}:{os.environ['PATH']}")
-    with pytest.raises(RackError, match="the BMC of r1-u01 ended at its start"):
+    with pytest.raises(RackError, match="the BMC of r1-u01 exited on start"):
         Rack.up(NAME, 1)
     assert traces() == []
 

@@ -17,8 +17,8 @@ pytestmark = [pytest.mark.lab, pytest.mark.root]
 SERVER = "r1-u01"
 FIRMWARE = "SeaBIOS"
 NETWORK_BOOT = "Configuring"
-# A boot sector that reads and writes sector 1 for ever and reports on the serial port:
-# R or E for a read that worked or failed, W or F for a write.
+# A boot sector that reads and writes sector 1 for ever and reports on the serial port: R or E for a
+# read that worked or failed, W or F for a write.
 WATCHER = (
     bytes.fromhex(
         "31c08ed88ec08ed0bc007cfb"  # segments 0, stack below, interrupts on

@@ -1,4 +1,4 @@
-"""The rack's switch: ports that can be shut, moved and robbed of DHCP; BMCs out of reach."""
+"""The rack's switch: ports that can be shut, moved and cut off from DHCP; BMCs out of reach."""
 
 from __future__ import annotations
 

@@ -34,7 +34,7 @@ def service(background: Background, fleet: Fleet, tmp_path: Path) -> Iterator[Se
 
 @pytest.fixture
 def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """A home of its own, without what the machine's environment says about Ironlease."""
+    """A home of its own, without the machine's environment for Ironlease."""
     home = tmp_path / "home"
     monkeypatch.setenv("HOME", str(home))
     for name in ("IRONLEASE_URL", "IRONLEASE_TOKEN", "XDG_CONFIG_HOME", "FORCE_COLOR"):
@@ -46,7 +46,7 @@ def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 def bare_rackctl(
     home: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> Rackctl:
-    """rackctl of somebody who is not logged in, with nothing at the default address."""
+    """rackctl without a login, with nothing at the default address."""
     return Rackctl(capsys, monkeypatch)
 
 

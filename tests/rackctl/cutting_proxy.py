@@ -1,4 +1,4 @@
-"""A TCP proxy that cuts event streams behind an event, as often as it is told."""
+"""A TCP proxy that cuts event streams after an event, as often as it is told."""
 
 import asyncio
 import contextlib
@@ -8,10 +8,10 @@ _END = b"\n\n"
 
 
 class CuttingProxy:
-    """Forwards to `port` of loopback. The first `cuts` streams end abruptly behind their first
-    event of the name `behind`.
+    """Forwards to `port` of loopback, cutting the first `cuts` streams.
 
-    `on_stream` is told the number of each stream that is opened, before it is forwarded.
+    They end abruptly after their first event named `behind`. `on_stream` receives the number of
+    each stream that is opened, before it is forwarded.
     """
 
     def __init__(
@@ -44,7 +44,7 @@ class CuttingProxy:
 
     async def _serve(self, client: asyncio.StreamReader, answer: asyncio.StreamWriter) -> None:
         with contextlib.suppress(asyncio.IncompleteReadError, ConnectionError):
-            # One request per connection, so that each can be told what it is.
+            # One request per connection, so that each can be identified.
             head = await client.readuntil(b"\r\n\r\n")
             self.requests.append(head.decode())
             cut = False

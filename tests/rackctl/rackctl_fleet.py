@@ -1,4 +1,4 @@
-"""A small fleet in the database, one server in each plight an operator meets, and their BMC."""
+"""A small fleet in the database, one server in each situation an operator meets, and their BMC."""
 
 from collections.abc import Sequence
 from datetime import datetime, timedelta
@@ -81,7 +81,7 @@ class FakeBmc:
 
 
 async def seed(session: AsyncSession, box: SecretBox) -> None:
-    """r1-u01 available, r1-u02 being wiped, r1-u03 quarantined, r1-u04 parked."""
+    """r1-u01 available, r1-u02 being sanitised, r1-u03 quarantined, r1-u04 parked."""
     now = utc_now()
     session.add(
         ServerClass(

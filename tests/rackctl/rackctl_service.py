@@ -42,7 +42,7 @@ class Background:
         return future.result(_PATIENCE_S)
 
     def start(self, work: Coroutine[Any, Any, None]) -> None:
-        """Meanwhile."""
+        """Run `work` in the background."""
         asyncio.run_coroutine_threadsafe(work, self.loop)
 
     def stop(self) -> None:
@@ -53,7 +53,7 @@ class Background:
 
 @dataclass
 class Fleet:
-    """A database with the fleet in it, to be copied; the administrator's token."""
+    """A database with the fleet in it, to be copied, and the administrator's token."""
 
     file: Path
     box: SecretBox
@@ -111,7 +111,7 @@ class Ran:
 
 
 class Rackctl:
-    """Runs commands in this process, by the environment that the fixtures set."""
+    """Runs commands in this process, in the environment set by the fixtures."""
 
     def __init__(self, capsys: pytest.CaptureFixture[str], patch: pytest.MonkeyPatch) -> None:
         self._capsys = capsys

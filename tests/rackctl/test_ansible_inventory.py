@@ -13,7 +13,7 @@ SCRIPT = Path(__file__).parents[2] / "inventory" / "ironlease.py"
 
 
 def ask(*arguments: str) -> subprocess.CompletedProcess[str]:
-    # By the system's Python, as when no environment is activated.
+    # With the system's Python, as when no environment is activated.
     system = shutil.which("python3", path=os.defpath) or sys.executable
     return subprocess.run(
         [system, str(SCRIPT), *arguments], capture_output=True, text=True, check=False

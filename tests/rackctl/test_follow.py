@@ -1,4 +1,4 @@
-"""Following through dropped connections, against a service whose answers are written down."""
+"""Following through dropped connections, against a scripted service."""
 
 from collections.abc import Callable, Iterator
 from typing import Any

@@ -1,4 +1,4 @@
-"""Inventory files: what they become, and the line that each fault is led back to."""
+"""Inventory files: what they become, and the line that each fault is traced to."""
 
 import json
 from pathlib import Path

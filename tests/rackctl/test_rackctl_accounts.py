@@ -1,4 +1,4 @@
-"""rackctl account: accounts and tokens; secrets appear where they are asked for only."""
+"""rackctl account: accounts and tokens; secrets are shown only where requested."""
 
 import json
 

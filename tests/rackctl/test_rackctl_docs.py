@@ -16,7 +16,7 @@ MAKE_IT = (
 
 
 def commands(group: object, name: str) -> Iterator[tuple[str, list[str]]]:
-    """Every command's full name with its options."""
+    """Yield every command's full name with its options."""
     options = [option for parameter in group.params for option in parameter.opts]  # type: ignore[attr-defined]
     yield name, [option for option in options if option.startswith("--")]
     for inner, command in getattr(group, "commands", {}).items():
@@ -24,7 +24,7 @@ def commands(group: object, name: str) -> Iterator[tuple[str, list[str]]]:
 
 
 def sections() -> dict[str, str]:
-    """The text under every heading that names a command."""
+    """Return the text under every heading that names a command."""
     parts = re.split(r"^#+ `?(rackctl[^`\n]*)`?\n", REFERENCE.read_text(), flags=re.MULTILINE)
     return dict(zip(parts[1::2], parts[2::2], strict=True))
 

@@ -112,7 +112,7 @@ def test_nothing_is_sent_while_a_file_cannot_be_read(bare_rackctl: Rackctl, tmp_
     good.write_text(SITE)
     bad.write_text("site: [\n")
 
-    # Nobody is logged in and nothing listens: only the file can be what is complained of.
+    # Nobody is logged in and nothing listens: only the file can be at fault.
     ran = bare_rackctl("enrol", str(good), str(bad))
 
     assert ran.code == 2

@@ -18,7 +18,7 @@ AGE = r"\d+m(?:\d+s)?"
 
 
 async def make_ill(service: Service) -> None:
-    """r1-u03 has lost its GPU 3, r1-u01 is well."""
+    """r1-u03 has lost its GPU 3, r1-u01 is healthy."""
     now = utc_now()
     since = now - timedelta(minutes=3, seconds=12)
     lost = Finding(

@@ -1,4 +1,4 @@
-"""Incidents by rackctl: what is closed by hand, and what is not."""
+"""Incidents in rackctl: which are closed by hand, and which are not."""
 
 import json
 

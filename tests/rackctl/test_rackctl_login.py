@@ -1,4 +1,4 @@
-"""Who asks and where: login, token files, exit codes, errors without a traceback."""
+"""Who connects and where: login, token files, exit codes, errors without a traceback."""
 
 import socket
 from pathlib import Path

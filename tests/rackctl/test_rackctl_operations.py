@@ -22,7 +22,7 @@ async def running_wipe(service: Service) -> str:
 
 
 async def end(service: Service, state: OperationState) -> None:
-    """Two more lines, then the end."""
+    """Write two more lines, then end."""
     operation_id = await running_wipe(service)
     async with service.database.write() as session:
         await log_line(session, operation_id, 4, Step.SANITISE_DISKS)
@@ -103,8 +103,10 @@ def test_a_parked_operation_is_said_to_wait_for_an_operator(
 def proxied(
     rackctl: Rackctl, service: Service, monkeypatch: pytest.MonkeyPatch
 ) -> Iterator[CuttingProxy]:
-    """rackctl reaches the service through a proxy that cuts two streams behind their first line;
-    the operation ends when the third is opened."""
+    """rackctl reaches the service through a proxy that cuts two streams after their first line.
+
+    The operation ends when the third is opened.
+    """
 
     async def on_stream(number: int) -> None:
         if number == 3:

@@ -35,7 +35,7 @@ def key_file(tmp_path: Path) -> Path:
 
 
 async def hand_over(service: Service) -> None:
-    """What the reconciler does at the end of imaging."""
+    """Do what the reconciler does at the end of imaging."""
     async with service.database.write() as session:
         lease = (await session.exec(select(Lease))).one()
         lease.host_key = HOST_KEY

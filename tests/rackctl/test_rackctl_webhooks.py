@@ -26,7 +26,7 @@ async def receiver(status: int) -> AsyncIterator[str]:
 
 @contextmanager
 def sending(service: Service, status: int) -> Iterator[str]:
-    """The address of a receiver that answers so, while the service's sender runs."""
+    """The address of a receiver with this status, while the service's sender runs."""
     run = service.background.run
     opened = receiver(status)
     url = run(opened.__aenter__())

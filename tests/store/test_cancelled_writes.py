@@ -9,7 +9,7 @@ from sqlalchemy import event, text
 
 from provisioner.store.database import Database
 
-# Long enough to be cancelled while the first of its rows are written
+# Long enough to be cancelled while the first of its rows are written.
 _SLOW = text(
     "INSERT INTO t WITH RECURSIVE n(i) AS "
     "(SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < 100000) SELECT max(i) + :a FROM n"

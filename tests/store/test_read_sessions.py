@@ -7,7 +7,7 @@ from provisioner.store.tables import Account
 
 
 async def test_a_read_session_sees_one_moment(any_database: Database) -> None:
-    """A page put together from several queries shows nothing half done."""
+    """A page built from several queries shows nothing half done."""
     async with any_database.write() as session:
         session.add(Account(name="before", email="a@example.org"))
     name = select(Account.name)

@@ -29,7 +29,7 @@ async def by_schema_sql(database: Database) -> None:
 
 
 def described(connection: Connection) -> dict[str, Any]:
-    """All that a database knows of its tables, in an order that does not depend on creation."""
+    """Return all that a database knows about its tables, independent of creation order."""
     inspector = inspect(connection)
     tables = [name for name in inspector.get_table_names() if name != "alembic_version"]
     return {

@@ -1,4 +1,4 @@
-"""A database that is away is told from a defect of ours."""
+"""A database outage is told apart from a bug of ours."""
 
 from pathlib import Path
 

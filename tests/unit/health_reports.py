@@ -38,7 +38,7 @@ def xid(number: int, second: float = 0.0, pci: str = PCI) -> dict[str, Any]:
 
 
 def judge(*samples: Sample, previous: Verdict = HEALTHY, **more: Any) -> Verdict:
-    """The verdict after these reports, at the time of the last."""
+    """Return the verdict after these reports, at the time of the last."""
     history: tuple[Sample, ...] = ()
     for sample in samples:
         history = remember(history, sample)

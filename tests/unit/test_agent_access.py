@@ -1,4 +1,4 @@
-"""What closing and opening a system runs, on played commands; `tests/lab` does it for real."""
+"""What closing and opening a system runs, with simulated commands; `tests/lab` does it for real."""
 
 from pathlib import Path
 
@@ -11,7 +11,7 @@ COMMANDS = ("nft", "systemctl", "usermod", "loginctl")
 
 
 class System:
-    """Commands that note how they were called; those in `failing` fail."""
+    """Commands that record how they were called; those in `failing` fail."""
 
     def __init__(self, folder: Path) -> None:
         self._folder = folder
@@ -27,7 +27,7 @@ class System:
         (self._folder / name).unlink()
 
     def calls(self) -> list[str]:
-        """Since the last look, by their first words."""
+        """Return the calls since the last time, by their first words."""
         file = self._folder / "calls"
         calls = file.read_text().splitlines()
         file.unlink()

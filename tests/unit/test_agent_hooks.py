@@ -25,7 +25,7 @@ def program(folder: Path, name: str, text: str, mode: int = 0o755) -> Path:
 
 
 def run(folder: Path, left_s: float) -> float:
-    """Run them with so long left; how long it took."""
+    """Run them with this much time left; return how long it took."""
     site = Site()
     began = host.boottime()
     site.clock.now = began

@@ -31,7 +31,7 @@ def file(tmp_path: Path) -> Path:
 
 
 def booted(site: Site, file: Path) -> Lease:
-    """An agent that has started and had its first answer."""
+    """Return an agent's lease after its start and first answer."""
     lease = site.held(file)
     site.exchange(lease)
     return lease
@@ -48,7 +48,7 @@ def test_a_lease_runs_down_by_the_boot_clock(site: Site, clock: Clock, file: Pat
 
 
 def test_the_configurations_grant_counts_from_the_start_of_the_boot(site: Site, file: Path) -> None:
-    """It was issued before the machine booted, which was 100 s ago by the boot clock."""
+    """It was issued before the machine booted, 100 s ago by the boot clock."""
     assert site.held(file, not_after=BEGAN + 500).remaining_s == pytest.approx(400)
 
 
@@ -89,7 +89,7 @@ def test_a_delayed_answer_gives_no_time(site: Site, clock: Clock, file: Path) ->
 def test_an_answer_that_was_long_awaited_takes_no_time(
     site: Site, clock: Clock, file: Path
 ) -> None:
-    """The time of the answer, not of the request, is what a waiting request hears."""
+    """A waiting request gets the time of the answer, not of the request."""
     lease = booted(site, file)
     sent_s = clock.now
     clock.turn(50)

@@ -1,4 +1,4 @@
-"""Waiting for a newer grant, against a played provisioner."""
+"""Waiting for a newer grant, against a simulated provisioner."""
 
 from pathlib import Path
 from urllib.parse import parse_qs, urlsplit
@@ -12,8 +12,7 @@ from agent.post import PostError
 
 
 class Link:
-    """Answers a wait after `waits_s`: with the site's grant when there is a newer one, with
-    nothing else, or by failing."""
+    """Answers a wait after `waits_s`: with the site's newer grant, with nothing, or by failing."""
 
     def __init__(self, site: Site) -> None:
         self.site = site

@@ -151,7 +151,7 @@ def test_who_is_not_root_gives_nothing_back(
         peer = (address, port)
         return ours.answer(Request("POST", "/ironlease/v1/release", headers, peer)).status
 
-    # A user's, one of another network namespace, and root's
+    # A user's, one of another network namespace, and root's.
     assert [status("127.0.0.1", port) for port in (8080, 9999, 8081)] == [403, 403, 202]
     assert provisioner.released == 1
 

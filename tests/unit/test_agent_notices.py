@@ -1,4 +1,4 @@
-"""What is told before the end, on a clock the tests turn."""
+"""The warnings before the end, on a clock the tests turn."""
 
 from pathlib import Path
 
@@ -29,7 +29,7 @@ class Told:
 
 @pytest.fixture(autouse=True)
 def quick_disk(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Days are played, and what is left is saved each minute."""
+    """Save once an hour, not once a minute, as the tests run through days."""
     monkeypatch.setattr("agent.lease.SAVE_EVERY_S", HOUR)
 
 
@@ -55,7 +55,7 @@ def started(site: Site, folder: Path, boot: str = "boot-1") -> Lease:
 
 
 def play(site: Site, notices: Notices, seconds: float) -> None:
-    """Let time pass, with a look whenever one is due."""
+    """Let time pass, with a tick whenever one is due."""
     until = site.clock.now + seconds
     while True:
         site.clock.turn(max(0.001, min(notices.tick(), until - site.clock.now)))

@@ -1,4 +1,4 @@
-"""The agent's reports and its client, over real sockets and against a played provisioner."""
+"""The agent's reports and its client, over real sockets and against a simulated provisioner."""
 
 import copy
 import http.server
@@ -23,7 +23,7 @@ Answer = tuple[int, bytes]
 
 
 class Provisioner(http.server.ThreadingHTTPServer):
-    """Answers every request with `answer`; keeps what was asked."""
+    """Answers every request with `answer`, and records the requests."""
 
     def __init__(self) -> None:
         super().__init__(("127.0.0.1", 0), _Handler)
@@ -152,7 +152,7 @@ def test_a_connection_that_the_provisioner_ended_is_made_anew(keeping: Keeping) 
 
 
 class Link:
-    """A played connection: what is sent, and how it fails; else the site's grant is answered."""
+    """A simulated connection: records what is sent, and fails or answers with the site's grant."""
 
     def __init__(self, site: Site) -> None:
         self.site = site
@@ -189,7 +189,7 @@ def tokens() -> list[str]:
 
 @pytest.fixture
 def health() -> dict[str, Any]:
-    """As the watch has it now."""
+    """The health as the watch has it now."""
     return {"state": "ok", "gpus": [{"index": 0, "temperature_c": 40}], "events": []}
 
 

@@ -1,4 +1,4 @@
-"""When a BMC that stays silent is asked again."""
+"""When a BMC that stays silent is tried again."""
 
 from provisioner.drivers.bmc.breaker import CircuitBreaker
 

@@ -1,4 +1,4 @@
-"""What dnsmasq is told."""
+"""The configuration of dnsmasq."""
 
 from dataclasses import replace
 from ipaddress import IPv4Address, IPv4Interface

@@ -15,7 +15,7 @@ extensions = st.tuples(st.just("extend"), st.integers(0, 20), st.integers(1, 12)
 
 
 def booked(requests: list[tuple[str, int, int]], capacity: int) -> list[Period]:
-    """What is promised after the requests, each granted when it fits: as `rental` asks."""
+    """Return what is promised after the requests, each granted if it fits, as `rental` does."""
     promised: list[Period] = []
     for what, number, hours in requests:
         if what == "reserve":
@@ -45,7 +45,7 @@ def test_extensions_among_reservations_never_exceed_the_capacity(
 def test_extended_reservations_can_stay_on_their_servers(
     requests: list[tuple[str, int, int]], capacity: int
 ) -> None:
-    """Bound shortly before their start, all find a server, however earlier ones were extended."""
+    """Bound shortly before their start, all find a server, however others were extended."""
     free_from = [ORIGIN] * capacity
     for booking in sorted(booked(requests, capacity), key=lambda p: p.start):
         server = min(range(capacity), key=lambda n: free_from[n])

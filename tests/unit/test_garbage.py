@@ -1,4 +1,4 @@
-"""The daemon collects garbage by the clock, and finds all that there is."""
+"""The daemon collects garbage by the clock, and finds all of it."""
 
 import gc
 import weakref

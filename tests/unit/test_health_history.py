@@ -13,7 +13,7 @@ GROWTHS = st.lists(st.sampled_from([0, 0, 0, 0, 0, 1, 5]), min_size=1, max_size=
 
 
 def told(growths: list[int]) -> list[Sample]:
-    """A report each minute, whose counter has grown by so much."""
+    """Return a report each minute, whose counter has grown by this much."""
     return [
         report(60 * minute, health({"uuid": UUID, RULE.signal: [sum(growths[: minute + 1]), 0]}))
         for minute in range(len(growths))

@@ -16,7 +16,7 @@ from provisioner.domain.health.xids import xid as entry
 Case = tuple[dict[str, object], HealthLevel, HealthAction]
 WATCH, DEGRADED, FAULTY = HealthLevel.WATCH, HealthLevel.DEGRADED, HealthLevel.FAULTY
 
-# What is found at once, from one report of one GPU: values and what they mean
+# Found at once, from one report of one GPU: values and what they mean.
 AT_ONCE: dict[str, Case] = {
     "gpu_lost": ({"lost": True}, FAULTY, HealthAction.QUARANTINE),
     "recovery_reset": ({"recovery_action": 1}, FAULTY, HealthAction.RESET_AT_LEASE_END),
@@ -75,7 +75,7 @@ AT_ONCE: dict[str, Case] = {
     ),
 }
 
-# What a good GPU may well show
+# What a healthy GPU may show.
 FINE = [
     {"lost": False, "recovery_action": 0, "remap_pending": False, "ecc_enabled": True},
     {"remap_uncorrected": 512, "retired_pages": 59, "ecc_volatile_corrected_sram": 10_000},
@@ -106,7 +106,7 @@ def test_what_a_good_gpu_shows(values: dict[str, object]) -> None:
     assert (judged.level, judged.findings) == (HealthLevel.OK, ())
 
 
-# What has to last (values) or to grow (from, to), and after how long it is found
+# What has to last (values) or to grow (from, to), and after how long it is found.
 LASTING: dict[str, tuple[dict[str, object], int]] = {
     "hot": ({"temperature_margin_c": 0}, 60),
     "warm": ({"temperature_margin_c": 5}, 300),

@@ -1,4 +1,4 @@
-"""What iPXE is told, and that nothing hostile gets into it."""
+"""What iPXE is sent, and that nothing hostile gets into it."""
 
 import pytest
 from hypothesis import given

@@ -1,4 +1,4 @@
-"""What an installed Ironlease needs is declared, and what it reads at run time is installed."""
+"""What an installed Ironlease needs is declared, and the files it reads are installed."""
 
 import ast
 import configparser
@@ -23,7 +23,7 @@ def distribution(requirement: str) -> str:
 
 
 def declared() -> set[str]:
-    """Distributions that are required, and what those require themselves, here."""
+    """Return the required distributions, and what those require themselves, here."""
     there = {distribution(str(d.metadata["Name"])): d for d in metadata.distributions()}
     known: set[str] = set()
     wanted = [distribution(line) for line in setup()["options"]["install_requires"].split()]

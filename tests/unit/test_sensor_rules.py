@@ -17,7 +17,7 @@ INLET = ("Inlet Temp", "Temperature")
 def sensor(
     of: tuple[str, str], grade: str, value: float | None = None, unit: str = "", *states: str
 ) -> dict[str, Any]:
-    """As the driver gives it."""
+    """Return a sensor as the driver reports it."""
     name, kind = of
     return {
         "name": name,
@@ -30,7 +30,7 @@ def sensor(
 
 
 def readings(of: tuple[str, str], *grades: str) -> list[dict[str, Any]]:
-    """What is kept after readings of one sensor."""
+    """Return what is kept after readings of one sensor."""
     before: list[dict[str, Any]] = []
     for grade in grades:
         before = kept([sensor(of, grade)], before)
@@ -44,7 +44,7 @@ def sample(
     boot: str = "b1",
     said: Sequence[Mapping[str, Any]] = (),
 ) -> Sample:
-    """`sensors` as kept, and what the agent says that they are."""
+    """`sensors` as kept; `said` is what the agent claims they are."""
     told = health(sensors=said)
     stored = {"boot_id": boot, "context": "tenant", "uptime_s": second, "health": told}
     return Sample.of(stored, at(second), sensors)

@@ -1,4 +1,4 @@
-"""Where settings come from, and what happens when they cannot be had."""
+"""Where settings come from, and what happens if they cannot be read."""
 
 from pathlib import Path
 

@@ -1,4 +1,4 @@
-"""Where webhooks may go, how they are signed, how long they are tried."""
+"""Where webhooks may go, how they are signed, and how long they are retried."""
 
 from datetime import UTC, datetime, timedelta
 from ipaddress import ip_address, ip_network

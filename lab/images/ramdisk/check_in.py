@@ -1,7 +1,8 @@
-"""Run by the ramdisk's /init once the network is up: exchanges the boot token for the machine's
-identity, opens SSH with the host key and to the user key it names, and reports ready.
+"""Run by the ramdisk's /init once the network is up.
 
-Ends with 1 and the reason on standard error when there is no way on but another boot.
+It exchanges the boot token for the machine's identity, opens SSH with the host key and for the user
+key in it, and reports ready. It exits with 1 and the reason on standard error if only another boot
+can help.
 """
 
 from __future__ import annotations
@@ -22,11 +23,11 @@ _LISTENING = ": 00000000:0016 00000000:0000 0A"  # port 22 (0x16) on any address
 
 
 class Refused(Exception):
-    """The provisioner or this machine will not have it; only a new boot helps."""
+    """The provisioner or this machine refuses; only a new boot helps."""
 
 
 def main() -> int:
-    """Check in; the exit status."""
+    """Check in; return the exit status."""
     try:
         check_in(
             os.environ["IRONLEASE_URL"],
@@ -44,14 +45,14 @@ def main() -> int:
 
 
 def check_in(url: str, request: IdentityRequest) -> None:
-    """Raises `Refused`."""
+    """Check in. Raises `Refused`."""
     try:
         identity = Identity.from_json(_insist(f"{url}/boot/identity", request.to_json(), None))
     except ProtocolError as error:
         raise Refused(f"the identity cannot be read: {error}") from error
     become(identity)
     subprocess.run(["/usr/sbin/sshd"], check=True)
-    # sshd goes into the background before it listens
+    # sshd goes into the background before it listens.
     while _LISTENING not in Path("/proc/net/tcp").read_text():
         time.sleep(0.02)
     _insist(f"{url}/boot/ready", Ready(request.boot_id).to_json(), identity.agent.token)
@@ -75,7 +76,7 @@ def _write(path: str, text: str, mode: int = 0o600) -> None:
 
 
 def _insist(url: str, body: str, token: str | None) -> bytes:
-    """POST until it is answered; a 4xx is an answer that will not change."""
+    """POST until there is an answer; a 4xx is final."""
     deadline = time.monotonic() + PATIENCE_S
     while True:
         try:
@@ -85,12 +86,12 @@ def _insist(url: str, body: str, token: str | None) -> bytes:
                 raise Refused(f"refused by {url}: {_reason(error)}") from error
             if time.monotonic() > deadline:
                 raise Refused(f"no answer for {PATIENCE_S} s: {error}") from error
-            print(f"ironlease: {error}; trying again", flush=True)
+            print(f"ironlease: {error}; retrying", flush=True)
             time.sleep(1)
 
 
 def _reason(error: StatusError) -> str:
-    """The reason in an RFC 9457 problem, or the status."""
+    """Return the reason in an RFC 9457 problem, or the status."""
     try:
         problem = json.loads(error.body)
         return f"{problem['detail']} ({error.status})"

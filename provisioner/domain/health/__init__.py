@@ -1,4 +1,4 @@
-"""How well servers are, by what their agents report: rules, verdicts, the fleet's view."""
+"""How healthy servers are, from their agents' reports: rules, verdicts, the view of the fleet."""
 
 from provisioner.domain.health.fitness import BY_A_PERSON, next_action, unfit
 from provisioner.domain.health.fleet import breaker_trips, lemon_score

@@ -1,12 +1,13 @@
-"""Whether a server may serve the next lease, by its verdict; when it leaves capacity is the
-lifecycle's to say.
+"""Whether a server's verdict lets it serve the next lease.
+
+The lifecycle decides when it leaves capacity.
 """
 
 from provisioner.domain.health.levels import HealthAction, HealthLevel
 from provisioner.domain.health.verdict import Finding, Verdict
 
 BY_A_PERSON = (HealthAction.DRAIN_AT_LEASE_END, HealthAction.QUARANTINE, HealthAction.RMA)
-"""No boot repairs these, so they count whatever boot they were found in."""
+"""No reboot repairs these, so they count in whatever boot they were found."""
 
 _NEXT_ACTION = {
     HealthAction.RESET_AT_LEASE_END: "power cycle it: rackctl server power {server} cycle",
@@ -16,10 +17,10 @@ _NEXT_ACTION = {
 
 
 def unfit(verdict: Verdict, boot_id: str | None) -> Finding | None:
-    """The finding that keeps a server from the next lease, or None.
+    """Return the finding that keeps a server from the next lease, or None.
 
-    `boot_id` is the boot that its agent now reports from: what a boot repairs is judged anew in
-    it, and is no reason until it was found there.
+    `boot_id` is the boot that its agent reports from now: faults that a reboot repairs are judged
+    again in each boot, and count only once found there.
     """
     for finding in verdict.findings:
         if finding.action in BY_A_PERSON:
@@ -30,7 +31,7 @@ def unfit(verdict: Verdict, boot_id: str | None) -> Finding | None:
 
 
 def next_action(finding: Finding, server: str) -> str:
-    """What a person does about it, in words."""
+    """Describe what a person should do about a finding."""
     first = _NEXT_ACTION.get(
         finding.action, "find the cause (see rackctl server health {server})"
     ).format(server=server)

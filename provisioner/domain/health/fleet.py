@@ -1,4 +1,4 @@
-"""Verdicts seen over many servers, and over many days of one."""
+"""Verdicts across many servers, and across many days of one."""
 
 from collections.abc import Iterable
 from datetime import datetime, timedelta
@@ -14,17 +14,20 @@ LEMON_WEIGHT = {HealthLevel.DEGRADED: 1.0, HealthLevel.FAULTY: 3.0}
 
 
 def breaker_trips(turned_faulty: Iterable[datetime], servers: int, now: datetime) -> bool:
-    """Whether so many of `servers` turned faulty within five minutes that it cannot be them: a
-    driver, a switch, the power, or our own rules. Quarantining stops then, until a person has
-    seen the one incident about it; for as long as that, the breaker stays open.
+    """Whether so many servers turned faulty within five minutes that a common cause is likely.
+
+    The cause may be a driver, a switch, the power, or our own rules. Quarantining then stops until
+    a person has closed the one incident about it; until then the breaker stays open.
     """
     recent = sum(now - BREAKER_WINDOW < at <= now for at in turned_faulty)
     return recent >= max(BREAKER_LEAST, BREAKER_SHARE * servers)
 
 
 def lemon_score(incidents: Iterable[tuple[datetime, HealthLevel]], now: datetime) -> float:
-    """How often a server was in trouble in 30 days: an incident counts by its level, less with
-    each day that passes. At binding, the lower score goes first.
+    """Score how often a server was in trouble in the last 30 days.
+
+    Each incident counts by its level, and less with each day that passes. Binding prefers lower
+    scores.
     """
     score = 0.0
     for at, level in incidents:

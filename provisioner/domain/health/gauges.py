@@ -1,5 +1,6 @@
-"""What people look at of a GPU: a handful of a report's signals, under the names that samples, the
-API and the charts share. Judging is left to the verdict.
+"""The few GPU signals that people watch, named as in samples, the API and the charts.
+
+The verdict judges them.
 """
 
 from collections.abc import Mapping
@@ -13,13 +14,13 @@ _GAUGES: dict[str, tuple[str, ...]] = {
     "ecc_corrected": ("ecc_volatile_corrected_dram", "ecc_volatile_corrected_sram"),
     "ecc_uncorrected": ("ecc_volatile_uncorrected_dram", "ecc_volatile_uncorrected_sram"),
 }
-"""Each is the sum of its signals."""
+"""Each gauge is the sum of its signals."""
 
 GAUGES = tuple(_GAUGES)
 
 
 def gauges(gpu: Mapping[str, Any]) -> dict[str, float]:
-    """Of one GPU of a report; what is not read is absent."""
+    """Return the gauges of one GPU in a report, without those that were not read."""
     return {
         name: sum(gpu[signal] for signal in signals)
         for name, signals in _GAUGES.items()

@@ -1,4 +1,4 @@
-"""Rules for a GPU as a whole: does it answer, what does its driver ask for, heat, power, speed."""
+"""Rules for a GPU as a whole: is it alive, what does its driver ask for, heat, power, speed."""
 
 from provisioner.domain.health.levels import HealthAction, Outcome
 from provisioner.domain.health.rule import (

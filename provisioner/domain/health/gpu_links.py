@@ -1,4 +1,4 @@
-"""Rules for what a GPU is connected by: NVLink, its fabric, PCI Express."""
+"""Rules for a GPU's connections: NVLink, its fabric, PCI Express."""
 
 from provisioner.domain.health.levels import HealthAction, Outcome
 from provisioner.domain.health.rule import (
@@ -68,7 +68,7 @@ GPU_LINKS: tuple[Rule, ...] = (
         "fabric_state",
         Compare.BELOW,
         3,
-        # A tenant's system without a fabric manager looks the same: other boots tell them apart.
+        # A tenant's system without a fabric manager looks the same: only other boots tell.
         Outcome.RESET,
         "{part} has not joined the NVLink fabric: restart the fabric manager first",
         f"{NVML}, fabric state",
@@ -161,7 +161,7 @@ GPU_LINKS: tuple[Rule, ...] = (
         f"{NVML}, PCIe link generation",
         Measure.LASTING,
         2 * MINUTE,
-        # An idle link sleeps in generation 1
+        # An idle link sleeps in generation 1.
         only=("utilization_gpu", Compare.AT_LEAST, 50),
     ),
     Rule(

@@ -1,4 +1,4 @@
-"""Rules for a GPU's memory: errors, remapped rows, retired pages, the InfoROM that counts."""
+"""Rules for a GPU's memory: errors, remapped rows, retired pages, and the InfoROM."""
 
 from provisioner.domain.health.levels import HealthAction, Outcome
 from provisioner.domain.health.rule import (

@@ -1,4 +1,4 @@
-"""What the verdict looks at: an agent's newest report, and counters of those before it."""
+"""What a verdict is based on: an agent's newest report, and counters from earlier ones."""
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -9,7 +9,7 @@ from provisioner.domain.health.rule import Scope
 from provisioner.domain.health.rules import COUNTERS, LONGEST_WINDOW
 
 GRAIN = timedelta(seconds=60)
-"""Reports older than the newest are kept this far apart."""
+"""Reports older than the newest are kept at this interval."""
 
 Values = Mapping[str, Any]
 _LISTS = {
@@ -21,7 +21,7 @@ _LISTS = {
 
 
 class Part(NamedTuple):
-    """A thing with signals. `key` names it for ever, `label` is what people call it."""
+    """Something that has signals. `key` identifies it for ever, `label` is what people call it."""
 
     scope: Scope
     key: str
@@ -31,20 +31,24 @@ class Part(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Sample:
-    """One report as far as health goes, and what the BMC tells; `at` is the provisioner's time,
-    nothing of a tenant's."""
+    """The health in one report, and the BMC's sensors.
+
+    `at` is the provisioner's time, as a tenant's clock is not trusted.
+    """
 
     at: datetime
     boot_id: str
     context: str
     uptime_s: float
     health: Values
-    """With little in it from an agent that does not look."""
+    """Nearly empty from an agent that does not read health."""
 
     @classmethod
     def of(cls, report: Values, at: datetime, sensors: Sequence[Values] = ()) -> "Sample":
-        """From a report as it is stored (`agent.protocol.Report.to_dict`), and a fresh reading of
-        the BMC's sensors (`sensors.kept`), which no agent has a say in."""
+        """Build a sample from a stored report (`agent.protocol.Report.to_dict`).
+
+        `sensors` is a fresh reading of the BMC (`sensors.kept`), which no agent can influence.
+        """
         return cls(
             at,
             report["boot_id"],
@@ -54,17 +58,17 @@ class Sample:
         )
 
     def parts(self) -> Iterator[Part]:
-        """The server's parts but not the server itself."""
+        """Yield the server's parts, without the server itself."""
         for scope, name in _LISTS.items():
             for number, values in enumerate(self.health.get(name, ())):
                 yield _part(scope, number, values)
 
 
 def remember(history: Sequence[Sample], new: Sample) -> tuple[Sample, ...]:
-    """The history with a new report: newest last, at most one a minute before it, all of its boot.
+    """Add a report to the history: newest last, before it at most one a minute, all of its boot.
 
-    What is kept of older reports is small; a history may live in memory and be lost: windows then
-    begin anew.
+    Little is kept of older reports. A history may live in memory and be lost: windows then start
+    over.
     """
     kept = [
         sample
@@ -77,8 +81,9 @@ def remember(history: Sequence[Sample], new: Sample) -> tuple[Sample, ...]:
 
 
 def thinned(history: Sequence[Sample]) -> tuple[Sample, ...]:
-    """What has to be kept until the next report: of the newest, too, only the counters. While none
-    changes, as hardly any does on a healthy server, the first and the last report are enough.
+    """Drop what the next verdict does not need: even of the newest, only counters are kept.
+
+    While no counter changes, as is usual on a healthy server, the first and last report are enough.
     """
     if not history:
         return ()
@@ -102,7 +107,7 @@ def _part(scope: Scope, number: int, values: Values) -> Part:
 
 
 def _thinned(health: Values) -> Values:
-    """Thinning what is thin changes nothing."""
+    """Keep only the counters; repeating it changes nothing."""
     wanted = COUNTERS[Scope.SERVER]
     thin = {name: value for name, value in health.items() if name in wanted}
     for scope, name in _LISTS.items():

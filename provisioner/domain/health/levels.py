@@ -1,18 +1,18 @@
-"""The words of a health verdict, each in order of severity."""
+"""The values of a health verdict, each in order of severity."""
 
 from enum import Enum, StrEnum
 
 
 class HealthLevel(StrEnum):
-    """How well a server or a part of it is."""
+    """How healthy a server or a part of it is."""
 
     OK = "ok"
     WATCH = "watch"
-    """Works as it should; something is worth a look, or worth counting."""
+    """Works as it should, but something deserves a look or is being counted."""
     DEGRADED = "degraded"
     """Works, but slower or with less margin than it should: not for the next lease as it is."""
     FAULTY = "faulty"
-    """Does not work: out of capacity, and not usable for who has it."""
+    """Does not work: out of capacity, and unusable for its tenant."""
 
     @property
     def rank(self) -> int:
@@ -20,19 +20,19 @@ class HealthLevel(StrEnum):
 
 
 class HealthAction(StrEnum):
-    """What repairs it. At a server without a lease, the lease's end is now."""
+    """What repairs it. For a server without a lease, the lease's end is now."""
 
     NONE = "none"
     RESET_AT_LEASE_END = "reset_at_lease_end"
-    """Reset the GPU (the power cycle of a reclaim does) before the next lease."""
+    """Reset the GPU before the next lease; the power cycle of a reclaim does."""
     DRAIN_AT_LEASE_END = "drain_at_lease_end"
-    """Take it out of capacity when the lease ends, for a person to look at."""
+    """Take the server out of capacity when the lease ends, for a person to inspect."""
     REBOOT = "reboot"
-    """Power cycle as soon as no tenant has it; then see whether it comes back."""
+    """Power cycle as soon as no tenant has the server; then check whether the fault returns."""
     QUARANTINE = "quarantine"
-    """Take it out of capacity now, for a person to look at."""
+    """Take the server out of capacity now, for a person to inspect."""
     RMA = "rma"
-    """Take it out of capacity now; the part is to be replaced."""
+    """Take the server out of capacity now; the part has to be replaced."""
 
     @property
     def rank(self) -> int:
@@ -44,7 +44,7 @@ _ACTIONS = list(HealthAction)
 
 
 class Outcome(Enum):
-    """The pairs of level and action that a finding may have."""
+    """The combinations of level and action that a finding may have."""
 
     FINE = HealthLevel.OK, HealthAction.NONE
     NOTE = HealthLevel.WATCH, HealthAction.NONE

@@ -1,4 +1,4 @@
-"""How one rule is held against one part's history."""
+"""How one rule is checked against one part's history."""
 
 import operator
 from collections.abc import Callable, Sequence
@@ -10,7 +10,7 @@ from provisioner.domain.health.rule import Compare, Limit, Measure, Rule
 
 Measured = float | str
 Past = Sequence[tuple[datetime, Values]]
-"""A part's values in the reports, the newest first."""
+"""A part's values in the reports, newest first."""
 _Test = Callable[[Measured, Values], bool]
 
 _EQUAL: dict[Compare, Callable[[Measured, Measured], bool]] = {
@@ -27,8 +27,10 @@ _ORDERED: dict[Compare, Callable[[float, float], bool]] = {
 
 
 def measure(rule: Rule) -> Callable[[Past], Measured | None]:
-    """What gives the value that breaks the rule now; None when it is kept, or when nothing is
-    known. Prepared once for each rule: a verdict asks it hundreds of times."""
+    """Return a function that gives the value breaking the rule; None if kept or unknown.
+
+    It is prepared once per rule, since a verdict calls it hundreds of times.
+    """
     signal, grows = rule.signal, rule.measure is Measure.INCREASE
     breaks = _test(rule.compare, rule.limit)
     only = None if rule.only is None else (rule.only[0], _test(*rule.only[1:]))
@@ -51,7 +53,7 @@ def _is_true(signal: str, test: _Test, values: Values) -> bool:
 
 
 def _number(value: object) -> Measured | None:
-    """Lists count by their length, yes is 1; words stay."""
+    """Convert lists to their length and flags to 0 or 1; text stays."""
     if isinstance(value, (int, float)):
         return float(value)
     if isinstance(value, str):
@@ -60,7 +62,7 @@ def _number(value: object) -> Measured | None:
 
 
 def _test(compare: Compare, limit: Limit) -> _Test:
-    """Whether a value is so beside the limit; with words, only whether it is the same."""
+    """Return a test of values against the limit; text can only be compared for equality."""
     if compare in _EQUAL:
         same = _EQUAL[compare]
         return lambda value, _: same(value, limit)
@@ -78,12 +80,15 @@ def _test(compare: Compare, limit: Limit) -> _Test:
 
 
 def _increase(rule: Rule, past: Past) -> float:
-    """The growth of the counter in the window, from the last report before it; scaled down when it
-    may have grown before the window. A counter that fell began anew."""
+    """Return the counter's growth in the window, from the last report before it.
+
+    The growth is scaled down if part of it may predate the window. A counter that fell has
+    restarted.
+    """
     newest, values = past[0]
     after, since, grown = values[rule.signal], newest, [0.0]
     if past[-1][1].get(rule.signal) == after:
-        return 0.0  # as nearly always
+        return 0.0  # nearly always
     for at, values in past[1:]:
         before = values.get(rule.signal)
         if newest - since >= rule.window or before is None:

@@ -1,5 +1,6 @@
-"""What a row of the rules says: signal, threshold and window, then outcome, sentence and source of
-a finding. Signals are named as the agent reports them (`agent.signals`), a BMC's as they are kept
+"""What a rule says: signal, threshold and window, then outcome, sentence and source.
+
+Signals are named as the agent reports them (`agent.signals`), a BMC's as they are stored
 (`sensors`).
 """
 
@@ -11,23 +12,23 @@ from provisioner.domain.health.levels import HealthAction, Outcome
 
 
 class Scope(StrEnum):
-    """Whose signal it is; a rule is asked once for each."""
+    """What the signal belongs to; a rule is checked once for each."""
 
     SERVER = "server"
     GPU = "GPU"
     DISK = "disk"
     LINK = "link"
     SENSOR = "sensor"
-    """Of the BMC, which the provisioner reads; not the agent."""
+    """A sensor of the BMC, read by the provisioner rather than the agent."""
 
 
 class Measure(StrEnum):
     NOW = "now"
     """The newest value."""
     LASTING = "lasting"
-    """The newest value, if the condition was true at every verdict of the window."""
+    """The newest value, if the condition held at every verdict in the window."""
     INCREASE = "increase"
-    """By how much a counter grew within the window; of a list, the entry that grew most."""
+    """The growth of a counter within the window; for a list, of the entry that grew most."""
 
 
 class Compare(StrEnum):
@@ -41,7 +42,7 @@ class Compare(StrEnum):
 
 
 Limit = float | str
-"""A number, a word, or the name of another signal of the same part."""
+"""A number, a text, or the name of another signal of the same part."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,16 +54,16 @@ class Rule:
     limit: Limit
     outcome: Outcome
     summary: str
-    """A sentence; {part}, {value}, {limit} stand for the part, the value and the limit."""
+    """A sentence in which {part}, {value} and {limit} are filled in."""
     source: str
     measure: Measure = Measure.NOW
     window: timedelta = timedelta()
     only: tuple[str, Compare, Limit] | None = None
-    """Judged only while this is true of the same part."""
+    """Judged only while this condition holds for the same part."""
     again: HealthAction | None = None
-    """The action when it comes back after reboots."""
+    """The action when the fault comes back after reboots."""
     latched: bool = False
-    """Found is found until the next boot, even when the signal is gone."""
+    """Once found, it stays until the next boot, even if the signal is gone."""
 
 
 NVML = "NVML API"

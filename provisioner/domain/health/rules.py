@@ -1,4 +1,4 @@
-"""All rules, as the verdict works through them and the documentation prints them."""
+"""All rules, in the order in which the verdict checks them and the documentation prints them."""
 
 from provisioner.domain.health.gpu import GPU
 from provisioner.domain.health.gpu_links import GPU_LINKS
@@ -20,4 +20,4 @@ COUNTERS: dict[Scope, frozenset[str]] = {
     scope: frozenset(r.signal for r in BY_SCOPE[scope] if r.measure is Measure.INCREASE)
     for scope in Scope
 }
-"""The signals of which more than the newest value is needed."""
+"""The signals whose history is needed, beyond the newest value."""

@@ -1,5 +1,6 @@
-"""A BMC's sensors: what is kept of a reading, and the rules for power supplies, fans and
-temperatures. When they are read is left to the lifecycle.
+"""A BMC's sensors: what is stored of a reading, and rules for power supplies, fans and heat.
+
+The sensor poll decides when they are read.
 """
 
 from collections.abc import Iterable, Mapping
@@ -11,7 +12,7 @@ from provisioner.domain.health.levels import Outcome
 from provisioner.domain.health.rule import IPMI, Compare, Rule, Scope
 
 FRESH = timedelta(minutes=15)
-"""An older reading is no evidence, neither of a fault nor of health."""
+"""An older reading is evidence of neither a fault nor health."""
 
 _KINDS = {
     "Power Supply": "power",
@@ -20,11 +21,11 @@ _KINDS = {
     "Cooling Device": "fan",
     "Temperature": "temperature",
 }
-"""IPMI's sensor types, of those that are judged."""
+"""The IPMI sensor types that are judged."""
 
 
 class SensorHealth(StrEnum):
-    """How a sensor's part is, as its BMC reports it."""
+    """The health of a sensor's part, as its BMC reports it."""
 
     OK = "ok"
     WARNING = "warning"
@@ -42,16 +43,17 @@ _SEVERITY = {
     SensorHealth.CRITICAL: 2,
     SensorHealth.FAILED: 3,
 }
-"""The others are no evidence."""
+"""The others are not evidence of anything."""
 
 
 def kept(
     sensors: Iterable[Mapping[str, Any]], before: Iterable[Mapping[str, Any]]
 ) -> list[dict[str, Any]]:
-    """The sensors that are judged, of a reading as the driver gives it, with the severity that
-    this reading and the one before (as kept) agree on: `power_severity`, `fan_severity` or
-    `temperature_severity`. It is absent where that cannot be told yet: at the first bad reading,
-    and while a sensor is unavailable or its state unknown.
+    """Return the judged sensors of a driver's reading, each with a severity.
+
+    The severity (`power_severity`, `fan_severity` or `temperature_severity`) is what this reading
+    and the one before agree on. It is absent while that is unknown: at the first bad reading, and
+    while a sensor is unavailable or its state unknown.
     """
     earlier = {sensor["name"]: _SEVERITY.get(sensor["health"], 0) for sensor in before}
     found: dict[str, dict[str, Any]] = {}
@@ -73,7 +75,7 @@ def kept(
 
 
 def _unused(name: str, taken: Mapping[str, object]) -> str:
-    """Some BMCs give several sensors one name; they keep their order."""
+    """Number sensors that share a name, as on some BMCs; they keep their order."""
     number, unique = 1, name
     while unique in taken:
         number += 1
@@ -82,7 +84,7 @@ def _unused(name: str, taken: Mapping[str, object]) -> str:
 
 
 def _says(sensor: Mapping[str, Any]) -> str:
-    """Such as `critical (0 RPM, lower critical threshold)`."""
+    """Describe a reading, such as `critical (0 RPM, lower critical threshold)`."""
     value = sensor["value"]
     number = [] if value is None else [f"{value:g} {sensor['unit']}".rstrip()]
     details = ", ".join([*number, *sensor["states"]])
@@ -106,7 +108,7 @@ SENSORS: tuple[Rule, ...] = tuple(
     _sensor(kind, *grade)
     for kind in ("power", "fan", "temperature")
     for grade in (
-        # A sensor alone is not enough to call a server that works faulty
+        # A sensor alone is not enough to call a working server faulty.
         ("critical", Compare.AT_LEAST, 2, Outcome.DRAIN),
         ("warning", Compare.IS, 1, Outcome.NOTE),
     )

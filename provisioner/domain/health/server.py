@@ -1,4 +1,4 @@
-"""Rules for what a server has beside its GPUs: the agent, the driver, disks, memory, links."""
+"""Rules for everything but the GPUs: the agent, the driver, disks, memory, links."""
 
 from provisioner.domain.health.levels import HealthAction, Outcome
 from provisioner.domain.health.rule import (
@@ -23,7 +23,7 @@ SERVER: tuple[Rule, ...] = (
         Compare.AT_LEAST,
         180,
         Outcome.NOTE,
-        "no report for {value} seconds: the health is not known",
+        "no report for {value} seconds: its health is unknown",
         OURS,
     ),
     Rule(
@@ -54,7 +54,7 @@ SERVER: tuple[Rule, ...] = (
         Compare.IS,
         "absent",
         Outcome.NOTE,
-        "no driver, so the GPUs' health is not known: {reason}",
+        "no driver, so the GPUs' health is unknown: {reason}",
         OURS,
     ),
     Rule(
@@ -161,7 +161,7 @@ SERVER: tuple[Rule, ...] = (
         Compare.AT_LEAST,
         1,
         Outcome.DRAIN,
-        "{value} uncorrectable errors of main memory in this boot",
+        "{value} uncorrectable errors in main memory since boot",
         f"{KERNEL}, EDAC",
     ),
     Rule(
@@ -171,7 +171,7 @@ SERVER: tuple[Rule, ...] = (
         Compare.AT_LEAST,
         100,
         Outcome.NOTE,
-        "{value} corrected errors of main memory in 10 minutes",
+        "{value} corrected errors in main memory in 10 minutes",
         f"{KERNEL}, EDAC",
         Measure.INCREASE,
         10 * MINUTE,

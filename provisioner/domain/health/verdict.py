@@ -1,5 +1,6 @@
-"""From reports to a verdict: how well a server is, why, and what repairs it. A pure function of
-what was reported and found before; what is done about it is left to the lifecycle.
+"""From reports to a verdict: how healthy a server is, why, and what repairs it.
+
+A pure function of what was reported and found before; the lifecycle acts on it.
 """
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -15,15 +16,17 @@ from provisioner.domain.health.rules import BY_NAME, BY_SCOPE
 from provisioner.domain.health.xids import RULE_PREFIX, SOURCE, xid
 
 HOLD = timedelta(minutes=10)
-"""A finding stays this long after it was last true, so that a verdict does not flap; and as long as
-nothing is read that would tell, unless a boot repairs it."""
+"""A finding stays this long after it was last true, so that verdicts do not flap.
+
+It also stays while nothing is read that would tell, unless a reboot repairs it.
+"""
 
 NOTICE = timedelta(hours=1)
-"""How long an XID that is the job's own is shown."""
+"""How long an XID caused by the job itself is shown."""
 
 AGAIN_WITHIN = timedelta(days=7)
 AGAIN_BOOTS = 2
-"""Found in so many earlier boots within that time, a fault has survived what repairs it."""
+"""A fault found in this many earlier boots within that time has survived its repair."""
 
 _DONE_BY_BOOTING = (HealthAction.NONE, HealthAction.RESET_AT_LEASE_END, HealthAction.REBOOT)
 _MEASURED = {scope: [(rule, measure(rule)) for rule in rules] for scope, rules in BY_SCOPE.items()}
@@ -31,12 +34,12 @@ _MEASURED = {scope: [(rule, measure(rule)) for rule in rules] for scope, rules i
 
 @dataclass(frozen=True, slots=True)
 class Finding:
-    """One thing that is not as it should be, of one part, in one boot."""
+    """One thing that is wrong with one part, in one boot."""
 
     rule: str
     """A rule's name, or an XID's (`xid_79`)."""
     part: str
-    """Of a GPU its UUID; `server` for the whole."""
+    """A GPU's UUID; `server` for the whole server."""
     level: HealthLevel
     action: HealthAction
     summary: str
@@ -52,18 +55,18 @@ class Verdict:
     level: HealthLevel
     action: HealthAction
     findings: tuple[Finding, ...]
-    """The worst first."""
+    """Worst first."""
     boot_id: str = ""
     pending: Mapping[str, datetime] = field(default_factory=dict)
-    """Since when something is true that is a finding only if it lasts."""
+    """Since when a condition has held that becomes a finding only if it lasts."""
 
     @property
     def summary(self) -> str:
-        """The worst finding in a sentence."""
+        """The worst finding, as a sentence."""
         return self.findings[0].summary if self.level is not HealthLevel.OK else "nothing is wrong"
 
     def to_dict(self) -> dict[str, Any]:
-        """As JSON, for storing."""
+        """Convert to JSON, for storing."""
         findings = [
             {**asdict(f), "since": f.since.isoformat(), "seen": f.seen.isoformat()}
             for f in self.findings
@@ -105,11 +108,11 @@ def verdict(
     past: Sequence[Finding] = (),
     previous: Verdict = HEALTHY,
 ) -> Verdict:
-    """How well the server is now; to be asked at every report, and when one is overdue.
+    """Return how healthy the server is now; call it at every report, and when one is overdue.
 
     `history` is what `remember` keeps; without a report yet, nothing is known and nothing changes.
     `gpus_expected` is the inventory's count. `past` are findings of the last days at `degraded` or
-    worse, with which a fault is known again after a reboot. `previous` is the last verdict.
+    worse, by which a fault is recognised after a reboot. `previous` is the last verdict.
     """
     if not history:
         return previous
@@ -138,7 +141,7 @@ def verdict(
 def _broken(
     history: Sequence[Sample], now: datetime, gpus_expected: int
 ) -> Iterator[tuple[Rule, Finding]]:
-    """Every rule that is broken now, whether or not that has lasted."""
+    """Yield every rule that is broken now, whether or not that has lasted."""
     new = history[-1]
     server = _server(new, now, gpus_expected)
     past: dict[str, list[tuple[datetime, Values]]] = {
@@ -172,7 +175,7 @@ def _broken(
 
 
 def _server(new: Sample, now: datetime, gpus_expected: int) -> Part:
-    """The server as a part: what it says of itself, and what is only seen from here."""
+    """Return the server as a part: its own signals, and those only visible from here."""
     health = new.health
     values: dict[str, Any] = {
         name: value for name, value in health.items() if not isinstance(value, list)
@@ -180,7 +183,7 @@ def _server(new: Sample, now: datetime, gpus_expected: int) -> Part:
     values["silent_s"] = (now - new.at).total_seconds()
     values["gpus_expected"] = gpus_expected
     if gpus_expected:
-        # The ramdisk has no driver by design
+        # The ramdisk has no driver by design.
         if new.context == "tenant":
             values["driver_expected_but"] = health.get("state")
         if health.get("state") == "ok":
@@ -217,7 +220,7 @@ def _holds(old: Finding, new: Sample, now: datetime) -> bool:
     rule = BY_NAME.get(old.rule)
     is_xid = old.rule.startswith(RULE_PREFIX)
     if old.level is HealthLevel.OK or not (rule or is_xid):
-        return False  # shown for a while, or a rule that went with an update
+        return False  # shown for a while, or its rule was removed by an update
     same_boot = old.boot_id == new.boot_id
     if not same_boot and old.action in _DONE_BY_BOOTING:
         return False
@@ -229,13 +232,15 @@ def _holds(old: Finding, new: Sample, now: datetime) -> bool:
 
 
 def _unread(old: Finding, rule: Rule | None, new: Sample) -> bool:
-    """Whether the new report does not tell: no driver, as in the ramdisk, or one that hangs; no
-    fresh reading of the BMC."""
+    """Whether the new report cannot tell.
+
+    There is no driver, as in the ramdisk, or it hangs; or the BMC's reading is not fresh.
+    """
     scope = rule.scope if rule else Scope.GPU
     if scope is Scope.SERVER:
         return rule is not None and rule.signal not in _server(new, new.at, 1).values
     part = next((part for part in new.parts() if part.key == old.part), None)
-    if part is None:  # taken out, if the others are read
+    if part is None:  # removed from the server, if the others are read
         if scope is Scope.SENSOR:
             return not new.health.get("sensors")
         return scope is Scope.GPU and new.health.get("state") != "ok"
@@ -243,7 +248,7 @@ def _unread(old: Finding, rule: Rule | None, new: Sample) -> bool:
 
 
 def _escalated(finding: Finding, past: Sequence[Finding], now: datetime) -> Finding:
-    """A fault that survived two reboots is not repaired by a third."""
+    """Escalate a fault that survived two reboots: a third would not repair it."""
     rule = BY_NAME.get(finding.rule)
     again = HealthAction.RMA if rule is None else rule.again
     if again is None or finding.level.rank < HealthLevel.DEGRADED.rank:
@@ -273,7 +278,7 @@ def _of(findings: Iterable[Finding], boot_id: str, pending: Mapping[str, datetim
 
 
 class _Words(dict[str, Any]):
-    """What a sentence is filled with: whole numbers without a point, lists by their length."""
+    """Values for a sentence: whole numbers without a decimal point, lists by their length."""
 
     def __missing__(self, name: str) -> str:
         return "?"

@@ -1,5 +1,7 @@
-"""NVIDIA's XID errors and what each asks for, by NVIDIA's catalogue for Ampere and newer GPUs
-(https://docs.nvidia.com/deploy/xid-errors/). Counting them over boots is left to `health`.
+"""NVIDIA's XID errors and what each asks for.
+
+They follow NVIDIA's catalogue for Ampere and newer GPUs
+(https://docs.nvidia.com/deploy/xid-errors/). The verdict counts them across boots.
 """
 
 import re
@@ -10,13 +12,13 @@ from provisioner.domain.health.levels import Outcome
 
 SOURCE = "NVIDIA XID catalogue"
 RULE_PREFIX = "xid_"
-"""Begins the names of findings that are XIDs."""
+"""Prefix of the names of findings that are XIDs."""
 _NVLINK_5 = range(144, 151)
 _NVLINK_5_WORDS = re.compile(r"\b([A-Z][\w/]*) (Fatal|Nonfatal)\b.*?\bLink (\d+)")
 
 
 class Response(StrEnum):
-    """The catalogue's immediate actions, as we answer them."""
+    """The catalogue's immediate actions, and our responses."""
 
     RESTART_APPLICATION = "restart application"
     RESET_GPU = "reset GPU"
@@ -29,7 +31,7 @@ class Response(StrEnum):
 
 
 ANSWERS: dict[Response, Outcome] = {
-    # The job's own doing, or contained to it: never held against the server
+    # Caused by the job, or contained to it: never held against the server.
     Response.RESTART_APPLICATION: Outcome.FINE,
     Response.RESET_GPU: Outcome.RESET_FIRST,
     Response.RESTART_MACHINE: Outcome.REBOOT,
@@ -47,7 +49,7 @@ class Xid:
     meaning: str
     response: Response
     nonfatal: bool = False
-    """One of NVLink 5's that the link survived: another error than the fatal one of its number."""
+    """An NVLink 5 error that the link survived, unlike the fatal error of the same number."""
 
     @property
     def rule(self) -> str:
@@ -59,12 +61,12 @@ class Xid:
 
 
 def xid(number: int, text: str = "") -> Xid:
-    """The catalogue's entry; numbers that it does not have are worth a look.
+    """Return the catalogue's entry; unknown numbers are worth a look.
 
-    `text` is what the kernel's log says. For NVLink 5 the catalogue's workflow decides by it: a
-    fatal error asks for a reset of the GPU, a nonfatal one for nothing, or for the restart of the
-    job that it hit. Whatever more it may ask for is announced as XID 154, and that state is judged.
-    Without the words the entry is the workflow's.
+    `text` is the kernel's log message. For NVLink 5 the catalogue's workflow depends on it: a fatal
+    error asks for a reset of the GPU, a nonfatal one for nothing or a restart of the job it hit.
+    Anything more is announced as XID 154, and that state is judged. Without the text, the entry is
+    the one for the workflow as a whole.
     """
     entry = XIDS.get(number) or Xid(number, "unknown error", Response.UNKNOWN)
     words = _NVLINK_5_WORDS.search(text) if number in _NVLINK_5 else None
@@ -162,7 +164,7 @@ XIDS: dict[int, Xid] = dict(
                     38: "firmware error of the driver",
                     43: "the job was stopped after a fault of its own",
                     44: "graphics fault while switching context",
-                    # Follows whatever stopped the job, a Ctrl-C too: the other XID is judged
+                    # Follows whatever stopped the job, even Ctrl-C: the other XID is judged.
                     45: "the job's channels were cleaned up",
                     63: "a row is recorded for remapping: the remapper's state is judged",
                     66: "illegal access by the driver",
@@ -173,11 +175,11 @@ XIDS: dict[int, Xid] = dict(
                     108: "an NVLink peer could not translate an address: its own error is judged",
                     137: "NVLink privilege error: the peer's own error is judged",
                     141: "fast path error",
-                    # The state it speaks of is read and judged (field 230)
+                    # The state that it announces is read and judged (field 230).
                     154: "the recommended recovery action changed",
                     160: "a memory channel was retired",
                     161: "a memory channel could not be retired",
-                    # These say where 48 happened
+                    # These say where XID 48 happened.
                     171: "the uncorrectable error was in DRAM",
                     172: "the uncorrectable error was in SRAM",
                 },

@@ -1,4 +1,4 @@
-"""Ports of the switches that servers are plugged into."""
+"""Switch ports that servers are plugged into."""
 
 from provisioner.drivers.network.base import Switch, SwitchUnreachable
 

@@ -1,7 +1,7 @@
-"""The interface to a switch: open and shut one server's port, or let only its boot through.
+"""The interface to a switch: open or shut one server's port, or let only its boot through.
 
-A shut port is the provisioner's surest hold on a former tenant: it needs neither the server's BMC
-nor its agent, and the tenant cannot undo it.
+A shut port is the surest protection from a former tenant: it needs neither the server's BMC nor its
+agent, and the tenant cannot undo it.
 """
 
 from typing import Protocol
@@ -10,23 +10,23 @@ from provisioner.domain.failures import Failure, FailureKind
 
 
 class Switch(Protocol):
-    """Nothing passes a shut port, either way. Every call may raise :class:`SwitchUnreachable`."""
+    """A shut port passes nothing, either way. Any call may raise :class:`SwitchUnreachable`."""
 
     async def set_port(self, port: str, *, is_open: bool) -> None:
-        """Open or shut a port; what was so already stays so."""
+        """Open or shut a port; safe to repeat."""
 
     async def allow_boot(self, port: str, mac: str) -> None:
         """Open a port between this NIC and the provisioner alone, until it is opened or shut.
 
-        Whatever runs on the server can talk to the provisioner then, and to nobody else.
+        Whatever runs on the server can then reach the provisioner and nothing else.
         """
 
     async def port_is_open(self, port: str) -> bool:
-        """What the switch itself says of the port."""
+        """Ask the switch itself whether the port is open."""
 
 
 class SwitchUnreachable(Failure):
-    """The switch does not answer, or does not do as it is told."""
+    """The switch does not answer, or does not obey."""
 
     code = "switch_unreachable"
     kind = FailureKind.TRANSIENT

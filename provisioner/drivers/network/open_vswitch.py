@@ -1,4 +1,4 @@
-"""Ports of an Open vSwitch bridge on this machine, by its own tools and run directory."""
+"""Ports of an Open vSwitch bridge on this machine, through its own tools and run directory."""
 
 import asyncio
 import os
@@ -16,8 +16,10 @@ class OpenVSwitch(Switch):
     def __init__(
         self, run_dir: Path, bridge: str, *, provisioner_port: str, provisioner: IPv4Address
     ) -> None:
-        """`run_dir` is where ovs-vswitchd keeps its sockets (OVS_RUNDIR); the provisioner has its
-        address on `provisioner_port` of the bridge."""
+        """`run_dir` is where ovs-vswitchd keeps its sockets (OVS_RUNDIR).
+
+        The provisioner has its address on `provisioner_port` of the bridge.
+        """
         self._run_dir = run_dir
         self._bridge = bridge
         self._provisioner_port = provisioner_port
@@ -38,12 +40,13 @@ class OpenVSwitch(Switch):
         sent = {
             f"priority=401,in_port={port},arp,arp_tpa={of}": f"output:{to}",
             f"priority=401,in_port={port},ip,nw_dst={of}": f"output:{to}",
-            # DHCP before it has an address, and the router solicitation that iPXE waits for.
+            # DHCP before the server has an address, and the router solicitation that iPXE waits
+            # for.
             f"priority=401,in_port={port},udp,nw_dst=255.255.255.255,tp_dst=67": f"output:{to}",
             f"priority=401,in_port={port},icmp6": f"output:{to}",
             f"priority=400,in_port={port}": _DROP,
         }
-        # What the switch does not learn, it would send to every port: hence by name.
+        # By port, as the switch floods addresses that it has not learned.
         received = {
             f"priority=401,in_port={to},dl_dst={mac}": f"output:{port}",
             f"priority=399,dl_dst={mac}": _DROP,
@@ -64,7 +67,7 @@ class OpenVSwitch(Switch):
         await self._run(port, "ovs-ofctl", verb, self._bridge, *words)
 
     async def _forget_flows(self, port: str) -> None:
-        """Cached flows would go on passing frames for another half second."""
+        """Purge cached flows, which would go on passing frames for another half second."""
         for control in self._run_dir.glob("*vswitchd*.ctl"):
             await self._run(port, "ovs-appctl", f"--target={control}", "revalidator/purge")
 
@@ -91,5 +94,5 @@ class OpenVSwitch(Switch):
 
 
 def _cookie(port: str) -> str:
-    """What our flows about a port are known by: others, the operator's, stay as they are."""
+    """Return the cookie that marks our flows for a port; those of the operator are left alone."""
     return f"{0x1EA5E << 32 | zlib.crc32(port.encode()):#x}"

@@ -1,4 +1,4 @@
-"""The interface to playbook runs: one playbook against one server, its events as they happen."""
+"""The interface to playbook runs: one playbook against one server, with events as they happen."""
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -20,7 +20,7 @@ class PlayEventKind(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class PlayEvent:
-    """One line of a run's log, fit to be read by a person."""
+    """One line of a run's log, readable by people."""
 
     at: datetime
     kind: PlayEventKind
@@ -43,8 +43,8 @@ class Plays(Protocol):
     ) -> dict[str, Any]:
         """Run `playbooks/<playbook>.yml` and return the merged `ironlease` results of its tasks.
 
-        Cancelling the call ends the run. Raises :class:`PlayFailed` and :class:`PlayUnreachable`;
-        a failure that a module classified itself keeps its kind, reason and next action.
+        Cancelling the call ends the run. Raises :class:`PlayFailed` and :class:`PlayUnreachable`; a
+        failure that a module classified itself keeps its kind, reason and next action.
         """
 
 

@@ -1,7 +1,7 @@
 """The process of one playbook run: reads a request, runs ansible-runner, prints events.
 
-Started ahead and empty, so that its imports are paid before a run is wanted. Standard input stays
-open while the run is wanted: at its end (cancelled, timed out, or the provisioner was killed)
+It is started in advance, so that its imports are done before a run is needed. Standard input stays
+open while the run is wanted: at its end (cancelled, timed out, or the provisioner was killed),
 every process that the run started is killed. Standard output is JSON lines for `runner.py`.
 """
 
@@ -35,7 +35,7 @@ def main() -> None:
     if not request:
         return
     run = json.loads(request)
-    # Orphans become our children, so that none escapes the clean-up by a daemon's double fork.
+    # Orphans become our children, so that a daemon's double fork does not escape the clean-up.
     ctypes.CDLL(None).prctl(PR_SET_CHILD_SUBREAPER, 1)
     threading.Thread(target=_end_with_the_caller, daemon=True).start()
     threading.Thread(target=_connect, args=(run,), daemon=True).start()
@@ -68,7 +68,7 @@ def _on_event(event: dict[str, Any]) -> bool:
             "failures": data.get("failures"),
         }
     )
-    return False  # not written to a file once more
+    return False  # do not write it to a file as well
 
 
 def _connect(run: dict[str, Any]) -> None:
@@ -86,7 +86,7 @@ def _connect(run: dict[str, Any]) -> None:
 def _end_with_the_caller() -> NoReturn:
     while os.read(0, 4096):
         pass
-    # Each one killed may leave children, which then are ours: until none is left.
+    # Killing one may orphan its children to us: repeat until none is left.
     while children := list(_living_children()):
         for pid in children:
             with contextlib.suppress(ProcessLookupError):
@@ -100,7 +100,7 @@ def _living_children() -> Iterator[int]:
         if not entry.name.isdigit():
             continue
         with contextlib.suppress(FileNotFoundError, ProcessLookupError):
-            # proc(5): after the command's closing bracket come state and parent.
+            # proc(5): state and parent follow the command's closing parenthesis.
             state, parent = (entry / "stat").read_text().rpartition(")")[2].split()[:2]
             if int(parent) == os.getpid() and state not in "ZX":
                 yield int(entry.name)

@@ -31,7 +31,7 @@ class Transcript:
     _noise: list[str] = field(default_factory=list)
 
     def read(self, event: Mapping[str, Any]) -> PlayEvent | None:
-        """The log line of one event, if it is worth one. Sets `finished` at the last one."""
+        """Return an event's log line, if it deserves one. Sets `finished` at the last event."""
         name = event["event"]
         if name == "playbook_on_task_start":
             self.started = True
@@ -58,7 +58,7 @@ class Transcript:
                 return self._line(kind, event, f"{task}: done in {event['seconds']:.1f} s")
             case PlayEventKind.UNREACHABLE:
                 self.failure = PlayUnreachable(
-                    f"the server was not reachable by SSH: {message}",
+                    f"the server could not be reached by SSH: {message}",
                     next_action="look at the server's serial console",
                 )
             case _:
@@ -74,7 +74,7 @@ class Transcript:
         return PlayEvent(at, kind, event["task"], text)
 
     def outcome(self, exit_note: str) -> dict[str, Any]:
-        """The merged result. Raises the run's failure; a run that said nothing failed too."""
+        """Return the merged result. Raises the run's failure; a run without events failed too."""
         if self.failure is not None:
             self.failure.evidence = self.result
             raise self.failure
@@ -94,7 +94,7 @@ def _failure(
     if classified is None:
         return PlayFailed(
             f"{playbook}.yml failed at {task!r}: {message}",
-            next_action="read the step's log; repair the server or report a defect of the playbook",
+            next_action="read the step's log; repair the server, or report a bug in the playbook",
         )
     return PlayFailed(
         classified["reason"],

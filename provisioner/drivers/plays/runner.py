@@ -1,6 +1,6 @@
-"""Playbook runs through ansible-runner: each in a process of its own, its events as they happen.
+"""Runs playbooks through ansible-runner, each in its own process, with events as they happen.
 
-What a play does is the playbooks' matter, what its result means the caller's.
+The playbooks decide what a play does, the caller what its result means.
 """
 
 import asyncio
@@ -24,19 +24,19 @@ from provisioner.drivers.ssh.base import SshTarget
 
 PLAYBOOKS = Path(__file__).resolve().parents[3] / "playbooks"
 LINE_LIMIT = 128 << 20
-"""Longest event in bytes that is read from a run."""
+"""Longest event, in bytes, that is read from a run."""
 CONTROL_FOLDER_CHARS = 70
-"""Of the 107 that a socket's path may have; ssh adds its name and a random ending."""
+"""Of the 107 that a socket's path may have; ssh adds its name and a random suffix."""
 LAST_WORDS_S = 5.0
 """How long a run that was told to end may take to kill its processes."""
 
 
 class AnsiblePlays(Plays):
-    """Runs playbooks against one server at a time each.
+    """Runs playbooks, each against one server.
 
-    `root` holds the runs' folders (those of failed runs are kept, the newest `keep_failed`).
-    Starting Ansible costs a second of CPU, waiting for a server nothing: `starts` bounds the
-    first (default: the number of CPUs), `runs` all of them (each has some 100 MB of memory).
+    `root` holds the runs' folders; the newest `keep_failed` of failed runs are kept. Starting
+    Ansible costs a second of CPU, waiting for a server nothing: `starts` limits the first (default:
+    the number of CPUs), `runs` all of them (each takes about 100 MB of memory).
     """
 
     def __init__(
@@ -106,7 +106,7 @@ class AnsiblePlays(Plays):
         except TimeoutError as error:
             raise PlayFailed(
                 f"{playbook}.yml did not end within {timeout_s:.0f} s",
-                next_action="it is tried again; if it stays slow, look at the server's console",
+                next_action="it will be retried; if it stays slow, look at the server's console",
                 kind=FailureKind.TRANSIENT,
             ) from error
         finally:
@@ -117,13 +117,14 @@ class AnsiblePlays(Plays):
             self._endings.add(ending)
             ending.add_done_callback(self._endings.discard)
             if not transcript.finished:
-                # Cancelled or timed out: only when nothing of it runs any more is it over.
+                # When cancelled or timed out, the run is over only once none of its processes is
+                # left.
                 await asyncio.shield(ending)
 
     async def _end(
         self, process: asyncio.subprocess.Process, workspace: Workspace, failed: bool, gently: bool
     ) -> None:
-        """See the process out. After the last event it only has to close its files: `gently`."""
+        """Wait for the process to end; `gently` after the last event, when it only closes files."""
         if gently:
             with contextlib.suppress(TimeoutError):
                 async with asyncio.timeout(LAST_WORDS_S):
@@ -162,7 +163,7 @@ class AnsiblePlays(Plays):
         )
 
     def _environment(self) -> dict[str, str]:
-        """Nothing of our own environment: settings of somebody's Ansible must not reach a run."""
+        """Pass on nothing of our environment: a user's Ansible settings must not affect a run."""
         scripts = Path(sys.executable).parent
         return {
             "PATH": f"{scripts}:/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin",
@@ -192,7 +193,7 @@ class AnsiblePlays(Plays):
 
 
 def _control_folder(root: Path) -> Path:
-    """Where the sockets of shared SSH connections lie; the system limits their paths' length."""
+    """Return the folder for shared SSH connections' sockets, whose path length is limited."""
     folder = root.absolute() / "ssh"
     if len(str(folder)) > CONTROL_FOLDER_CHARS:
         return Path(tempfile.mkdtemp(prefix="ironlease-ssh-"))
@@ -203,11 +204,11 @@ def _control_folder(root: Path) -> Path:
 
 @dataclass(frozen=True, slots=True)
 class _Log:
-    """Who is told what of a run."""
+    """Receives a run's log."""
 
     on_event: OnEvent
     started: Callable[[], None]
-    """To be called when the first task starts; again does no harm."""
+    """Called when the first task starts; calling it again does no harm."""
 
 
 def _request(process: asyncio.subprocess.Process, workspace: Workspace, playbook: Path) -> None:
@@ -227,7 +228,7 @@ def _request(process: asyncio.subprocess.Process, workspace: Workspace, playbook
 async def _follow(
     process: asyncio.subprocess.Process, transcript: Transcript, log: _Log
 ) -> deque[str]:
-    """Hand on the events until the last one; what else the process printed."""
+    """Pass on events up to the last; return what else the process printed."""
     noise: deque[str] = deque(maxlen=20)
     if process.stdout is None:
         raise RuntimeError("a run's process is always started with pipes")
@@ -250,7 +251,7 @@ async def _follow(
 
 
 async def _drain(process: asyncio.subprocess.Process) -> None:
-    """Read to the end, so that a full pipe never holds the process up."""
+    """Read to the end, so that a full pipe never blocks the process."""
     if process.stdout is not None:
         while await process.stdout.read(65536):
             pass

@@ -1,7 +1,7 @@
 """The files of one playbook run: inventory, pinned host key, SSH settings, variables.
 
-Variables lie in a file of their own that only the action plugin reads: they are never templated,
-never on a command line, and gone before anything of a failed run is kept.
+Variables are in a file of their own that only the action plugin reads: they are never templated,
+never on a command line, and removed before anything of a failed run is kept.
 """
 
 import hashlib
@@ -17,7 +17,7 @@ from ulid import ULID
 from provisioner.drivers.ssh.base import SshTarget
 
 CONTROL_PERSIST_S = 15
-"""Plays that follow each other share one SSH connection. Shorter than any reboot."""
+"""Consecutive plays share one SSH connection. Shorter than any reboot."""
 
 SSH_CONFIG = """\
 Host server
@@ -110,14 +110,14 @@ class Workspace:
 
     @property
     def connected(self) -> Path:
-        """Exists when the first connection attempt has ended, well or not."""
+        """Exists once the first connection attempt has ended, successful or not."""
         return self.path / "connected"
 
     def remove(self) -> None:
         shutil.rmtree(self.path, ignore_errors=True)
 
     def keep(self, folder: Path, *, at_most: int) -> Path:
-        """Move what helps to understand a failure to `folder`, without variables; prune there."""
+        """Move the files that help explain a failure to `folder`, without variables; prune it."""
         self.variables.unlink(missing_ok=True)
         folder.mkdir(mode=0o700, parents=True, exist_ok=True)
         kept = self.path.rename(folder / self.path.name)
@@ -127,6 +127,6 @@ class Workspace:
 
 
 def _connection_name(target: SshTarget) -> str:
-    """Short (socket paths are limited), and another one for another host key: another boot."""
+    """Return a short name, as socket paths are limited; the host key makes it new for each boot."""
     identity = f"{target.user}@{target.address}:{target.port} {target.host_key}"
     return hashlib.sha256(identity.encode()).hexdigest()[:16]

@@ -1,4 +1,4 @@
-"""SSH to ramdisk and tenant systems, by paramiko."""
+"""SSH to ramdisks and tenant systems, through paramiko."""
 
 from provisioner.drivers.ssh.base import (
     CommandResult,

@@ -1,7 +1,6 @@
 """The interface to a server's SSH port: reachability, key checks, one command.
 
-Nothing is trusted on first use: the host key is known before the first connection, because the
-provisioner issued it.
+Nothing is trusted on first use: the provisioner issued the host key and knows it beforehand.
 """
 
 from dataclasses import dataclass
@@ -12,7 +11,7 @@ from provisioner.domain.failures import Failure, FailureKind
 
 
 class SshState(StrEnum):
-    """What the port says to a stranger."""
+    """What the port shows to anyone who connects."""
 
     ANSWERS = "answers"
     """An SSH server with the expected host key."""
@@ -41,19 +40,24 @@ class CommandResult:
 
 class Ssh(Protocol):
     async def probe(self, target: SshTarget, *, timeout_s: float = 5.0) -> SshState:
-        """Connect, compare the host key, leave. Raises :class:`HostKeyMismatch`."""
+        """Connect, compare the host key, disconnect. Raises :class:`HostKeyMismatch`."""
 
     async def accepts_key(
         self, target: SshTarget, public_key: str, *, timeout_s: float = 10.0
     ) -> bool:
-        """Would the server let this public key log in? (RFC 4252 section 7, query without
-        signature: needs no private key.) Raises SshUnreachable, HostKeyMismatch."""
+        """Return whether the server would let this public key log in.
+
+        It is a query without a signature (RFC 4252 section 7), so no private key is needed. Raises
+        SshUnreachable, HostKeyMismatch.
+        """
 
     async def run(
         self, target: SshTarget, command: str, *, timeout_s: float = 30.0
     ) -> CommandResult:
-        """Run one command as the provisioner. Raises SshUnreachable, SshLoginRefused,
-        HostKeyMismatch."""
+        """Run one command as the provisioner.
+
+        Raises SshUnreachable, SshLoginRefused, HostKeyMismatch.
+        """
 
 
 class SshUnreachable(Failure):
@@ -79,7 +83,7 @@ class SshLoginRefused(Failure):
 
 
 class HostKeyMismatch(Failure):
-    """Somebody else answers at the server's address: never go on."""
+    """Something else answers at the server's address: never continue."""
 
     code = "host_key_mismatch"
     kind = FailureKind.SERVER_FAULT

@@ -1,4 +1,4 @@
-"""Ask an SSH server whether it would accept a public key, without having the private one.
+"""Asks an SSH server whether it would accept a public key, without having the private one.
 
 RFC 4252 section 7: a publickey request without a signature is answered with PK_OK or a failure.
 paramiko always signs; this handler sends the query instead.
@@ -27,13 +27,15 @@ class KeyQuery(AuthHandler):
         self._answered = False
         self._accepted = False
         self._done = threading.Event()
-        # What paramiko's own handling of failures and of a lost connection works on.
+        # paramiko's own handling of failures and lost connections uses this event.
         self.auth_event = self._done
         self.auth_method = "publickey"
 
     def ask(self, timeout_s: float) -> bool:
-        """Would the user be let in with this key? Raises EOFError when the connection is lost,
-        TimeoutError on silence."""
+        """Return whether the user would be let in with this key.
+
+        Raises EOFError when the connection is lost, TimeoutError on silence.
+        """
         with self.transport.lock:
             self._request_auth()  # type: ignore[attr-defined]  # internals are not in the stubs
         if not self._done.wait(timeout_s):
@@ -49,7 +51,7 @@ class KeyQuery(AuthHandler):
         query.add_string(self._user)
         query.add_string("ssh-connection")
         query.add_string("publickey")
-        query.add_boolean(False)  # no signature follows: only asking
+        query.add_boolean(False)  # no signature follows: only a query
         query.add_string(_RSA_SIGNATURE if self._key_type == _RSA else self._key_type)
         query.add_string(self._blob)
         self.transport._send_message(query)  # type: ignore[attr-defined]
@@ -71,7 +73,7 @@ class KeyQuery(AuthHandler):
 
 
 def parse_public_key(line: str) -> tuple[str, bytes]:
-    """Type and blob of one OpenSSH public key line. Raises ValueError when it is none."""
+    """Return type and blob of an OpenSSH public key line. Raises ValueError if it is not one."""
     try:
         key_type, encoded = line.split()[:2]
         blob = base64.b64decode(encoded, validate=True)
@@ -79,5 +81,5 @@ def parse_public_key(line: str) -> tuple[str, bytes]:
         raise ValueError("not an OpenSSH public key line (type, then base64)") from None
     # RFC 4253 section 6.6: the blob begins with its own type as a string.
     if not blob.startswith(len(key_type).to_bytes(4, "big") + key_type.encode()):
-        raise ValueError(f"the key's data are not of the type {key_type!r} it is said to be")
+        raise ValueError(f"the key's data do not match its type {key_type!r}")
     return key_type, blob

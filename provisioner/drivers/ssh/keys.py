@@ -1,4 +1,4 @@
-"""SSH keys that the provisioner makes: host keys that it issues, and its own."""
+"""SSH keys that the provisioner creates: host keys that it issues, and its own."""
 
 from pathlib import Path
 
@@ -13,7 +13,7 @@ from cryptography.hazmat.primitives.serialization import (
 
 
 def new_host_key(comment: str) -> tuple[str, str]:
-    """A new Ed25519 key: (OpenSSH private key, public key line)."""
+    """Create an Ed25519 key: (OpenSSH private key, public key line)."""
     key = Ed25519PrivateKey.generate()
     private = key.private_bytes(Encoding.PEM, PrivateFormat.OpenSSH, NoEncryption()).decode()
     public = key.public_key().public_bytes(Encoding.OpenSSH, PublicFormat.OpenSSH).decode()
@@ -21,7 +21,7 @@ def new_host_key(comment: str) -> tuple[str, str]:
 
 
 def key_file(path: Path) -> tuple[Path, str]:
-    """The provisioner's own key in `path`, made (mode 0600) when missing: (path, public line)."""
+    """Return (path, public line) of the provisioner's own key, created (mode 0600) if missing."""
     if not path.exists():
         path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
         private, _ = new_host_key("ironlease")

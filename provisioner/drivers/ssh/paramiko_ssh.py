@@ -1,6 +1,6 @@
-"""SSH by paramiko behind the :class:`Ssh` interface: probe, key query, one command.
+"""SSH through paramiko behind the :class:`Ssh` interface: probe, key query, one command.
 
-Connecting is done on the event loop, so that servers which are off cost no thread; the SSH
+Connecting happens on the event loop, so that servers which are off cost no thread; the SSH
 conversation itself blocks and runs in a bounded pool. Every connection ends with its call.
 """
 
@@ -39,7 +39,7 @@ from provisioner.drivers.ssh.key_query import KeyQuery, parse_public_key
 
 T = TypeVar("T")
 
-# What goes wrong reaches the caller as a typed failure; paramiko would log a traceback besides.
+# Errors reach the caller as typed failures; paramiko would log a traceback as well.
 logging.getLogger("paramiko").setLevel(logging.CRITICAL)
 
 _HOST_KEY_TYPES = (
@@ -62,7 +62,7 @@ class ParamikoSsh(Ssh):
         self._threads = ThreadPoolExecutor(concurrent, thread_name_prefix="ssh")
 
     async def probe(self, target: SshTarget, *, timeout_s: float = 5.0) -> SshState:
-        """Connect, compare the host key, leave. Raises HostKeyMismatch."""
+        """Connect, compare the host key, disconnect. Raises HostKeyMismatch."""
 
         def greet(sock: socket.socket, until: float) -> SshState:
             with _verified(target, sock, until):
@@ -78,9 +78,9 @@ class ParamikoSsh(Ssh):
     async def accepts_key(
         self, target: SshTarget, public_key: str, *, timeout_s: float = 10.0
     ) -> bool:
-        """Would the server let this public key log in? No private key is needed.
+        """Return whether the server would let this public key log in; needs no private key.
 
-        Raises SshUnreachable, HostKeyMismatch; ValueError when `public_key` is no public key.
+        Raises SshUnreachable, HostKeyMismatch; ValueError if `public_key` is not a public key.
         """
         parse_public_key(public_key)
 
@@ -96,8 +96,8 @@ class ParamikoSsh(Ssh):
     ) -> CommandResult:
         """Run one command as the provisioner; a status other than 0 is an ordinary result.
 
-        A command ended by a signal has the status -1. Raises SshUnreachable (also when it does
-        not end in time or writes more than 4 MiB), SshLoginRefused, HostKeyMismatch.
+        A command ended by a signal has the status -1. Raises SshUnreachable (also when it does not
+        end in time or writes more than 4 MiB), SshLoginRefused, HostKeyMismatch.
         """
 
         def log_in_and_run(sock: socket.socket, until: float) -> CommandResult:
@@ -134,7 +134,7 @@ class ParamikoSsh(Ssh):
 
 
 class _Refused(SshUnreachable):
-    """The host answers on the network, and no SSH server answers on the port."""
+    """The host answers on the network, but no SSH server answers on the port."""
 
     code = "ssh_refused"
 
@@ -163,13 +163,13 @@ async def _connect(target: SshTarget, timeout_s: float) -> socket.socket:
 
 @contextmanager
 def _verified(target: SshTarget, sock: socket.socket, until: float) -> Iterator[Transport]:
-    """An encrypted connection to the server that has the expected host key, not logged in."""
+    """Open an encrypted connection, not logged in, to the server with the expected host key."""
     expected_type, expected = parse_public_key(target.host_key)
     with Transport(sock) as transport:
         wait_s = max(0.1, until - time.monotonic())
         transport.banner_timeout = transport.handshake_timeout = wait_s
-        # The expected type first, as a server has several keys; the others too, so that a server
-        # with another key is told from one that cannot be talked to.
+        # The expected type first, as servers have several keys; the others too, to tell a server
+        # with another key from one that cannot be talked to.
         transport.get_security_options().key_types = tuple(
             sorted(_HOST_KEY_TYPES, key=lambda name: not _same_type(name, expected_type))
         )
@@ -177,7 +177,7 @@ def _verified(target: SshTarget, sock: socket.socket, until: float) -> Iterator[
             transport.start_client(timeout=wait_s)
             offered = transport.get_remote_server_key()
         except (EOFError, ConnectionResetError):
-            raise _Refused(target, "the connection is closed at once") from None
+            raise _Refused(target, "the connection was closed at once") from None
         if offered.asbytes() != expected:
             raise HostKeyMismatch(target, _fingerprint(offered))
         yield transport
@@ -198,8 +198,8 @@ def _log_in(transport: Transport, target: SshTarget, key: PKey) -> None:
     except BadAuthenticationType:
         raise SshLoginRefused(target) from None
     except AuthenticationException:
-        # paramiko raises the same for a lost connection and for silence; only an open
-        # connection with an answered request was refused.
+        # paramiko raises the same for a lost connection and for silence; a refusal is only an
+        # answered request on an open connection.
         event = transport.auth_handler.auth_event if transport.auth_handler else None
         if transport.is_active() and event is not None and event.is_set():
             raise SshLoginRefused(target) from None
@@ -211,7 +211,7 @@ def _result(channel: Channel, until: float) -> CommandResult:
     poll = select.poll()
     poll.register(channel.fileno(), select.POLLIN)
     while True:
-        # Both streams share one window: whichever has data is read, or the other would stall.
+        # Both streams share one window: read whichever has data, or the other would stall.
         if channel.recv_ready():
             streams[False] += channel.recv(65536)
         elif channel.recv_stderr_ready():
@@ -221,7 +221,7 @@ def _result(channel: Channel, until: float) -> CommandResult:
         elif not poll.poll(max(0.0, until - time.monotonic()) * 1000):
             raise TimeoutError("the command does not end")
         if sum(map(len, streams.values())) > _OUTPUT_LIMIT:
-            raise SSHException("the command writes more than 4 MiB")
+            raise SSHException("the command wrote more than 4 MiB")
     if not channel.status_event.wait(max(0.0, until - time.monotonic())):
         raise TimeoutError("the command does not end")
     if channel.exit_status == -1 and not channel.eof_received:

@@ -1,7 +1,8 @@
-"""`GET /agents/grant` waits for a newer grant, so that an extension is there within two seconds;
-`POST /agents/release` gives the lease back early, when the tenant says so on its own machine.
+"""Agents' requests about their lease.
 
-What changed in which process is seen by `links`, once a second.
+`GET /agents/grant` waits for a newer grant, so that an extension arrives within two seconds. `POST
+/agents/release` ends the lease early, when the tenant asks for it on the machine. `links` notices
+other processes' changes once a second.
 """
 
 import asyncio
@@ -22,14 +23,17 @@ from provisioner.store.secrets import token_hash
 from provisioner.store.tables import Lease
 
 PATIENCE_S = 50.0
-"""Proxies cut an answer that takes a minute. An agent waits for half of it at least, by chance:
-thousands that came at once, after a start of this process, are not to come back at once."""
+"""Proxies cut off an answer that takes a minute.
+
+Each agent waits for a random time of at least half of it, so that thousands that came at once,
+after a start of this process, do not return at once.
+"""
 
 _LONGEST_ECHO = 64
 
 
 async def grant(request: web.Request) -> web.Response:
-    """`?after=SEQUENCE&echo=NONCE`: the first grant with a higher sequence, 204 when none comes."""
+    """`?after=SEQUENCE&echo=NONCE`: the first grant with a higher sequence, 204 if none comes."""
     services = services_of(request)
     link, lease = await _tenant(request)
     after, echo = _sequence(request), request.query.get("echo", "")[:_LONGEST_ECHO]
@@ -46,7 +50,7 @@ async def grant(request: web.Request) -> web.Response:
 
 
 async def release(request: web.Request) -> web.Response:
-    """End the lease now; whoever asks is root on the leased machine."""
+    """End the lease now; the caller is root on the leased machine."""
     services = services_of(request)
     link, lease = await _tenant(request)
     now = services.clock()
@@ -61,7 +65,7 @@ async def _tenant(request: web.Request) -> tuple[Link, Lease]:
     if link is None:
         raise unknown_agent()
     if link.lease is None:
-        raise HttpError(403, "no_lease", "this is the agent of a ramdisk: it has no lease")
+        raise HttpError(403, "no_lease", "this is a ramdisk's agent: it has no lease")
     return link, link.lease
 
 
@@ -70,5 +74,5 @@ def _sequence(request: web.Request) -> int:
         return int(request.query["after"])
     except (KeyError, ValueError) as error:
         raise HttpError(
-            400, "bad_request", "after: expected the sequence of the newest grant that is known"
+            400, "bad_request", "after: expected the sequence of the newest known grant"
         ) from error

@@ -1,6 +1,6 @@
 """Who may report, held in memory: each live identity with its lease, by the token's hash.
 
-What other processes revoke or extend is seen by `refresh`, which the ingest calls every second.
+`refresh`, called every second, notices what other processes revoke or extend.
 """
 
 import asyncio
@@ -16,29 +16,29 @@ from provisioner.store.database import Database
 from provisioner.store.tables import AgentIdentity, Lease, Reservation, Server
 
 _MARGIN = timedelta(seconds=30)
-"""Changes are dated by the clocks of other machines, and before they are committed."""
+"""Changes are dated by other machines' clocks, and before they are committed."""
 
 
 @dataclass(slots=True)
 class Link:
-    """One identity as it stands; `boot_id` and `uptime_s` are of the newest report."""
+    """One identity in its current state; `boot_id` and `uptime_s` are from the newest report."""
 
     identity_id: str
     server_id: str
     serial: str
     account_id: str
-    """Whose lease it is; empty for a ramdisk's."""
+    """Whose lease it is; empty for a ramdisk."""
     lease: Lease | None
     """The row, detached; replaced when its grant changes."""
     seen: bool
-    """Whether the lifecycle was told that it reports."""
+    """Whether the lifecycle knows that it reports."""
     boot_id: str
     uptime_s: float
     changed: asyncio.Event = field(default_factory=asyncio.Event, compare=False)
     """Set when the grant changes."""
 
     def knows(self, said: Report) -> bool:
-        """Whether this report came already, or one that was made after it."""
+        """Whether this report, or one made after it, has already arrived."""
         return said.boot_id == self.boot_id and said.uptime_s <= self.uptime_s
 
     def newly_locked(self, said: Report) -> bool:
@@ -49,7 +49,7 @@ class Link:
 
 
 class Links:
-    """At most one for each identity that is not revoked."""
+    """At most one link for each identity that is not revoked."""
 
     def __init__(self, database: Database) -> None:
         self._database = database
@@ -57,19 +57,19 @@ class Links:
         self._refreshed_at: datetime | None = None
 
     async def find(self, token_hash: str) -> Link | None:
-        """None when the token is unknown or was revoked. Unknown ones are looked up each time."""
+        """Return the link; None if the token is unknown or revoked, which is checked each time."""
         link = self._links.get(token_hash)
         if link is None:
             async with self._database.read() as session:
                 found = await _load(session, AgentIdentity.token_hash == token_hash)
             for loaded in found.values():
-                # Two first reports at once: both are to hold the same link
+                # When two first reports arrive at once, both must hold the same link.
                 link = self._links.setdefault(token_hash, loaded)
         return link
 
     async def refresh(self, now: datetime) -> None:
-        """Forget what was revoked lately, and take the leases whose grant changed lately."""
-        # Since the last time that went well: the database may have been away for long
+        """Drop links revoked lately, and update leases whose grant changed lately."""
+        # Since the last refresh that succeeded: the database may have been away for long.
         since = (self._refreshed_at or now) - _MARGIN
         async with self._database.read() as session:
             revoked = await session.exec(
@@ -95,7 +95,7 @@ class Links:
 
 
 async def _load(session: AsyncSession, *where: Any) -> dict[str, Link]:
-    """Links of the identities that are not revoked, by token hash."""
+    """Load links of the identities that are not revoked, by token hash."""
     said = col(AgentIdentity.report)
     rows = await session.exec(
         select(  # type: ignore[call-overload]

@@ -1,4 +1,4 @@
-"""`POST /agents/report`: an agent says how it is and hears what it is granted."""
+"""`POST /agents/report`: an agent reports its health and learns its current grant."""
 
 from aiohttp import web
 
@@ -37,6 +37,6 @@ def _check_sender(link: Link, said: Report) -> None:
         raise HttpError(
             403,
             "other_agent",
-            f"this identity is of the {context} agent of {link.server_id}",
-            next_action="let the agent use the configuration that it was given",
+            f"this identity belongs to the {context} agent of {link.server_id}",
+            next_action="use the agent configuration written for this server",
         )

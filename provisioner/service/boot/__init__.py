@@ -1,4 +1,4 @@
-"""What machines ask while they boot: a script, the ramdisk's files, their identity, images."""
+"""What machines request while booting: a script, the ramdisk's files, their identity, images."""
 
 from provisioner.service.boot.routes import add_routes
 

@@ -1,4 +1,4 @@
-"""The ramdisk's two files, and the chunks of images; sent by the kernel, in ranges where asked."""
+"""The ramdisk's two files, and images' chunks; sent by the kernel, in ranges if requested."""
 
 import asyncio
 import re
@@ -29,7 +29,7 @@ async def boot_file(request: web.Request) -> web.StreamResponse:
 
 
 async def image_manifest(request: web.Request) -> web.Response:
-    """The very bytes that the image's digest is of."""
+    """Send the exact bytes that the image's digest covers."""
     library = services_of(request).images
     try:
         text = await asyncio.to_thread(library.manifest_json, request.match_info["digest"])
@@ -41,7 +41,7 @@ async def image_manifest(request: web.Request) -> web.Response:
 async def image_chunk(request: web.Request) -> web.StreamResponse:
     number = request.match_info["number"]
     if not re.fullmatch(r"[0-9]{1,9}", number):
-        raise HttpError(404, "not_found", "chunks of an image are counted from 0")
+        raise HttpError(404, "not_found", "an image's chunks are numbered from 0")
     library, digest = services_of(request).images, request.match_info["digest"]
     try:
         path = await asyncio.to_thread(library.chunk_path, digest, int(number))
@@ -51,7 +51,7 @@ async def image_chunk(request: web.Request) -> web.StreamResponse:
 
 
 def _missing(error: ImageMissing | ImageCorrupt) -> HttpError:
-    """Nothing that can be put on a disk is here; asking again would not help."""
+    """Nothing usable is here; asking again would not help."""
     return HttpError(404, "image_missing", error.reason, next_action=error.next_action)
 
 

@@ -1,4 +1,4 @@
-"""The ramdisk spends its boot token for its identity, and says when its SSH server listens."""
+"""The ramdisk exchanges its boot token for its identity, and reports that it is ready."""
 
 import logging
 from datetime import datetime
@@ -90,10 +90,10 @@ async def _spend(
         )
         raise _refused(
             "other_machine",
-            f"the boot token was given to a machine of other MAC or serial than "
+            f"the boot token was issued to a machine with another MAC or serial than "
             f"{asked.mac}, {asked.serial}",
         )
-    # The server before the boot, as the reconciler does: two orders could lock each other out.
+    # Lock the server before the boot, as the reconciler does: two orders could deadlock.
     await call_attention(session, server.id)
     spent = await session.exec(
         update(Boot)
@@ -106,7 +106,7 @@ async def _spend(
         .values(identified_at=now)
     )
     if spent.rowcount == 0:
-        raise _refused("spent_boot_token", "the boot token was used already, or its window closed")
+        raise _refused("spent_boot_token", "the boot token has been used, or its window has closed")
     return boot, server
 
 
@@ -117,12 +117,12 @@ def _refused(code: str, reason: str) -> HttpError:
 
 
 async def ready(request: web.Request) -> web.Response:
-    """`POST /boot/ready`: the ramdisk's SSH server listens."""
+    """`POST /boot/ready`: the ramdisk's SSH server is listening."""
     services = services_of(request)
     await read_message(request, Ready)
     identity = await _agent_identity(request)
     if identity.boot_id is None:
-        raise HttpError(403, "no_ramdisk", "only the agent of a ramdisk reports it ready")
+        raise HttpError(403, "no_ramdisk", "only a ramdisk's agent may report it ready")
     now = services.clock()
     async with services.database.write() as session:
         await call_attention(session, identity.server_id)
@@ -135,7 +135,7 @@ async def ready(request: web.Request) -> web.Response:
 
 
 async def _agent_identity(request: web.Request) -> AgentIdentity:
-    """The identity of the request's bearer token, unless it was revoked (401)."""
+    """Return the identity of the request's bearer token, unless it was revoked (401)."""
     async with services_of(request).database.read() as session:
         found = await session.exec(
             select(AgentIdentity).where(

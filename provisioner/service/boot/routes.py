@@ -1,4 +1,4 @@
-"""The addresses that machines know."""
+"""The URLs that machines know."""
 
 from aiohttp import web
 

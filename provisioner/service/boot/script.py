@@ -32,8 +32,8 @@ async def _script(services: Services, mac: str, serial: str) -> str:
     target = boot_target(facts)
     if server is not None and facts is not None and facts.other_serial:
         _LOG.warning(
-            "%s asks with the serial %r, not %r: it is held in iPXE; if its board was changed, "
-            "enrol it anew",
+            "%s asks with the serial %r, not %r: it is held in iPXE; if its board was replaced, "
+            "enrol it again",
             server.name,
             serial,
             server.serial,

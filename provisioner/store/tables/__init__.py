@@ -1,4 +1,4 @@
-"""Every table of the schema, by the name of what a row is."""
+"""Every table of the schema, named by what a row is."""
 
 from provisioner.store.tables.hardware import Disk, ErasureCertificate, Server, ServerClass
 from provisioner.store.tables.health import (

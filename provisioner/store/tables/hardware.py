@@ -26,11 +26,11 @@ class ServerClass(SQLModel, table=True):
     )
     """The weakest sanitisation that is good enough for this class."""
     revision: int = 0
-    """Raised by every change of the class's bookings: taking its row lock puts them in order."""
+    """Raised by every change of the class's bookings: taking its row lock serialises them."""
 
 
 class Server(SQLModel, table=True):
-    """One physical machine and where it stands in its lifecycle."""
+    """One physical machine and its place in the lifecycle."""
 
     __tablename__ = "server"
     __table_args__ = (UniqueConstraint("bmc_address", "bmc_port"),)
@@ -45,19 +45,20 @@ class Server(SQLModel, table=True):
     address: str = Field(unique=True)
 
     switch_port: str = ""
-    """Its port on the provisioner's switch; empty where none is under its control."""
+    """Its port on the provisioner's switch; empty if none is under its control."""
     bmc_protocol: str
     bmc_address: str
     bmc_port: int
     bmc_username: str
     bmc_secret: str
-    """The BMC password, sealed by the secret box; never in clear."""
+    """The BMC password, sealed by the secret box; never in plain text."""
     bmc_next_secret: str = ""
-    """A password on its way into the BMC, sealed: until it is seen to work, either may be right."""
+    """A password being written to the BMC, sealed: until it is seen to work, either may be right.
+    """
     bmc_enrolled_secret: str = ""
-    """What the inventory said before the password was first rotated, sealed; else empty."""
+    """The inventory's password before the first rotation, sealed; else empty."""
     bmc_lost_at: datetime | None = Field(default=None, sa_column=utc_column(nullable=True))
-    """When the BMC was found to refuse us after a tenancy: not ours until won back from inside."""
+    """When the BMC was found to refuse us after a tenancy: not ours until recovered from inside."""
 
     expect: dict[str, Any] = Field(default_factory=dict, sa_column=Column(JSON, nullable=False))
     """What the inventory says the server has."""
@@ -69,7 +70,7 @@ class Server(SQLModel, table=True):
     reason: str = ""
     """Why it is in this state, or why it does not move on."""
     next_action: str = ""
-    """What a person should do; empty when nothing."""
+    """What a person should do; empty if nothing."""
     intent: Intent = Field(default=Intent.NONE, sa_type=enum_text(Intent))
     """What an operator asked for; cleared by the reconciler once it is done."""
     last_used_at: datetime = Field(default_factory=utc_now, sa_column=utc_column())
@@ -79,7 +80,7 @@ class Server(SQLModel, table=True):
     due_at: datetime | None = Field(
         default=AT_ONCE, sa_column=utc_column(nullable=True, index=True)
     )
-    """When the reconciler has to look again; None is never."""
+    """When the reconciler has to check it again; None means never."""
     attention: int = 0
     """Raised by every new fact or intent, so that one arriving during a step is not missed."""
     claim_owner: str = ""
@@ -88,7 +89,7 @@ class Server(SQLModel, table=True):
 
 
 class Disk(SQLModel, table=True):
-    """A disk that inspection found in a server; every present one has to be erased."""
+    """A disk that inspection found in a server; every one that is present has to be erased."""
 
     __tablename__ = "disk"
     __table_args__ = (UniqueConstraint("server_id", "serial"),)
@@ -123,4 +124,4 @@ class ErasureCertificate(SQLModel, table=True):
     started_at: datetime = Field(sa_column=utc_column())
     finished_at: datetime = Field(sa_column=utc_column())
     evidence: dict[str, Any] = Field(sa_column=Column(JSON, nullable=False))
-    """Attempts, markers, samples, tool versions: all that the wipe reported."""
+    """Attempts, markers, samples, tool versions: everything that the sanitisation reported."""

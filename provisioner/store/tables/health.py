@@ -1,4 +1,4 @@
-"""How servers are: the last verdict, findings that are remembered, samples for charts, outages."""
+"""Servers' health: the last verdict, remembered findings, samples for charts, outages."""
 
 from datetime import datetime
 from typing import Any
@@ -19,17 +19,20 @@ class ServerHealth(SQLModel, table=True):
     level: HealthLevel = Field(sa_type=enum_text(HealthLevel), index=True)
     action: HealthAction = Field(sa_type=enum_text(HealthAction))
     summary: str
-    """The worst finding in a sentence."""
+    """The worst finding, as a sentence."""
     level_since: datetime = Field(sa_column=utc_column())
     judged_at: datetime = Field(sa_column=utc_column())
-    """When it last changed, or was confirmed: each few minutes while something is wrong."""
+    """When it last changed or was confirmed, which is every few minutes while something is wrong.
+    """
     verdict: dict[str, Any] = Field(sa_column=Column(JSON, nullable=False))
     """`domain.health.Verdict.to_dict`."""
 
 
 class HealthFinding(SQLModel, table=True):
-    """A finding at `degraded` or worse in one boot of a server: it is known again after a reboot,
-    and counts into the server's lemon score."""
+    """A finding at `degraded` or worse in one boot of a server.
+
+    By it, a fault is recognised after a reboot; it counts towards the server's lemon score.
+    """
 
     __tablename__ = "health_finding"
     __table_args__ = (UniqueConstraint("server_id", "boot_id", "rule", "part"),)
@@ -55,30 +58,33 @@ class HealthSample(SQLModel, table=True):
     server_id: str = Field(foreign_key="server.id", primary_key=True)
     at: datetime = Field(sa_column=Column(utc_column().type, primary_key=True))
     gpus: list[dict[str, Any]] = Field(sa_column=Column(JSON, nullable=False))
-    """Per GPU: index, temperature_c, power_w, utilization_percent, memory_used_mib, and
-    ecc_corrected and ecc_uncorrected since its driver was loaded; what is not read is absent."""
+    """The values of each GPU that were read.
+
+    They are index, temperature_c, power_w, utilization_percent, memory_used_mib, and ecc_corrected
+    and ecc_uncorrected since its driver was loaded.
+    """
 
 
 class BmcReading(SQLModel, table=True):
-    """The last reading of a server's sensors through its BMC, as far as they are judged."""
+    """The last reading of a server's judged sensors through its BMC."""
 
     __tablename__ = "bmc_reading"
 
     server_id: str = Field(foreign_key="server.id", primary_key=True)
     due_at: datetime = Field(sa_column=utc_column(index=True))
-    """When it is read again; moved ahead by whoever reads it."""
+    """When it is read next; moved ahead by whoever reads it."""
     read_at: datetime | None = Field(default=None, sa_column=utc_column(nullable=True))
     """When `sensors` were read."""
     sensors: list[dict[str, Any]] = Field(
         default_factory=list, sa_column=Column(JSON, nullable=False)
     )
-    """Per sensor: name, health, severity and words (`domain.health.sensors.kept`)."""
+    """Per sensor: name, health, severity and a description (`domain.health.sensors.kept`)."""
     error: str = ""
     """Why there is no newer reading."""
 
 
 class Outage(SQLModel, table=True):
-    """An interval of a lease in which the server was not usable: no time that was provided."""
+    """An interval of a lease in which the server was not usable: time that was not provided."""
 
     __tablename__ = "outage"
     __table_args__ = (unique_while("ended_at IS NULL", "uq_outage_open", "lease_id"),)

@@ -1,4 +1,4 @@
-"""What is being done to a server: operations, their steps and logs, boots, incidents, audit."""
+"""What is being done to servers: operations, their steps and logs, boots, incidents, audit."""
 
 from datetime import datetime
 from typing import Any
@@ -76,7 +76,7 @@ class Boot(SQLModel, table=True):
     server_id: str = Field(foreign_key="server.id", index=True)
     operation_id: str = Field(foreign_key="operation.id")
     token_secret: str
-    """The single-use boot token, sealed: iPXE is given it while the window is open."""
+    """The single-use boot token, sealed: iPXE receives it while the window is open."""
     token_hash: str = Field(unique=True)
     host_key: str
     """The ramdisk's SSH host key, public line: known before the first connection."""
@@ -87,21 +87,21 @@ class Boot(SQLModel, table=True):
     asked_at: datetime | None = Field(default=None, sa_column=utc_column(nullable=True))
     """When iPXE fetched its script."""
     identified_at: datetime | None = Field(default=None, sa_column=utc_column(nullable=True))
-    """When the ramdisk exchanged the token; it is worthless from then on."""
+    """When the ramdisk exchanged the token, which is worthless from then on."""
     ready_at: datetime | None = Field(default=None, sa_column=utc_column(nullable=True))
-    """When the ramdisk said that its SSH server listens."""
+    """When the ramdisk reported that its SSH server listens."""
     closed_at: datetime | None = Field(default=None, sa_column=utc_column(nullable=True))
     """When this boot ended: powered off, kexec, or given up."""
 
 
 class AgentIdentity(SQLModel, table=True):
-    """What an agent proves itself with: for one server and one boot or lease, until revoked."""
+    """An agent's credentials: for one server and one boot or lease, until revoked."""
 
     __tablename__ = "agent_identity"
     __table_args__ = (
         index_while("revoked_at IS NULL", "ix_agent_identity_live", "reported_at"),
-        # Not of those that are NULL, nearly all of a table of rows that are long: SQLite would
-        # go through them rather than look for an identifier
+        # Without the NULL rows, which are nearly all, and long: SQLite would scan them rather than
+        # look up an identifier.
         index_while("revoked_at IS NOT NULL", "ix_agent_identity_revoked", "revoked_at"),
     )
 
@@ -115,14 +115,16 @@ class AgentIdentity(SQLModel, table=True):
     seen_at: datetime | None = Field(default=None, sa_column=utc_column(nullable=True))
     """When it last reported."""
     reported_at: datetime | None = Field(default=None, sa_column=utc_column(nullable=True))
-    """When `report` came: not all reports tell the health."""
+    """When `report` came: not all reports include the health."""
     report: dict[str, Any] = Field(default_factory=dict, sa_column=Column(JSON, nullable=False))
-    """The last report with health, or the first of its boot; whole."""
+    """The last report with health, or the first of its boot, in full."""
 
 
 class Incident(SQLModel, table=True):
-    """A failure that somebody owns until it is closed; one open per server or reservation and kind,
-    and one per kind that is of the whole fleet."""
+    """A failure that somebody owns until it is closed.
+
+    At most one is open per server or reservation and kind, and one per kind for the whole fleet.
+    """
 
     __tablename__ = "incident"
     __table_args__ = (
@@ -137,12 +139,12 @@ class Incident(SQLModel, table=True):
 
     id: str = Field(default_factory=lambda: new_id("inc"), primary_key=True)
     server_id: str | None = Field(default=None, foreign_key="server.id", index=True)
-    """None where it is about no single server."""
+    """None if it concerns no single server."""
     reservation_id: str | None = Field(default=None, foreign_key="reservation.id", index=True)
-    """The reservation that it is about, where that has no server."""
+    """The reservation that it concerns, if that has no server."""
     operation_id: str | None = Field(default=None, foreign_key="operation.id")
     lease_id: str | None = Field(default=None, foreign_key="lease.id", index=True)
-    """The lease that it disturbs: its customer is told."""
+    """The lease that it affects: its customer is told."""
     kind: IncidentKind = Field(sa_type=enum_text(IncidentKind))
     reason: str
     next_action: str

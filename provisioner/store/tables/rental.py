@@ -19,7 +19,7 @@ from provisioner.store.columns import (
 
 
 class Account(SQLModel, table=True):
-    """Who may log in; made by operators."""
+    """Someone who may log in; created by operators."""
 
     __tablename__ = "account"
 
@@ -28,13 +28,13 @@ class Account(SQLModel, table=True):
     email: str = Field(unique=True)
     role: Role = Field(default=Role.CUSTOMER, sa_type=enum_text(Role))
     password_hash: str = ""
-    """argon2id; empty when the account has tokens only."""
+    """argon2id; empty if the account has tokens only."""
     created_at: datetime = Field(default_factory=utc_now, sa_column=utc_column())
     disabled_at: datetime | None = Field(default=None, sa_column=utc_column(nullable=True))
 
 
 class ApiToken(SQLModel, table=True):
-    """A bearer token, kept as its SHA-256 only."""
+    """A bearer token, stored only as its SHA-256."""
 
     __tablename__ = "api_token"
 
@@ -63,7 +63,7 @@ class SshKey(SQLModel, table=True):
 
 
 class Image(SQLModel, table=True):
-    """An operating system that can be put on a server."""
+    """An operating system that can be installed on a server."""
 
     __tablename__ = "image"
 
@@ -111,14 +111,14 @@ class Extension(SQLModel, table=True):
     id: str = Field(default_factory=lambda: new_id("ext"), primary_key=True)
     reservation_id: str = Field(foreign_key="reservation.id", index=True)
     from_end: datetime = Field(sa_column=utc_column())
-    """The reservation's end before it."""
+    """The reservation's end before the extension."""
     to_end: datetime = Field(sa_column=utc_column())
     idempotency_key: str | None = None
     created_at: datetime = Field(default_factory=utc_now, sa_column=utc_column())
 
 
 class Lease(SQLModel, table=True):
-    """One server bound to a reservation. Open until the tenant's access is known to be gone."""
+    """One server bound to a reservation; open until the tenant's access is known to be gone."""
 
     __tablename__ = "lease"
     __table_args__ = (
@@ -131,24 +131,25 @@ class Lease(SQLModel, table=True):
     server_id: str = Field(foreign_key="server.id", index=True)
     bound_at: datetime = Field(default_factory=utc_now, sa_column=utc_column())
     ends_at: datetime = Field(sa_column=utc_column())
-    """End of the tenant's time: the reservation's end, or earlier when released."""
+    """End of the tenant's time: the reservation's end, or earlier if released."""
     sequence: int = 1
-    """Of its grant: raised by every change of `ends_at`, so that an agent keeps the newest."""
+    """The grant's number: raised by every change of `ends_at`, so that an agent keeps the newest.
+    """
     granted_at: datetime = Field(default_factory=utc_now, sa_column=utc_column(index=True))
     """When the grant last changed."""
     certificates: list[str] = Field(default_factory=list, sa_column=Column(JSON, nullable=False))
-    """Erasure certificates it was handed over on."""
+    """The erasure certificates with which it was handed over."""
     host_key: str = ""
     """The tenant system's SSH host key, public line."""
     host_key_secret: str = ""
     agent_token_secret: str = ""
     ready_at: datetime | None = Field(default=None, sa_column=utc_column(nullable=True))
-    """Handed over: the customer can log in. Billing begins."""
+    """When it was handed over: the customer can log in. Billing begins."""
     locked_at: datetime | None = Field(default=None, sa_column=utc_column(nullable=True))
-    """When the agent said that it closed access."""
+    """When the agent reported that it closed access."""
     ended_at: datetime | None = Field(default=None, sa_column=utc_column(nullable=True))
-    """Access gone, seen out of band (power off read back)."""
+    """When access was gone, as seen out of band (power off read back)."""
     end_reason: LeaseEndReason | None = Field(
         default=None, sa_column=Column(enum_text(LeaseEndReason), nullable=True)
     )
-    """None while nothing ended it."""
+    """None while nothing has ended it."""

@@ -1,4 +1,4 @@
-"""Where customers' own programs hear of leases: an address per account, and what is sent there."""
+"""Where customers' programs learn about leases: an address per account, and what is sent there."""
 
 from datetime import datetime
 from typing import Any
@@ -21,7 +21,7 @@ class Webhook(SQLModel, table=True):
 
 
 class WebhookMessage(SQLModel, table=True):
-    """One event on its way to one account: written with what it tells, sent until it arrives."""
+    """One event for one account: written with the change it reports, sent until it arrives."""
 
     __tablename__ = "webhook_message"
     __table_args__ = (UniqueConstraint("account_id", "subject", "event"),)
@@ -29,16 +29,16 @@ class WebhookMessage(SQLModel, table=True):
     id: str = Field(default_factory=lambda: new_id("msg"), primary_key=True)
     account_id: str = Field(foreign_key="account.id", index=True)
     subject: str
-    """Identifier of what it tells about, a lease's for example."""
+    """Identifier of what it is about, such as a lease."""
     event: str
-    """What happened, so that it is told once: `lease.ends_in_3600`, say, and the end it means."""
+    """What happened, so that it is reported once: `lease.ends_in_3600` and that end, say."""
     body: dict[str, Any] = Field(sa_column=Column(JSON, nullable=False))
     created_at: datetime = Field(default_factory=utc_now, sa_column=utc_column())
     due_at: datetime | None = Field(
         default_factory=utc_now, sa_column=utc_column(nullable=True, index=True)
     )
-    """When it is tried next; None once it arrived or was given up."""
+    """When it is tried next; None once it has arrived or was given up."""
     attempts: int = 0
     delivered_at: datetime | None = Field(default=None, sa_column=utc_column(nullable=True))
     error: str = ""
-    """Why the last try failed."""
+    """Why the last attempt failed."""

@@ -37,7 +37,7 @@ class Kcs:
         self._out = ctypes.CFUNCTYPE(number, number, number)(start + len(READ_PORT))
 
     def ask(self, netfn: int, command: int, *data: int) -> bytes:
-        """The response's data; exits with the completion code when it is not 0."""
+        """Return the response's data; exit with the completion code if it is not 0."""
         *first, last = netfn << 2, command, *data
         self._write(STATUS, WRITE_START)
         for byte in first:
@@ -82,7 +82,7 @@ class Kcs:
 def main(verb: str, *words: str) -> None:
     kcs = Kcs()
     if verb == "boot-disk":
-        kcs.ask(CHASSIS, 0x08, 5, 0xC0, 0x08, 0, 0, 0)  # valid and for ever: the disk
+        kcs.ask(CHASSIS, 0x08, 5, 0xC0, 0x08, 0, 0, 0)  # valid and persistent: the disk
         return
     user = int(words[0])
     if verb == "plant":

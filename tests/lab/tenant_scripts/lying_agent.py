@@ -1,5 +1,6 @@
-"""An agent of the tenant's own, with the identity of the real one: whatever it is answered, it
-reports an open lease that goes on for years. Runs on the leased server.
+"""A tenant's own agent with the identity of the real one.
+
+Whatever the answer, it reports an open lease that lasts for years. Runs on the leased server.
 """
 
 from __future__ import annotations
@@ -35,7 +36,7 @@ def main() -> None:
             json.dumps(report).encode(),
             {"Authorization": f"Bearer {config['token']}", "Content-Type": "application/json"},
         )
-        with contextlib.suppress(urllib.error.URLError):  # refused or cut off: it goes on lying
+        with contextlib.suppress(urllib.error.URLError):  # refused or cut off: it keeps lying
             urllib.request.urlopen(request, timeout=5).close()
         time.sleep(1)
 

@@ -1,8 +1,8 @@
 """Applies a NoCloud seed once for each instance id: host name, SSH keys, and a user-data script.
 
-meta-data is JSON or flat YAML (`key: value`, and a list under `public-keys`); user-data is run when
-it begins with `#!`, after the network is up. Other user-data is reported, not guessed at: for
-cloud-config install cloud-init.
+meta-data is JSON or flat YAML (`key: value`, and a list under `public-keys`); user-data is run if
+it begins with `#!`, after the network is up. Other user-data is reported and ignored: install
+cloud-init for cloud-config.
 """
 
 import json
@@ -17,7 +17,7 @@ STATE = Path("/var/lib/ironlease")
 
 
 def main() -> int:
-    """Apply what has not been applied; the user-data script's exit status."""
+    """Apply what has not been applied; return the user-data script's exit status."""
     meta = parse((SEED / "meta-data").read_text())
     instance = str(meta.get("instance-id", ""))
     done = STATE / "instance-id"
@@ -25,14 +25,14 @@ def main() -> int:
         return 0
     set_hostname(str(meta.get("local-hostname", "")))
     add_keys(meta.get("public-keys") or [])
-    # Written first: a script that reboots, or is cut off, is not run again
+    # Written first: a script that reboots or is interrupted is not run again.
     STATE.mkdir(parents=True, exist_ok=True)
     done.write_text(instance)
     return run_user_data()
 
 
 def parse(text: str) -> dict[str, object]:
-    """meta-data as a dict."""
+    """Return meta-data as a dict."""
     if text.lstrip().startswith("{"):
         loaded = json.loads(text)
         return loaded if isinstance(loaded, dict) else {}
@@ -59,7 +59,7 @@ def set_hostname(name: str) -> None:
 
 
 def add_keys(keys: object) -> None:
-    """Add to root's authorised keys those not there yet."""
+    """Add missing keys to root's authorised keys."""
     if isinstance(keys, dict):
         keys = list(keys.values())
     file = Path("/root/.ssh/authorized_keys")
@@ -77,7 +77,7 @@ def run_user_data() -> int:
         return 0
     content = user_data.read_bytes()
     if not content.startswith(b"#!"):
-        print(f"{user_data}: not a script (#!), left alone", file=sys.stderr)
+        print(f"{user_data}: not a script (#!), ignored", file=sys.stderr)
         return 0
     script = STATE / "user-data"
     script.write_bytes(content)
