@@ -235,7 +235,7 @@ class Gpu:
         if info is None:  # for older drivers
             info = self._structure("nvmlDeviceGetGpuFabricInfoV", "c_nvmlGpuFabricInfo_v2_t")
         self._put("fabric_state", info and info.state)
-        self._put("fabric_status", info and info.state)
+        self._put("fabric_status", info and info.status)
         self._put("fabric_health_summary", info and getattr(info, "healthSummary", None))
         mask = info.healthMask if info else None
         for name, bit in _FABRIC_BITS.items():  # two bits: 0 not supported, 1 yes, 2 no
