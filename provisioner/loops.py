@@ -58,8 +58,7 @@ class LoopStatus:
             self._failed(str(outage))
             raise
         except asyncio.CancelledError as error:
-            task = asyncio.current_task()
-            if task is None or task.cancelling():
+            if _is_cancelled():
                 raise
             self._defect(subject, error)  # of something that it waited for
         except Exception as error:
@@ -96,6 +95,12 @@ class LoopStatus:
     def _failed(self, error: str) -> None:
         self.failures += 1
         self.error, self.error_at = error, self._clock()
+
+
+def _is_cancelled() -> bool:
+    """Whether the running task is to end; not only something that it waits for."""
+    task = asyncio.current_task()
+    return task is None or task.cancelling() > 0
 
 
 def _kind_of(error: BaseException) -> Kind:
@@ -216,8 +221,12 @@ async def _drive(loop: Loop) -> None:
             loop.wake.clear()
             with loop.status.turning():
                 await loop.turn(loop.clock())
+            if _is_cancelled():
+                return  # and the turn swallowed it
+            # Not wait_for, which before Python 3.12 forgets to be cancelled when it is woken
             with suppress(TimeoutError):
-                await asyncio.wait_for(loop.wake.wait(), loop.period.total_seconds())
+                async with asyncio.timeout(loop.period.total_seconds()):
+                    await loop.wake.wait()
     finally:
         with suppress(DatabaseUnavailable), loop.status.contained(f"the end of {loop.name}"):
             await loop.close()

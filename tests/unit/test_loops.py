@@ -163,6 +163,28 @@ async def test_a_loop_is_closed_when_it_is_stopped_and_its_workers_have_ended() 
     assert ended.is_set()
 
 
+async def test_a_loop_that_is_woken_at_the_moment_of_its_end_ends() -> None:
+    loop = Scripted()
+    async with asyncio.timeout(PATIENCE_S), Driver().running(loop):
+        await loop.played.wait()
+        await asyncio.sleep(0)
+        loop.wake.set()
+    assert loop.closed
+
+
+async def test_a_loop_whose_turn_swallows_its_cancellation_ends() -> None:
+    class Careless(Scripted):
+        async def turn(self, now: datetime) -> None:
+            self.played.set()
+            with suppress(asyncio.CancelledError):
+                await asyncio.Event().wait()
+
+    loop = Careless()
+    async with asyncio.timeout(PATIENCE_S), Driver().running(loop):
+        await loop.played.wait()
+    assert loop.closed
+
+
 async def test_a_defect_at_the_end_of_one_loop_leaves_the_others_their_end(
     caplog: pytest.LogCaptureFixture,
 ) -> None:
