@@ -115,7 +115,7 @@ async def test_an_account_that_tells_all_its_servers_faulty_does_not_open_it(
 async def test_no_other_incident_is_closed_by_hand(four: SickWorld) -> None:
     await four.tell(DEAD_DISK)
     await four.pass_time(8)
-    with pytest.raises(Refusal, match="closes when what it tells is over"):
+    with pytest.raises(Refusal, match="closes when what it reports is over"):
         await _close(four, (await four.incident("fault")).id)
     with pytest.raises(Refusal, match="no incident"):
         await _close(four, "inc_none")
