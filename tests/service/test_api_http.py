@@ -164,7 +164,7 @@ async def test_usual_keys_are_taken(customer, kind):
 @pytest.mark.parametrize(
     ("text", "reason"),
     [
-        ("hello", "no SSH public key"),
+        ("hello", "not an SSH public key"),
         ("   ", "empty"),
         ("ssh-ed25519 AAAA", "damaged"),
         ("ssh-ed25519", "damaged"),

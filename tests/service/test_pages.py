@@ -173,7 +173,7 @@ async def test_a_mistake_keeps_what_was_typed_and_no_key(ada, make, services):
         ({"amount": "1e400"}, "Enter a number"),
         ({"unit": "years"}, "Enter a number"),
         ({"amount": "0"}, "outside of that"),
-        ({"public_key": "hello"}, "no SSH public key"),
+        ({"public_key": "hello"}, "not an SSH public key"),
         ({"image": "none"}, "No such image"),
         ({"class": "none"}, "No such server class"),
         ({}, "At least one is needed"),
