@@ -16,6 +16,7 @@ from typing import Any
 from uuid import uuid4
 
 import pytest
+import yaml
 from loop_site import PATIENCE_S, all_log_lines, holds, log_lines, site_on_rack, steps
 
 from lab.demo import Customer, write_secret
@@ -24,13 +25,23 @@ from provisioner.domain.lifecycle import Step, Verb
 
 pytestmark = [pytest.mark.lab, pytest.mark.alone, pytest.mark.root, pytest.mark.timeout(1200)]
 
-PLAYS = {
-    Step.COLLECT_FACTS: "Read what the server is made of",
-    Step.SANITISE_DISKS: "Erase every disk and read it back",
-    Step.CHECK_HARDWARE: "Check the hardware against what was inspected",
-    Step.WRITE_IMAGE: "Write the image to the disk",
-    Step.PERSONALISE: "Make the system the customer's and load its kernel",
+_PLAYBOOKS = {
+    Step.COLLECT_FACTS: "inspect",
+    Step.SANITISE_DISKS: "sanitise",
+    Step.CHECK_HARDWARE: "validate",
+    Step.WRITE_IMAGE: "image",
+    Step.PERSONALISE: "personalise",
 }
+
+
+def _task(playbook: str) -> str:
+    """The name of a playbook's only task."""
+    (play,) = yaml.safe_load((Path("playbooks") / f"{playbook}.yml").read_text())
+    (task,) = play["tasks"]
+    return str(task["name"])
+
+
+PLAYS = {step: _task(playbook) for step, playbook in _PLAYBOOKS.items()}
 """Steps that run a playbook, and the log line with which the server starts on it."""
 
 

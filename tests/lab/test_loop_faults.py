@@ -197,7 +197,7 @@ def test_a_missing_image_is_told(site: Site) -> None:
     import_image(site, images.tenant() / "disk.raw")
     (library_folder(site) / "chunks").rename(library_folder(site) / "mislaid")
     retry(site, FIRST)
-    shown_when(site, FIRST, "parked", "not in the image library", "import the image again")
+    shown_when(site, FIRST, "parked", "missing from the image library", "import the image again")
 
 
 def test_a_corrupt_image_is_told_by_the_number_of_its_chunk(site: Site) -> None:
@@ -228,7 +228,7 @@ def test_the_machine_that_died_is_booted_and_imaged_again(
     assert lease["server"] == SECOND
     imaged = [each for each in steps(site, SECOND) if each["step"] == "write_image"]
     assert imaged[0]["outcome"] == "failed"
-    assert "not reachable by SSH" in imaged[0]["detail"]
+    assert "could not be reached by SSH" in imaged[0]["detail"]
     assert imaged[-1]["outcome"] == "done"
 
 

@@ -62,7 +62,7 @@ def test_command_line_brings_a_rack_up_shows_it_and_takes_it_down() -> None:
 
 def test_unknown_hardware_is_refused_before_anything_starts() -> None:
     up = lab("up", "--name", NAME, "--machine", "1:disk=floppy")
-    assert (up.exit_code, "is no hardware of a server" in up.stderr) == (1, True)
+    assert (up.exit_code, "does not describe a server's hardware" in up.stderr) == (1, True)
     assert traces() == []
 
 
