@@ -71,7 +71,11 @@ class SimulatedBmc:
 
     async def set_power(self, target: BmcTarget, action: PowerAction) -> None:
         server = self._server(target)
-        if action is PowerAction.OFF:
+        if action is PowerAction.SHUTDOWN:
+            server.count("power_button")
+            if server.running == TENANT and "ignores_button" not in server.faults:
+                server.running = OFF
+        elif action is PowerAction.OFF:
             server.running = OFF
             server.faults = [fault for fault in server.faults if fault != "hung_disk"]
         elif action is not PowerAction.ON or server.running == OFF:

@@ -43,8 +43,8 @@ class SimulatedServer:
     bmc_users: list[str] = field(default_factory=lambda: ["admin", "ironlease"])
     faults: list[str] = field(default_factory=list)
     """no_bmc, bad_password, no_dhcp, boots_disk, stubborn_disk, corrupt_image, no_tenant_boot,
-    no_switch, stubborn_bmc_user, failing_disk (always), hung_disk (until a power cycle), and
-    sensors of the BMC such as `critical:PSU 2` or `unavailable:Fan 1`."""
+    no_switch, ignores_button, stubborn_bmc_user, failing_disk (always), hung_disk (until a power
+    cycle), and sensors of the BMC such as `critical:PSU 2` or `unavailable:Fan 1`."""
     counts: dict[str, int] = field(default_factory=dict)
     tenants: list[str] = field(default_factory=list)
     """What each tenant system found on its disks when it started: instance ids and secrets."""

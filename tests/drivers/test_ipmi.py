@@ -94,6 +94,12 @@ async def test_reset_reaches_the_chassis_exactly_once(ipmi: IpmiBmc, bmc: Simula
     assert bmc.settings == ["power 1", "reset 1"]
 
 
+async def test_the_power_button_is_pressed_once(ipmi: IpmiBmc, bmc: SimulatedBmc) -> None:
+    await ipmi.set_power(bmc.target, PowerAction.ON)
+    await ipmi.set_power(bmc.target, PowerAction.SHUTDOWN)
+    assert bmc.settings == ["power 1", "shutdown 1"]
+
+
 async def test_cycle_switches_the_power_off_first(ipmi: IpmiBmc, bmc: SimulatedBmc) -> None:
     await ipmi.set_power(bmc.target, PowerAction.ON)
     await ipmi.set_power(bmc.target, PowerAction.CYCLE)

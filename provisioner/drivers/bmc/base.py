@@ -26,6 +26,8 @@ class PowerAction(StrEnum):
     OFF = "off"
     RESET = "reset"
     CYCLE = "cycle"
+    SHUTDOWN = "shutdown"
+    """Press the power button: the system shuts down, if it heeds it."""
 
 
 class BootDevice(StrEnum):

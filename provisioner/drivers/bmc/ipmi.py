@@ -29,6 +29,7 @@ _CONTROL_CODE = {
     PowerAction.ON: 1,
     PowerAction.CYCLE: 2,
     PowerAction.RESET: 3,
+    PowerAction.SHUTDOWN: 5,
 }
 _BOOT_SELECTOR = {BootDevice.NETWORK: 0x04, BootDevice.DISK: 0x08}
 _FLAGS_VALID, _FLAGS_PERSISTENT = 0x80, 0x40
@@ -54,8 +55,8 @@ class IpmiBmc(Bmc):
     async def set_power(self, target: BmcTarget, action: PowerAction) -> None:
         """Nothing is sent when the server is on or off as wanted.
 
-        Reset and cycle are sent exactly once, never retransmitted: when the answer is lost,
-        BmcUnreachable is raised and only observation tells whether they were carried out.
+        Reset, cycle and shutdown are sent exactly once, never retransmitted: when the answer is
+        lost, BmcUnreachable is raised and only observation tells whether they were carried out.
         """
         # Read first in any case: it also shows that the session is alive.
         if (await self.power(target)).value == action.value:
