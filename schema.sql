@@ -115,7 +115,6 @@ CREATE TABLE server (
     state_since TIMESTAMP WITH TIME ZONE NOT NULL,
     reason VARCHAR NOT NULL,
     next_action VARCHAR NOT NULL,
-    intent VARCHAR(40) NOT NULL,
     last_used_at TIMESTAMP WITH TIME ZONE NOT NULL,
     enrolled_at TIMESTAMP WITH TIME ZONE NOT NULL,
     due_at TIMESTAMP WITH TIME ZONE,
@@ -267,6 +266,8 @@ CREATE TABLE lease (
     host_key_secret VARCHAR NOT NULL,
     agent_token_secret VARCHAR NOT NULL,
     ready_at TIMESTAMP WITH TIME ZONE,
+    stopped_at TIMESTAMP WITH TIME ZONE,
+    started_at TIMESTAMP WITH TIME ZONE,
     locked_at TIMESTAMP WITH TIME ZONE,
     ended_at TIMESTAMP WITH TIME ZONE,
     end_reason VARCHAR(40),
@@ -299,28 +300,6 @@ CREATE TABLE server_health (
 
 CREATE INDEX ix_server_health_level ON server_health (level);
 
-CREATE TABLE operation (
-    id VARCHAR NOT NULL,
-    server_id VARCHAR NOT NULL,
-    lease_id VARCHAR,
-    verb VARCHAR(40) NOT NULL,
-    state VARCHAR(40) NOT NULL,
-    step VARCHAR(40) NOT NULL,
-    step_started_at TIMESTAMP WITH TIME ZONE NOT NULL,
-    attempt INTEGER NOT NULL,
-    boots INTEGER NOT NULL,
-    memo JSON NOT NULL,
-    started_at TIMESTAMP WITH TIME ZONE NOT NULL,
-    ended_at TIMESTAMP WITH TIME ZONE,
-    PRIMARY KEY (id),
-    FOREIGN KEY(server_id) REFERENCES server (id),
-    FOREIGN KEY(lease_id) REFERENCES lease (id)
-);
-
-CREATE INDEX ix_operation_server_id ON operation (server_id);
-
-CREATE UNIQUE INDEX uq_operation_running ON operation (server_id) WHERE ended_at IS NULL;
-
 CREATE TABLE outage (
     id VARCHAR NOT NULL,
     lease_id VARCHAR NOT NULL,
@@ -334,6 +313,53 @@ CREATE TABLE outage (
 CREATE INDEX ix_outage_lease_id ON outage (lease_id);
 
 CREATE UNIQUE INDEX uq_outage_open ON outage (lease_id) WHERE ended_at IS NULL;
+
+CREATE TABLE server_request (
+    id VARCHAR NOT NULL,
+    server_id VARCHAR NOT NULL,
+    lease_id VARCHAR,
+    verb VARCHAR(40) NOT NULL,
+    arguments JSON NOT NULL,
+    actor VARCHAR NOT NULL,
+    filed_at TIMESTAMP WITH TIME ZONE NOT NULL,
+    taken_at TIMESTAMP WITH TIME ZONE,
+    ended_at TIMESTAMP WITH TIME ZONE,
+    outcome VARCHAR(40) NOT NULL,
+    failure VARCHAR NOT NULL,
+    PRIMARY KEY (id),
+    FOREIGN KEY(server_id) REFERENCES server (id),
+    FOREIGN KEY(lease_id) REFERENCES lease (id)
+);
+
+CREATE INDEX ix_server_request_lease_id ON server_request (lease_id);
+
+CREATE INDEX ix_server_request_open ON server_request (server_id) WHERE ended_at IS NULL;
+
+CREATE INDEX ix_server_request_server_id ON server_request (server_id);
+
+CREATE TABLE operation (
+    id VARCHAR NOT NULL,
+    server_id VARCHAR NOT NULL,
+    lease_id VARCHAR,
+    request_id VARCHAR,
+    verb VARCHAR(40) NOT NULL,
+    state VARCHAR(40) NOT NULL,
+    step VARCHAR(40) NOT NULL,
+    step_started_at TIMESTAMP WITH TIME ZONE NOT NULL,
+    attempt INTEGER NOT NULL,
+    boots INTEGER NOT NULL,
+    memo JSON NOT NULL,
+    started_at TIMESTAMP WITH TIME ZONE NOT NULL,
+    ended_at TIMESTAMP WITH TIME ZONE,
+    PRIMARY KEY (id),
+    FOREIGN KEY(server_id) REFERENCES server (id),
+    FOREIGN KEY(lease_id) REFERENCES lease (id),
+    FOREIGN KEY(request_id) REFERENCES server_request (id)
+);
+
+CREATE INDEX ix_operation_server_id ON operation (server_id);
+
+CREATE UNIQUE INDEX uq_operation_running ON operation (server_id) WHERE ended_at IS NULL;
 
 CREATE TABLE boot (
     id VARCHAR NOT NULL,

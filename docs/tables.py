@@ -17,7 +17,18 @@ from provisioner.domain.access import least_role
 from provisioner.domain.health.rule import Measure, Rule
 from provisioner.domain.health.rules import RULES
 from provisioner.domain.health.xids import XIDS
-from provisioner.domain.lifecycle import RAMDISK, RUNS, SLA, STEPS, TRANSITIONS, State, Step
+from provisioner.domain.lifecycle import (
+    ALLOWED,
+    OPERATIONS,
+    RAMDISK,
+    RUNS,
+    SLA,
+    STEPS,
+    RequestVerb,
+    State,
+    Step,
+)
+from provisioner.domain.transitions import TRANSITIONS
 from provisioner.service.api.endpoints import ENDPOINTS
 from provisioner.service.http.problem_codes import CODES
 from provisioner.settings import Settings
@@ -47,6 +58,19 @@ def operations() -> str:
     return _table(("State", "Operation", "Steps", "Stuck after"), rows) + (
         f"\n*To the ramdisk* stands for {' → '.join(f'`{step}`' for step in RAMDISK)}.\n"
     )
+
+
+def requests() -> str:
+    """What may be requested, where, and the steps of its operation."""
+    rows = [
+        (
+            f"`{verb}`",
+            ", ".join(f"`{state}`" for state in State if verb in ALLOWED[state]),
+            _chain(STEPS[OPERATIONS[verb]]) if verb in OPERATIONS else "another state",
+        )
+        for verb in RequestVerb
+    ]
+    return _table(("Request", "Allowed in", "Leads to"), rows)
 
 
 def settings() -> str:
@@ -148,6 +172,7 @@ def problems() -> str:
 TABLES: dict[str, Callable[[], str]] = {
     "transitions": transitions,
     "operations": operations,
+    "requests": requests,
     "settings": settings,
     "health_rules": health_rules,
     "xids": xids,

@@ -282,7 +282,7 @@ def look_for(site: Site, customer: Customer, server: str, secret: str, timeline:
         if row["name"] != server and row["state"] == "available"
     ]
     for other in others:
-        site.post(f"/servers/{other}/intent", {"intent": "maintain", "reason": "demonstration"})
+        site.post(f"/servers/{other}/requests", {"verb": "maintain", "reason": "demonstration"})
         site.wait_for_state(other, "maintenance", timeout_s=60)
     reservation = customer.reserve(3600)
     lease = customer.await_ready(reservation)
@@ -291,7 +291,7 @@ def look_for(site: Site, customer: Customer, server: str, secret: str, timeline:
     if not re.fullmatch(r"[0-9]+", count):
         raise SiteError(f"the raw read of the disks failed: {count!r}")
     for other in others:
-        site.post(f"/servers/{other}/intent", {"intent": "resume", "reason": "demonstration"})
+        site.post(f"/servers/{other}/requests", {"verb": "resume", "reason": "demonstration"})
     site.post(f"/reservations/{reservation}/release")
     site.wait_for_state(server, "available", timeout_s=_RECLAIM_S)
     return int(count) > 0

@@ -121,7 +121,7 @@ class SimulatedRack:
             return
         server.running = TENANT
         server.host_key = server.installed["ssh_host_public_key"]
-        server.agent_token = server.installed["agent"]["token"]
+        server.agent_token = (server.installed["agent"] or {}).get("token", "")
         found = [content for content in server.disks.values() if SECRET in content]
         server.tenants.append(f"{server.installed['instance_id']} found {found}")
         server.count("tenant_boots")

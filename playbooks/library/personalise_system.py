@@ -4,8 +4,9 @@ Files are written from inside the system's root, so that no symbolic link in the
 it. The customer's text (user-data) is only ever copied, byte for byte.
 
 Variables: `disk_serial`, `boot` {partition, kernel, cmdline, initrd?, user}, `instance_id`,
-`hostname`, `authorized_keys`, `user_data`, `ssh_host_key`, `ssh_host_public_key`, `agent`,
-`network` (optional, a systemd-networkd file). Result: `kexec_loaded`.
+`hostname`, `authorized_keys`, `user_data`, `ssh_host_key`, `ssh_host_public_key`, `agent`
+(null for a system without one), `network` (optional, a systemd-networkd file). Result:
+`kexec_loaded`.
 """
 
 from __future__ import annotations
@@ -138,7 +139,8 @@ def personalise(variables: dict[str, Any]) -> None:
     write("/etc/ssh/ssh_host_ed25519_key", variables["ssh_host_key"].rstrip("\n") + "\n", 0o600)
     public = variables["ssh_host_public_key"].strip()
     write("/etc/ssh/ssh_host_ed25519_key.pub", public + "\n")
-    write("/etc/ironlease/agent.json", json.dumps(variables["agent"]) + "\n", 0o600)
+    if variables["agent"]:
+        write("/etc/ironlease/agent.json", json.dumps(variables["agent"]) + "\n", 0o600)
     if variables.get("network"):
         write("/etc/systemd/network/05-ironlease.network", variables["network"])
 

@@ -6,6 +6,7 @@ from datetime import datetime
 from pathlib import Path
 
 from sqlmodel import select
+from sqlmodel.ext.asyncio.session import AsyncSession
 
 from provisioner.domain.access import Actor, Permission
 from provisioner.domain.refusals import Fault, Refusal, RefusalKind
@@ -13,6 +14,20 @@ from provisioner.drivers.images import BootFacts, ImageLibrary, ImageManifest, I
 from provisioner.store import audit
 from provisioner.store.database import Database
 from provisioner.store.tables import Image
+
+
+async def image_named(session: AsyncSession, name: str) -> Image:
+    """Raises :class:`Refusal` (unknown_image)."""
+    image = (await session.exec(select(Image).where(Image.name == name))).one_or_none()
+    if image is None:
+        raise Refusal(
+            RefusalKind.INVALID,
+            "unknown_image",
+            f"there is no image {name!r}",
+            next_action="choose one of GET /v1/images",
+            faults=(Fault("/image", "no such image"),),
+        )
+    return image
 
 
 async def import_image(

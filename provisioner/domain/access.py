@@ -28,8 +28,6 @@ class Permission(StrEnum):
     """Create and disable customers' accounts, and issue their tokens."""
     MANAGE_STAFF = "manage_staff"
     """The same for operators and administrators."""
-    OVERRIDE = "override"
-    """Switch a server's power while the provisioner is at work on it."""
 
 
 _CUSTOMER = frozenset({Permission.RENT})
@@ -38,7 +36,7 @@ _OPERATOR = _CUSTOMER | {Permission.SEE_ALL, Permission.OPERATE, Permission.MANA
 PERMISSIONS: dict[Role, frozenset[Permission]] = {
     Role.CUSTOMER: _CUSTOMER,
     Role.OPERATOR: _OPERATOR,
-    Role.ADMIN: _OPERATOR | {Permission.MANAGE_STAFF, Permission.OVERRIDE},
+    Role.ADMIN: _OPERATOR | {Permission.MANAGE_STAFF},
 }
 
 

@@ -1,7 +1,8 @@
 """What a server that boots from the network is told: the deploy ramdisk, its disk, or wait.
 
 The ramdisk runs only in a window that the provisioner opened, and a disk only while it holds the
-system of a lease that goes on; every other server is held, so that nothing old on a disk ever runs.
+system of a lease that goes on, or one that an operator had written for tests; every other server is
+held, so that nothing old on a disk ever runs.
 """
 
 from dataclasses import dataclass
@@ -28,6 +29,8 @@ class BootFacts:
     """A lease is bound to the server, and its time has not ended."""
     at: tuple[Verb, Step] | None = None
     """Where the operation stands that runs on the server."""
+    installed: bool = False
+    """An operator had a system written to it since its maintenance began."""
     other_serial: bool = False
     """The machine gives another serial number than the server's."""
 
@@ -40,22 +43,26 @@ def boot_target(facts: BootFacts | None) -> BootTarget:
         return BootTarget.HOLD
     if facts.window_open:
         return BootTarget.RAMDISK
-    return BootTarget.DISK if _holds_tenants_system(facts) else BootTarget.HOLD
+    return BootTarget.DISK if _may_boot_disk(facts) else BootTarget.HOLD
 
 
-def _holds_tenants_system(facts: BootFacts) -> bool:
-    if not facts.lease_runs:
-        return False
+def _may_boot_disk(facts: BootFacts) -> bool:
+    verb = facts.at[0] if facts.at else None
     match facts.state:
         case State.LEASED:
-            return True
+            known = facts.lease_runs
         case State.IMAGING:
-            return facts.at is not None and _past_imaging(*facts.at)
+            known = facts.lease_runs and verb is Verb.IMAGE
+        case State.MAINTENANCE:
+            known = facts.installed or verb is Verb.INSTALL
         case _:
             return False
+    return known and (facts.at is None or _disk_is_whole(*facts.at))
 
 
-def _past_imaging(verb: Verb, step: Step) -> bool:
-    """Whether the system was written and may start: the operation has come to BOOT_TENANT."""
+def _disk_is_whole(verb: Verb, step: Step) -> bool:
+    """Whether the operation leaves the disk alone, or was written it and may start it."""
     steps = STEPS[verb]
-    return Step.BOOT_TENANT in steps[: steps.index(step) + 1]
+    if Step.BOOT_TENANT not in steps:
+        return Step.FIND_RAMDISK not in steps
+    return steps.index(step) >= steps.index(Step.BOOT_TENANT)

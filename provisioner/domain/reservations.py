@@ -4,6 +4,8 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from enum import StrEnum
 
+from provisioner.domain.lifecycle import RequestVerb
+
 SHORTEST = timedelta(minutes=1)
 LONGEST = timedelta(days=366)
 
@@ -37,7 +39,22 @@ class ReservationAction(StrEnum):
 
     EXTEND = "extend"
     SWAP = "swap"
+    START = "start"
+    STOP = "stop"
+    REBOOT = "reboot"
+    POWER_CYCLE = "power_cycle"
+    REINSTALL = "reinstall"
     RELEASE = "release"
+
+
+ON_LEASE: dict[RequestVerb, ReservationAction] = {
+    RequestVerb.START: ReservationAction.START,
+    RequestVerb.STOP: ReservationAction.STOP,
+    RequestVerb.REBOOT: ReservationAction.REBOOT,
+    RequestVerb.POWER_CYCLE: ReservationAction.POWER_CYCLE,
+    RequestVerb.REINSTALL: ReservationAction.REINSTALL,
+}
+"""What a customer may request of a server that was handed over."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,6 +66,10 @@ class Standing:
     released_at: datetime | None
     faulty: bool = False
     """An incident says that its server is faulty, and it was not swapped before."""
+    handed_over: bool = False
+    """Its server was handed over, and is not being taken back."""
+    stopped: bool = False
+    """Its server was switched off on request."""
 
 
 def allowed_actions(standing: Standing, now: datetime) -> list[ReservationAction]:
@@ -59,4 +80,8 @@ def allowed_actions(standing: Standing, now: datetime) -> list[ReservationAction
         allowed.add(ReservationAction.EXTEND)
         if standing.faulty:
             allowed.add(ReservationAction.SWAP)
+        if standing.handed_over:
+            # A server that its own system switched off looks as if it ran: it can be started too.
+            off = {ReservationAction.START, ReservationAction.REINSTALL}
+            allowed |= off if standing.stopped else set(ON_LEASE.values())
     return [action for action in ReservationAction if action in allowed]

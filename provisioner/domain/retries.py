@@ -32,15 +32,19 @@ class Reaction(StrEnum):
     """End the operation: the server is faulty."""
 
 
-def reaction(kind: FailureKind, attempt: int, *, in_ramdisk: bool) -> Reaction:
+def reaction(
+    kind: FailureKind, attempt: int, *, in_ramdisk: bool, requested: bool = False
+) -> Reaction:
     """Return what follows failed attempt number `attempt` (from 1) at a step.
 
     `in_ramdisk` means that the step needs a live ramdisk. What an operator has to change is never
-    the server's fault, however often it occurs.
+    the server's fault, however often it occurs. `requested` work is never parked: whoever asked for
+    it is told, and may request something else.
     """
     if attempt < TRIES[kind]:
         return Reaction.FIND_RAMDISK if in_ramdisk and attempt > 1 else Reaction.RETRY
-    if kind is FailureKind.SERVER_FAULT or (kind is FailureKind.TRANSIENT and in_ramdisk):
+    servers_own = kind is FailureKind.TRANSIENT and in_ramdisk
+    if kind is FailureKind.SERVER_FAULT or servers_own or requested:
         return Reaction.GIVE_UP
     return Reaction.PARK
 

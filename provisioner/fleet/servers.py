@@ -1,4 +1,4 @@
-"""Operators' requests on one server: an intent, a retry, new BMC credentials."""
+"""What operators change about one server: a retry now, new BMC credentials."""
 
 from datetime import datetime
 
@@ -8,7 +8,7 @@ from sqlmodel import col, select
 from sqlmodel.ext.asyncio.session import AsyncSession
 
 from provisioner.domain.access import Actor, Permission
-from provisioner.domain.lifecycle import Intent, OperationState, intents_for
+from provisioner.domain.lifecycle import OperationState
 from provisioner.domain.refusals import Fault, Refusal, RefusalKind
 from provisioner.drivers.bmc import BmcTarget
 from provisioner.store import audit
@@ -27,36 +27,6 @@ async def server_named(session: AsyncSession, name: str) -> Server:
             f"there is no server {name!r}",
             next_action="see GET /v1/servers for the names",
         )
-    return server
-
-
-async def file_intent(
-    session: AsyncSession, name: str, intent: Intent, reason: str, *, actor: Actor, now: datetime
-) -> Server:
-    """Request a change of state, which the reconciler makes.
-
-    Raises :class:`Refusal` (unknown_server, intent_refused).
-    """
-    actor.require(Permission.OPERATE)
-    server = await server_named(session, name)
-    allowed = sorted(intents_for(server.state))
-    if intent not in allowed:
-        options = ", ".join(i.value for i in allowed) or "nothing"
-        raise Refusal(
-            RefusalKind.CONFLICT,
-            "intent_refused",
-            f"{name} is {server.state.value}: {intent.value!r} cannot be asked of it now",
-            next_action=f"in this state one may ask for: {options}",
-            faults=(Fault("/intent", f"allowed in state {server.state.value}: {options}"),),
-        )
-    server.intent = intent
-    if intent is Intent.QUARANTINE and reason:
-        server.reason, server.next_action = reason, ""
-    await session.flush()
-    await call_attention(session, server.id)
-    audit.record(
-        session, actor, "server.intent", server.id, now, intent=intent.value, reason=reason
-    )
     return server
 
 

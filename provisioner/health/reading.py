@@ -20,6 +20,7 @@ from provisioner.store.tables import (
     BmcReading,
     HealthFinding,
     Incident,
+    Lease,
     Server,
     ServerHealth,
 )
@@ -34,6 +35,8 @@ class ReportHeader:
     seen_at: datetime
     reported_at: datetime
     """When the report that tells the health came; others only show that the agent lives."""
+    started_at: datetime | None
+    """When its customer last had the server switched on: it could not report before."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,7 +57,8 @@ class AgentReport:
     def sample(self, listening_since: datetime) -> Sample:
         """The report as of when the agent was heard last: since then it told nothing new. Nobody
         was silent while nobody listened."""
-        at = max(self.header.seen_at, listening_since)
+        header = self.header
+        at = max(header.seen_at, listening_since, header.started_at or header.seen_at)
         report = from_json(self.report)
         older = max(0.0, (at - self.header.reported_at).total_seconds())
         return Sample.of({**report, "uptime_s": report["uptime_s"] + older}, at, self.sensors)
@@ -65,6 +69,7 @@ _HEADER: tuple[Any, ...] = (
     AgentIdentity.server_id,
     AgentIdentity.seen_at,
     AgentIdentity.reported_at,
+    Lease.started_at,
 )
 
 
@@ -82,6 +87,7 @@ _LATEST = (
         ),
     )
     .join(Server, col(Server.id) == col(AgentIdentity.server_id))
+    .outerjoin(Lease, col(Lease.id) == col(AgentIdentity.lease_id))
     .outerjoin(ServerHealth, col(ServerHealth.server_id) == col(Server.id))
     .outerjoin(
         BmcReading,
@@ -99,13 +105,15 @@ _LATEST = (
 async def report_headers(
     session: AsyncSession, site: str, reported_since: datetime | None = None
 ) -> dict[str, ReportHeader]:
-    """By server, the agent that was heard last; of all servers that are not retired, or of those
-    whose agents reported since."""
+    """By server, the agent that was heard last; of all servers that are neither retired nor
+    stopped by their customers, or of those whose agents reported since."""
     query = (
         select(*_HEADER)
         .join(Server, col(Server.id) == col(AgentIdentity.server_id))
+        .outerjoin(Lease, col(Lease.id) == col(AgentIdentity.lease_id))
         .where(
             col(AgentIdentity.revoked_at).is_(None),
+            col(Lease.stopped_at).is_(None),
             col(AgentIdentity.seen_at).is_not(None),
             col(AgentIdentity.reported_at).is_not(None),
             Server.state != State.RETIRED,

@@ -66,6 +66,8 @@ class Limits:
     boot_window: timedelta = timedelta(minutes=15)
     boot: timedelta = timedelta(minutes=15)
     """From power-on to a ready ramdisk."""
+    shutdown: timedelta = timedelta(minutes=3)
+    """From the power button to off; after that the power is cut."""
     tenant_boot: timedelta = timedelta(minutes=10)
     """From kexec to an SSH server with the issued host key."""
     play: timedelta = timedelta(minutes=30)
@@ -103,6 +105,23 @@ class Context:
 
 
 @dataclass(frozen=True, slots=True)
+class System:
+    """What is put on the disk, and who may log in to it."""
+
+    image: Image
+    instance_id: str
+    """New for every system that is written, so that it takes itself for new."""
+    hostname: str
+    authorized_keys: list[str]
+    user_data: str
+    host_key: str
+    """SSH host key, public line; empty until it is issued."""
+    host_key_secret: str
+    lease: Lease | None
+    """None for an operator's system."""
+
+
+@dataclass(frozen=True, slots=True)
 class Job:
     """One run of one step."""
 
@@ -132,7 +151,8 @@ class Job:
         return self.now() - self.operation.step_started_at
 
     def tenancy(self) -> tuple[Lease, Reservation, Image]:
-        """The lease that this operation prepares. Steps of imaging only run with one."""
+        """The lease that this operation prepares. Steps of imaging for customers only run with
+        one."""
         lease, reservation, image = (
             self.snapshot.lease,
             self.snapshot.reservation,
@@ -141,6 +161,37 @@ class Job:
         if lease is None or reservation is None or image is None:
             raise LookupError(f"server {self.server.name} has no open lease to prepare")
         return lease, reservation, image
+
+    def system(self) -> System:
+        """The system that this operation puts on the server."""
+        if self.verb is Verb.INSTALL:
+            return self._operators_system()
+        lease, reservation, image = self.tenancy()
+        return System(
+            image=image,
+            instance_id=lease.id if self.verb is Verb.IMAGE else self.operation.id,
+            hostname=reservation.hostname,
+            authorized_keys=reservation.authorized_keys,
+            user_data=reservation.user_data,
+            host_key=lease.host_key,
+            host_key_secret=lease.host_key_secret,
+            lease=lease,
+        )
+
+    def _operators_system(self) -> System:
+        request, image = self.snapshot.request, self.snapshot.image
+        if request is None or image is None:
+            raise LookupError(f"server {self.server.name}: nothing is to be installed")
+        return System(
+            image=image,
+            instance_id=self.operation.id,
+            hostname=self.server.name,
+            authorized_keys=request.arguments["authorized_keys"],
+            user_data="",
+            host_key=self.operation.memo.get("host_key", ""),
+            host_key_secret=self.operation.memo.get("host_key_secret", ""),
+            lease=None,
+        )
 
     def open_boot(self) -> Boot:
         """The ramdisk that runs on the server."""
@@ -155,9 +206,9 @@ class Job:
         return SshTarget(self.server.address, self.open_boot().host_key)
 
     def tenant(self) -> SshTarget:
-        lease, _, image = self.tenancy()
+        system = self.system()
         return SshTarget(
-            self.server.address, lease.host_key, user=str(image.boot.get("user", "root"))
+            self.server.address, system.host_key, user=str(system.image.boot.get("user", "root"))
         )
 
     async def play(

@@ -14,6 +14,7 @@ from provisioner.domain.incidents import IncidentKind
 from provisioner.domain.lifecycle import (
     RAMDISK,
     OperationState,
+    RequestOutcome,
     Step,
     StepOutcome,
     next_step,
@@ -22,6 +23,7 @@ from provisioner.domain.lifecycle import (
 from provisioner.domain.retries import PATIENCE, Reaction, backoff, reaction
 from provisioner.incidents import close_incidents, open_incident
 from provisioner.lifecycle.job import Change, Context, Done, GoTo, Job, Outcome, Wait
+from provisioner.lifecycle.requests import end_with_operation
 from provisioner.lifecycle.snapshot import Snapshot
 from provisioner.lifecycle.step_log import StepLogWriter
 from provisioner.lifecycle.steps import SPECS
@@ -136,11 +138,13 @@ class _Recorder:
                 # Failures that led back to the ramdisk count on, or the way back had no end.
                 operation.attempt = 0
                 operation.memo = {k: v for k, v in operation.memo.items() if k != _DEFECT}
-            server.reason = server.next_action = ""
+            if operation.request_id is None:
+                server.reason = server.next_action = ""
             await close_incidents(session, server, IncidentKind.STEP, now=now)
             if to is None:
                 operation.state = OperationState.DONE
                 operation.ended_at = now
+                await end_with_operation(session, operation, RequestOutcome.DONE, now)
             else:
                 operation.step = to
                 operation.step_started_at = now
@@ -167,25 +171,34 @@ class _Recorder:
             if failure.kind is FailureKind.DEFECT:
                 attempt = self._count_defect(server, operation, failure)
             await self._close_record(session, StepOutcome.FAILED, failure.reason, now)
-            server.reason, server.next_action = failure.reason, failure.next_action
+            requested = operation.request_id is not None
+            if not requested:
+                # Why a server is in quarantine, say, is not for a request to overwrite.
+                server.reason, server.next_action = failure.reason, failure.next_action
             pause = backoff(operation.attempt)
-            match reaction(failure.kind, attempt, in_ramdisk=SPECS[self._step].in_ramdisk):
+            in_ramdisk = SPECS[self._step].in_ramdisk
+            follows = reaction(failure.kind, attempt, in_ramdisk=in_ramdisk, requested=requested)
+            if follows is Reaction.PARK or (follows is Reaction.GIVE_UP and requested):
+                await open_incident(
+                    session,
+                    server,
+                    IncidentKind.STEP,
+                    f"{self._step.value}: {failure.reason}",
+                    failure.next_action,
+                    now=now,
+                    operation_id=operation.id,
+                )
+            match follows:
                 case Reaction.GIVE_UP:
                     operation.state = OperationState.FAILED
                     operation.ended_at = now
+                    await end_with_operation(
+                        session, operation, RequestOutcome.FAILED, now, failure.reason
+                    )
                     return
                 case Reaction.PARK:
                     operation.state = OperationState.PARKED
                     pause = PATIENCE
-                    await open_incident(
-                        session,
-                        server,
-                        IncidentKind.STEP,
-                        f"{self._step.value}: {failure.reason}",
-                        failure.next_action,
-                        now=now,
-                        operation_id=operation.id,
-                    )
                 case Reaction.FIND_RAMDISK:
                     operation.step = Step.FIND_RAMDISK
                     operation.step_started_at = now

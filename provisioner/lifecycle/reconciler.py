@@ -13,11 +13,13 @@ from sqlmodel import col
 from sqlmodel.ext.asyncio.session import AsyncSession
 
 from provisioner.domain.incidents import IncidentKind
-from provisioner.domain.lifecycle import SLA, State, Transition, due
+from provisioner.domain.lifecycle import SLA, State
+from provisioner.domain.transitions import Transition, due, operation_due
 from provisioner.health.breaker import holds_back
 from provisioner.incidents import open_incident
 from provisioner.lifecycle.job import Context, Wait
 from provisioner.lifecycle.operation import run_step
+from provisioner.lifecycle.requests import begin
 from provisioner.lifecycle.snapshot import SILENCE, Snapshot, load
 from provisioner.lifecycle.transition import carry_out
 from provisioner.loops import Loop
@@ -80,8 +82,12 @@ class Reconciler(Loop):
             async with self._database.read() as session:
                 snapshot = await load(session, claim.row_id)
             now = self._context.clock()
-            if due(snapshot.server.state, snapshot.facts(now, self._watching_since)):
+            state, facts = snapshot.server.state, snapshot.facts(now, self._watching_since)
+            if due(state, facts):
                 await self._transition(claim, snapshot.server.class_name)
+                continue
+            if operation_due(state, facts):
+                await self._begin_requested(claim)
                 continue
             await self._watch_sla(claim, snapshot, now)
             operation = snapshot.operation
@@ -89,7 +95,7 @@ class Reconciler(Loop):
                 return self._idle_until(snapshot, now)
             outcome = await run_step(self._database, self._context, claim, snapshot)
             if isinstance(outcome, Wait):
-                return self._context.clock() + timedelta(seconds=outcome.seconds)
+                return self._waits_until(outcome, snapshot)
 
     async def _transition(self, claim: Claim[Server], class_name: str) -> None:
         """Decide again under the locks, on what is true now, and carry it out."""
@@ -102,6 +108,17 @@ class Reconciler(Loop):
             if transition is not None and not await self._held_back(session, transition, now):
                 log.info("%s: %s → %s", server.name, server.state, transition.target)
                 await carry_out(session, transition, server, snapshot, now)
+
+    async def _begin_requested(self, claim: Claim[Server]) -> None:
+        """Start the first of the operations that were requested, if it is still due."""
+        async with self._database.write() as session:
+            server = await hold(session, claim)
+            snapshot = await load(session, claim.row_id)
+            now = self._context.clock()
+            verb = operation_due(server.state, snapshot.facts(now, self._watching_since))
+            if verb is not None:
+                log.info("%s: %s", server.name, verb)
+                await begin(session, server, snapshot, verb, now)
 
     async def _held_back(
         self, session: AsyncSession, transition: Transition, now: datetime
@@ -127,6 +144,13 @@ class Reconciler(Loop):
                 now=now,
                 operation_id=snapshot.operation.id if snapshot.operation else None,
             )
+
+    def _waits_until(self, wait: Wait, snapshot: Snapshot) -> datetime:
+        """When to go on with a step; a lease that ends before is not to wait for it."""
+        now = self._context.clock()
+        until = now + timedelta(seconds=wait.seconds)
+        lease = snapshot.lease
+        return min(until, lease.ends_at) if lease and lease.ends_at > now else until
 
     def _idle_until(self, snapshot: Snapshot, now: datetime) -> datetime | None:
         """The next instant at which something could become due without a new fact."""

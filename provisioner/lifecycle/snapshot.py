@@ -7,7 +7,9 @@ from sqlmodel import col, select
 from sqlmodel.ext.asyncio.session import AsyncSession
 
 from provisioner.domain.health import Finding, Verdict, unfit
-from provisioner.domain.lifecycle import RUNS, Facts, State
+from provisioner.domain.lifecycle import RUNS, State
+from provisioner.domain.transitions import Facts
+from provisioner.fleet.requests import head, open_requests
 from provisioner.incidents import breaker_is_open
 from provisioner.rental.reservations import lease_on
 from provisioner.store.tables import (
@@ -22,6 +24,7 @@ from provisioner.store.tables import (
     Server,
     ServerClass,
     ServerHealth,
+    ServerRequest,
 )
 
 SILENCE = timedelta(seconds=90)
@@ -36,13 +39,18 @@ class Snapshot:
     """Present ones."""
     certificates: dict[str, ErasureCertificate]
     """By disk serial: those newer than the server's last use."""
+    requested: ServerRequest | None
+    """What is to be done first of all that was requested."""
     operation: Operation | None
-    """The one that the server's state runs."""
+    """The one that the server's state runs, or that carries out a request in it."""
+    request: ServerRequest | None
+    """What that operation carries out."""
     boot: Boot | None
     """The ramdisk boot that is not closed."""
     lease: Lease | None
     reservation: Reservation | None
     image: Image | None
+    """Of the reservation; in maintenance, the one that an operator wants."""
     agent: AgentIdentity | None
     """The unrevoked identity: of the lease if there is one, else of the boot."""
     fault: Finding | None
@@ -70,7 +78,7 @@ class Snapshot:
             faulty=self.fault is not None
             and (self.server.state is not State.IMAGING or self.boot is not None),
             bmc_lost=self.server.bmc_lost_at is not None,
-            intent=self.server.intent,
+            requested=self.requested.verb if self.requested else None,
         )
 
 
@@ -93,7 +101,10 @@ async def load(session: AsyncSession, server_id: str) -> Snapshot:
     )
     lease = await lease_on(session, server_id)
     reservation = await session.get(Reservation, lease.reservation_id) if lease else None
-    image = await session.get(Image, reservation.image_id) if reservation else None
+    operation = await _operation(session, server)
+    on_request = operation.request_id if operation else None
+    request = await session.get(ServerRequest, on_request) if on_request else None
+    requested = head(server.state, await open_requests(session, server_id))
     boot = (
         await session.exec(
             select(Boot)
@@ -108,11 +119,13 @@ async def load(session: AsyncSession, server_id: str) -> Snapshot:
         server_class=server_class,
         disks=tuple(disks.all()),
         certificates={c.disk_serial: c for c in certificates.all()},
-        operation=await _operation(session, server),
+        requested=requested,
+        operation=operation,
+        request=request,
         boot=boot,
         lease=lease,
         reservation=reservation,
-        image=image,
+        image=await _image(session, reservation, request),
         agent=agent,
         fault=await _fault(session, server, agent),
     )
@@ -131,7 +144,12 @@ async def _fault(
 async def _operation(session: AsyncSession, server: Server) -> Operation | None:
     verb = RUNS.get(server.state)
     if verb is None:
-        return None
+        running = await session.exec(
+            select(Operation).where(
+                Operation.server_id == server.id, col(Operation.ended_at).is_(None)
+            )
+        )
+        return running.one_or_none()
     found = await session.exec(
         select(Operation)
         .where(
@@ -143,6 +161,14 @@ async def _operation(session: AsyncSession, server: Server) -> Operation | None:
         .limit(1)
     )
     return found.one_or_none()
+
+
+async def _image(
+    session: AsyncSession, reservation: Reservation | None, request: ServerRequest | None
+) -> Image | None:
+    wanted = request.arguments.get("image_id") if request else None
+    wanted = wanted or (reservation.image_id if reservation else None)
+    return await session.get(Image, wanted) if wanted else None
 
 
 async def _agent(session: AsyncSession, server: Server, boot: Boot | None) -> AgentIdentity | None:

@@ -15,23 +15,21 @@ from provisioner.domain.access import RECONCILER
 from provisioner.domain.health import next_action
 from provisioner.domain.incidents import IncidentKind
 from provisioner.domain.lifecycle import (
-    REACHED,
     RUNS,
     STEPS,
-    Effect,
-    Intent,
     OperationState,
+    RequestVerb,
     State,
     StepOutcome,
-    Transition,
-    failed,
 )
 from provisioner.domain.reservations import LeaseEndReason, ReservationState
+from provisioner.domain.transitions import Effect, Transition, failed
 from provisioner.incidents import (
     close_incidents,
     open_incident,
     open_one,
 )
+from provisioner.lifecycle.requests import end_with_state
 from provisioner.lifecycle.snapshot import Snapshot
 from provisioner.rental.leases import set_end
 from provisioner.rental.outages import end_outage
@@ -44,6 +42,7 @@ from provisioner.store.tables import (
     Reservation,
     Server,
     ServerHealth,
+    ServerRequest,
     StepRecord,
 )
 
@@ -85,8 +84,7 @@ async def carry_out(
     server.state_since = now
     if transition.target not in _KEEPS_REASON:
         server.reason = server.next_action = ""
-    if transition.target in REACHED.get(server.intent, ()):
-        server.intent = Intent.NONE
+    await end_with_state(session, server.id, transition.target, now)
     _start_operation(change)
     for effect in transition.then:
         await EFFECTS[effect](change)
@@ -131,8 +129,10 @@ def _start_operation(change: Change) -> None:
 
 
 async def quarantine(change: Change) -> None:
-    """The reason is what its health says, or what the step said, or the incident that is open."""
-    server, finding = change.server, change.snapshot.fault
+    """The reason is what its health says, or the operator, or the step, or the open incident."""
+    server, finding, requested = change.server, change.snapshot.fault, change.snapshot.requested
+    if requested is not None and requested.arguments.get("reason"):
+        server.reason, server.next_action = requested.arguments["reason"], ""
     if change.transition.for_health and finding is not None:
         server.reason = finding.summary
         server.next_action = next_action(finding, server.name)
@@ -150,7 +150,14 @@ async def quarantine(change: Change) -> None:
 async def quarantine_afterwards(change: Change) -> None:
     """Out of the pool, but only after it was powered off and its lease closed. Until then the
     incident keeps the reason: the steps of taking it back have reasons of their own."""
-    change.server.intent = Intent.QUARANTINE
+    change.session.add(
+        ServerRequest(
+            server_id=change.server.id,
+            verb=RequestVerb.QUARANTINE,
+            actor=RECONCILER.name,
+            filed_at=change.now,
+        )
+    )
     await _open_fault(change)
 
 

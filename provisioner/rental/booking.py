@@ -9,6 +9,7 @@ from sqlmodel.ext.asyncio.session import AsyncSession
 
 from provisioner.accounts.accounts import find_account
 from provisioner.accounts.ssh_keys import public_keys
+from provisioner.catalogue.images import image_named
 from provisioner.domain import names
 from provisioner.domain.access import Actor, Permission
 from provisioner.domain.calendar import Period
@@ -61,7 +62,7 @@ async def reserve(
             faults=(Fault("/ssh_keys", "at least one is needed"),),
         )
     await lock_class(session, request.class_name)
-    image = await _image(session, request.image)
+    image = await image_named(session, request.image)
     earlier = await _made_before(session, account.id, request.idempotency_key)
     if earlier is not None:
         return _same_request(earlier, request, image)
@@ -137,19 +138,6 @@ def _check_duration(duration: timedelta) -> None:
             f"a reservation lasts from {SHORTEST.seconds} seconds to {LONGEST.days} days",
             faults=(Fault("/duration_s", f"{duration.total_seconds():.0f} s is outside of that"),),
         )
-
-
-async def _image(session: AsyncSession, name: str) -> Image:
-    image = (await session.exec(select(Image).where(Image.name == name))).one_or_none()
-    if image is None:
-        raise Refusal(
-            RefusalKind.INVALID,
-            "unknown_image",
-            f"there is no image {name!r}",
-            next_action="choose one of GET /v1/images",
-            faults=(Fault("/image", "no such image"),),
-        )
-    return image
 
 
 async def _made_before(

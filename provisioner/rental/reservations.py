@@ -7,19 +7,24 @@ decide on the same free server.
 from datetime import datetime
 
 from sqlalchemy import func, update
-from sqlmodel import col, select
+from sqlmodel import col, exists, select
 from sqlmodel.ext.asyncio.session import AsyncSession
 
 from provisioner.domain.access import Actor, Permission
 from provisioner.domain.calendar import Period, fits
-from provisioner.domain.lifecycle import IN_POOL, Intent, State
+from provisioner.domain.lifecycle import IN_POOL, State
 from provisioner.domain.refusals import Fault, Refusal, RefusalKind
 from provisioner.domain.reservations import ACTIVE, LeaseEndReason, ReservationState
 from provisioner.rental.leases import set_end
 from provisioner.rental.lemons import lemon_scores
 from provisioner.store import audit
 from provisioner.store.database import call_attention
-from provisioner.store.tables import Lease, Reservation, Server, ServerClass
+from provisioner.store.tables import Lease, Reservation, Server, ServerClass, ServerRequest
+
+_IS_REQUESTED = exists().where(
+    col(ServerRequest.server_id) == col(Server.id), col(ServerRequest.ended_at).is_(None)
+)
+"""Something is asked of a server that takes it out of the pool."""
 
 
 async def lock_class(session: AsyncSession, class_name: str) -> None:
@@ -46,7 +51,7 @@ async def free_servers(session: AsyncSession, class_name: str) -> int:
         select(func.count()).where(
             Server.class_name == class_name,
             Server.state == State.AVAILABLE,
-            Server.intent == Intent.NONE,
+            ~_IS_REQUESTED,
             col(Server.id).not_in(leased),
         )
     )
@@ -105,7 +110,7 @@ async def bind_waiting(session: AsyncSession, class_name: str, now: datetime) ->
         .where(
             Server.class_name == class_name,
             Server.state == State.AVAILABLE,
-            Server.intent == Intent.NONE,
+            ~_IS_REQUESTED,
             col(Server.id).not_in(leased),
         )
         .order_by(col(Server.state_since), col(Server.name))

@@ -10,18 +10,31 @@ import signal
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, replace
 from datetime import timedelta
+from functools import partial
 from pathlib import Path
 
 from world import CUSTOMER, Clock, World
 
 from lab.simulated import OFF
-from provisioner.domain.lifecycle import RAMDISK, Step, Verb
+from provisioner.domain.lifecycle import (
+    ALLOWED,
+    OPERATIONS,
+    RAMDISK,
+    RUNS,
+    RequestVerb,
+    State,
+    Step,
+    Verb,
+)
 from provisioner.lifecycle import operation
 from provisioner.lifecycle.job import Job, Outcome
 from provisioner.lifecycle.steps import SPECS
 from provisioner.rental.reservations import release
 from provisioner.store.database import Database
 from provisioner.store.migrate import migrate
+
+REQUESTS = {verb: request for request, verb in OPERATIONS.items()}
+"""By the operation that carries it out."""
 
 LATER = timedelta(minutes=1)
 """How much later the provisioner is started again: its claims have expired."""
@@ -38,7 +51,17 @@ class Crash:
     @property
     def cold(self) -> bool:
         """The step only runs when no ramdisk is waiting."""
-        return self.verb in (Verb.SANITISE, Verb.VALIDATE, Verb.IMAGE) and self.step in RAMDISK[1:]
+        waits = (Verb.SANITISE, Verb.VALIDATE, Verb.IMAGE, Verb.INSTALL)
+        return self.verb in waits and self.step in RAMDISK[1:]
+
+    @property
+    def requested(self) -> RequestVerb | None:
+        """What has to be requested for the operation to run; None where a state runs it."""
+        return None if self.verb in RUNS.values() else REQUESTS[self.verb]
+
+    @property
+    def on_lease(self) -> bool:
+        return self.requested in ALLOWED[State.LEASED]
 
 
 def prepare(folder: Path, leased: bool) -> None:
@@ -47,13 +70,20 @@ def prepare(folder: Path, leased: bool) -> None:
 
 
 def play_until_crash(folder: Path, crash: Crash) -> None:
-    """Play the loop to its end; never returns when the crash point is reached."""
-    asyncio.run(_play(folder, crash, play_loop))
+    """Play to the end; never returns when the crash point is reached."""
+    asyncio.run(_play(folder, crash, _story(crash)))
 
 
-def play_on(folder: Path) -> None:
+def play_on(folder: Path, crash: Crash) -> None:
     """A new process goes on where the last one died."""
-    asyncio.run(_play(folder, None, play_loop))
+    asyncio.run(_play(folder, None, _story(crash)))
+
+
+def _story(crash: Crash) -> Callable[[World], Awaitable[None]]:
+    if crash.requested is None:
+        return play_loop
+    play = play_request_on_lease if crash.on_lease else play_request_in_maintenance
+    return partial(play, requested=crash.requested)
 
 
 async def _play(
@@ -95,6 +125,33 @@ async def play_loop(world: World) -> None:
         world.rack.write_secret(world.machine())
         async with world.database.write() as session:
             await release(session, lease.reservation_id, actor=CUSTOMER, now=world.clock())
+    await world.settle()
+
+
+async def play_request_on_lease(world: World, requested: RequestVerb) -> None:
+    """A tenancy in which one thing is requested; it ends when that is done."""
+    (lease,) = await world.leases()
+    if not await world.requests():
+        world.rack.write_secret(world.machine())
+        await world.request(requested)
+    if not lease.end_reason:
+        await world.settle()
+        async with world.database.write() as session:
+            await release(session, lease.reservation_id, actor=CUSTOMER, now=world.clock())
+    await world.settle()
+
+
+async def play_request_in_maintenance(world: World, requested: RequestVerb) -> None:
+    """Maintenance in which one thing is requested, and back into the pool."""
+    if not await world.requests():
+        await world.request(RequestVerb.MAINTAIN)
+        await world.settle()
+    if len(await world.requests()) == 1:
+        await world.request(requested)
+    if len(await world.requests()) == 2:
+        await world.settle()
+        world.rack.write_secret(world.machine())
+        await world.request(RequestVerb.RESUME)
     await world.settle()
 
 

@@ -9,7 +9,7 @@ from test_webhooks import Site
 from world import CLASS, World
 
 from provisioner.domain.incidents import IncidentKind
-from provisioner.domain.lifecycle import Intent, State
+from provisioner.domain.lifecycle import RequestVerb, State
 from provisioner.domain.reservations import ReservationState
 from provisioner.rental.binder import Binder
 from provisioner.rental.reservations import lock_class
@@ -28,7 +28,7 @@ class Queue(Site):
     async def wait(self, hours: float = 4) -> Reservation:
         """A reservation whose server, the only one, is quarantined before it was prepared."""
         reservation = await self.world.reserve(hours=hours)
-        await self.world.ask(Intent.QUARANTINE)
+        await self.world.request(RequestVerb.QUARANTINE)
         await self.world.reconciler.settle()
         assert await self.world.state() is State.QUARANTINED
         return reservation
@@ -37,7 +37,7 @@ class Queue(Site):
         """The server is available again, and nobody noticed."""
         async with self.world.database.write() as session:
             server = await self.world.server()
-            server.state, server.intent = State.AVAILABLE, Intent.NONE
+            server.state = State.AVAILABLE
             await session.merge(server)
 
     async def delays(self) -> list[Incident]:
@@ -124,7 +124,7 @@ async def test_an_incident_is_closed_when_another_process_bound_the_reservation(
 ) -> None:
     reservation = await queue.wait()
     await queue.binder.settle()
-    await queue.world.ask(Intent.REPAIRED)
+    await queue.world.request(RequestVerb.REPAIRED)
     await queue.world.settle()
     assert await queue.state(reservation) is ReservationState.BOUND
     await queue.binder.settle()
@@ -156,7 +156,7 @@ async def test_a_second_delay_is_told_too(queue: Queue) -> None:
     await queue.binder.settle()
     await queue.repair()
     await queue.binder.settle()
-    await queue.world.ask(Intent.QUARANTINE)
+    await queue.world.request(RequestVerb.QUARANTINE)
     await queue.world.reconciler.settle()
     await queue.binder.settle()
     await queue.turn()

@@ -8,7 +8,7 @@ from world import World
 
 from lab.simulated import FIRMWARE, TENANT, SimulatedRack
 from lab.simulated.drivers import SimulatedPlays
-from provisioner.domain.lifecycle import Intent, OperationState, State
+from provisioner.domain.lifecycle import OperationState, RequestVerb, State
 from provisioner.drivers.plays import OnEvent
 from provisioner.drivers.ssh import SshTarget
 from provisioner.fleet.servers import take_bmc_password
@@ -186,6 +186,6 @@ async def test_a_repaired_server_whose_bmc_is_lost_is_taken_back_not_only_inspec
         row.state = State.QUARANTINED
         operation = await session.get_one(Operation, snapshot.operation.id)
         operation.ended_at = world.clock()
-    await world.ask(Intent.REPAIRED)
+    await world.request(RequestVerb.REPAIRED)
     await world.reconciler.settle()
     assert await world.state() is State.RECLAIMING

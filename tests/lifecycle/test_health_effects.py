@@ -17,7 +17,7 @@ from world import World
 
 from lab.simulated import TENANT
 from provisioner.domain.health import HealthAction, HealthLevel
-from provisioner.domain.lifecycle import Intent, State
+from provisioner.domain.lifecycle import RequestVerb, State
 from provisioner.domain.refusals import Refusal
 from provisioner.domain.reservations import ReservationState
 
@@ -149,7 +149,7 @@ async def test_a_repaired_server_is_judged_anew(sick: SickWorld) -> None:
     await sick.pass_time(12)
     assert await sick.world.state() is State.QUARANTINED
     await sick.heal()
-    await sick.world.ask(Intent.REPAIRED)
+    await sick.world.request(RequestVerb.REPAIRED)
     await sick.world.settle()
     await sick.pass_time(3)
     assert await sick.world.state() is State.AVAILABLE
@@ -159,7 +159,7 @@ async def test_a_repair_that_mended_nothing_is_found_out(sick: SickWorld) -> Non
     await sick.tell(DEAD_DISK)
     await sick.pass_time(12)
     assert await sick.world.state() is State.QUARANTINED
-    await sick.world.ask(Intent.REPAIRED)
+    await sick.world.request(RequestVerb.REPAIRED)
     await sick.pass_time(12)
     assert await sick.world.state() is State.QUARANTINED
 

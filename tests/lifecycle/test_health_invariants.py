@@ -11,7 +11,7 @@ from sqlmodel import select
 from world import World
 
 from provisioner.domain.health import Verdict, unfit
-from provisioner.domain.lifecycle import Intent, State
+from provisioner.domain.lifecycle import RequestVerb, State
 from provisioner.domain.refusals import Refusal
 from provisioner.store.database import Database
 from provisioner.store.migrate import migrate
@@ -42,7 +42,7 @@ async def _play(sick: SickWorld, step: tuple[Any, ...]) -> None:
         case ("repair",):
             for number, server in enumerate(await world.servers()):
                 if server.state is State.QUARANTINED:
-                    await world.ask(Intent.REPAIRED, number)
+                    await world.request(RequestVerb.REPAIRED, number)
         case ("restart",):
             world.judge = world.new_judge()
             world.reconciler = world.new_reconciler("another")

@@ -9,7 +9,7 @@ from world import World
 
 from provisioner.domain.health import HealthLevel
 from provisioner.domain.incidents import IncidentKind
-from provisioner.domain.lifecycle import Intent, State
+from provisioner.domain.lifecycle import RequestVerb, State
 from provisioner.health import judge as judge_module
 from provisioner.store.tables import ServerHealth
 
@@ -53,9 +53,9 @@ async def test_the_incident_is_closed_when_the_server_can_be_judged_again(two: S
 async def test_the_incident_is_closed_when_the_agent_is_gone(two: SickWorld) -> None:
     await two.tell(UNREADABLE, 0)
     await two.world.judge.settle()
-    await two.world.ask(Intent.QUARANTINE)
+    await two.world.request(RequestVerb.QUARANTINE)
     await two.world.settle()
-    await two.world.ask(Intent.RETIRE)
+    await two.world.request(RequestVerb.RETIRE)
     await two.world.settle()
     assert await two.world.state() is State.RETIRED
     two.world.clock.turn(minutes=1)

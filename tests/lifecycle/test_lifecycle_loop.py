@@ -6,7 +6,7 @@ import pytest
 from world import World
 
 from lab.simulated import OFF, RAMDISK, SECRET, TENANT
-from provisioner.domain.lifecycle import Intent, OperationState, State
+from provisioner.domain.lifecycle import OperationState, RequestVerb, State
 from provisioner.domain.refusals import Refusal
 from provisioner.domain.reservations import ReservationState
 from provisioner.domain.retries import BOOTS
@@ -143,7 +143,7 @@ async def test_a_repaired_server_is_inspected_and_wiped_again(enrolled: World) -
     enrolled.machine().faults.append("missing:SIM00001-B")
     await enrolled.settle()
     enrolled.machine().faults.clear()
-    await enrolled.ask(Intent.REPAIRED)
+    await enrolled.request(RequestVerb.REPAIRED)
     await enrolled.settle()
     assert await enrolled.state() is State.AVAILABLE
     assert enrolled.machine().counts["sanitise"] == 1
@@ -301,12 +301,12 @@ async def test_a_reservation_that_waited_past_its_end_takes_no_capacity(
     waiting = await world.reserve(hours=1)
     (lease,) = await world.leases()
     bad = next(n for n, s in enumerate(await world.servers()) if s.id == lease.server_id)
-    await world.ask(Intent.QUARANTINE, 1 - bad)
+    await world.request(RequestVerb.QUARANTINE, 1 - bad)
     world.machine(bad).faults.append("no_tenant_boot")
     await world.passes(30, seconds=20)
     assert await world.reservation_state(waiting.id) is ReservationState.WAITING
     await world.turn(hours=1)
-    await world.ask(Intent.REPAIRED, 1 - bad)
+    await world.request(RequestVerb.REPAIRED, 1 - bad)
     await world.settle()
     await world.reserve()
     assert await world.reservation_state(waiting.id) is ReservationState.ENDED
@@ -362,7 +362,7 @@ async def test_a_quarantine_asked_of_an_available_server_moves_its_unprepared_le
     reservation = await world.reserve()
     (lease,) = await world.leases(reservation)
     asked = next(n for n, s in enumerate(await world.servers()) if s.id == lease.server_id)
-    await world.ask(Intent.QUARANTINE, asked)
+    await world.request(RequestVerb.QUARANTINE, asked)
     await world.settle()
     assert await world.state(asked) is State.QUARANTINED
     assert await world.state(1 - asked) is State.LEASED
@@ -375,6 +375,6 @@ async def test_a_server_past_its_states_time_is_told(enrolled: World) -> None:
 
 
 async def test_a_server_is_retired_only_erased(world: World) -> None:
-    await world.ask(Intent.RETIRE)
+    await world.request(RequestVerb.RETIRE)
     await world.settle()
     assert await world.state() is State.RETIRED

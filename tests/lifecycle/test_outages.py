@@ -13,7 +13,7 @@ from sick_world import HUNG_DISKS, SickWorld
 from world import World
 
 from provisioner.domain.health import HealthLevel
-from provisioner.domain.lifecycle import Intent, State
+from provisioner.domain.lifecycle import RequestVerb, State
 from provisioner.domain.webhook_addresses import AddressRules
 from provisioner.drivers.webhooks.post import WebhookPost
 from provisioner.health import judge as judge_module
@@ -143,7 +143,7 @@ async def test_a_defect_in_one_servers_pass_stops_no_other_server(
 
     monkeypatch.setattr(world.reconciler, "_advance", picky)
     for number in (0, 1):
-        await world.ask(Intent.MAINTAIN, number)
+        await world.request(RequestVerb.MAINTAIN, number)
     await world.reconciler.settle()
     states = [server.state for server in await world.servers()]
     assert states == [State.AVAILABLE, State.MAINTENANCE]

@@ -12,7 +12,7 @@ from world import World
 
 from lab.simulated import OFF, RAMDISK
 from lab.simulated.drivers import SimulatedBmc
-from provisioner.domain.lifecycle import Intent, State
+from provisioner.domain.lifecycle import RequestVerb, State
 from provisioner.drivers.bmc import BmcTarget, Sensor
 from provisioner.health.sensors import AT_ONCE, EVERY, READ_IN, SensorPoll
 from provisioner.loops import Driver
@@ -167,7 +167,7 @@ async def test_what_was_read_before_a_repair_is_forgotten(ward: Ward) -> None:
     await ward.read(2)
     assert await ward.world.state() is State.QUARANTINED
     ward.world.machine().faults = []
-    await ward.world.ask(Intent.REPAIRED)
+    await ward.world.request(RequestVerb.REPAIRED)
     await ward.world.settle()
     assert await ward.readings() == []
     await ward.read(2)
@@ -175,14 +175,14 @@ async def test_what_was_read_before_a_repair_is_forgotten(ward: Ward) -> None:
 
 
 async def test_a_reading_that_was_begun_before_a_repair_is_void(ward: Ward) -> None:
-    await ward.world.ask(Intent.QUARANTINE)
+    await ward.world.request(RequestVerb.QUARANTINE)
     await ward.world.settle()
     ward.world.machine().faults = ["critical:PSU 2"]
     ward.bmc.released.clear()
     reading = asyncio.create_task(ward.poll.settle())
     await ward.bmc.busy.wait()
     ward.world.machine().faults = []
-    await ward.world.ask(Intent.REPAIRED)
+    await ward.world.request(RequestVerb.REPAIRED)
     await ward.world.reconciler.settle()
     ward.bmc.released.set()
     await reading

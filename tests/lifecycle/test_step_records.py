@@ -8,7 +8,7 @@ import pytest
 from sqlmodel import col, select
 from world import World
 
-from provisioner.domain.lifecycle import Intent, OperationState, State, Step, StepOutcome, Verb
+from provisioner.domain.lifecycle import OperationState, RequestVerb, State, Step, StepOutcome, Verb
 from provisioner.domain.retries import BOOTS
 from provisioner.lifecycle import operation
 from provisioner.lifecycle.job import Job, Outcome
@@ -126,7 +126,7 @@ async def test_a_step_that_the_provisioner_did_not_finish_was_interrupted(
 async def test_a_step_is_interrupted_when_its_servers_state_is_left(enrolled: World) -> None:
     enrolled.machine().faults.append("no_dhcp")
     await enrolled.passes(2, seconds=1)
-    await enrolled.ask(Intent.QUARANTINE)
+    await enrolled.request(RequestVerb.QUARANTINE)
     await enrolled.passes(2, seconds=1)
     assert await enrolled.state() is State.QUARANTINED
     assert (await records(enrolled, Verb.INSPECT))[-1] == (

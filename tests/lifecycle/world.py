@@ -8,17 +8,21 @@ from typing import Any
 from sqlmodel import col, select
 
 from lab.simulated import SimulatedRack, SimulatedServer, numbered_servers, simulated_drivers
+from provisioner.catalogue.images import image_named
 from provisioner.domain.access import Actor, Role
-from provisioner.domain.lifecycle import Intent, State
+from provisioner.domain.lifecycle import RequestVerb, State
 from provisioner.domain.reservations import ReservationState
 from provisioner.domain.sanitisation import SanitisationLevel
 from provisioner.drivers.plays import Plays
+from provisioner.fleet import requests as fleet_requests
+from provisioner.fleet.requests import Installation
 from provisioner.health.judge import Judge
 from provisioner.lifecycle.job import Context, Limits
 from provisioner.lifecycle.reconciler import Reconciler
 from provisioner.lifecycle.snapshot import Snapshot, load
 from provisioner.rental import booking
-from provisioner.rental.reservations import release
+from provisioner.rental import requests as rental_requests
+from provisioner.rental.reservations import lease_on, release
 from provisioner.store.database import Database, call_attention
 from provisioner.store.secrets import SecretBox, token_hash
 from provisioner.store.tables import (
@@ -31,6 +35,7 @@ from provisioner.store.tables import (
     Reservation,
     Server,
     ServerClass,
+    ServerRequest,
 )
 
 KEY = "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIGJ1dCBub3QgYSByZWFsIGtleSwgYnV0IGF0IGFsbCEh customer"
@@ -248,12 +253,37 @@ class World:
         async with self.database.read() as session:
             return await load(session, server.id)
 
-    async def ask(self, intent: Intent, number: int = 0) -> None:
+    async def request(self, verb: RequestVerb, number: int = 0, reason: str = "") -> ServerRequest:
+        """File a request as an operator does, or for the customer of a leased server."""
         server = await self.server(number)
         async with self.database.write() as session:
-            row = await session.get_one(Server, server.id)
-            row.intent = intent
-            await call_attention(session, server.id)
+            lease = await lease_on(session, server.id)
+            if server.state is State.LEASED and lease is not None:
+                return await rental_requests.request(
+                    session, lease.reservation_id, verb, actor=CUSTOMER, now=self.clock()
+                )
+            installation = None
+            if verb is RequestVerb.IMAGE:
+                installation = Installation(await image_named(session, "debian-12"), [KEY])
+            return await fleet_requests.request(
+                session,
+                server.name,
+                verb,
+                actor=OPERATOR,
+                now=self.clock(),
+                reason=reason,
+                installation=installation,
+            )
+
+    async def requests(self) -> list[ServerRequest]:
+        async with self.database.read() as session:
+            found = await session.exec(select(ServerRequest).order_by(col(ServerRequest.id)))
+            return list(found)
+
+    async def filed(self, request_id: str) -> ServerRequest:
+        """A request as it is by now."""
+        async with self.database.read() as session:
+            return await session.get_one(ServerRequest, request_id)
 
     async def nudge(self, number: int = 0) -> None:
         server = await self.server(number)

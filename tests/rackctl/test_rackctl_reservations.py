@@ -14,11 +14,12 @@ from rackctl_fleet import CLASS, CUSTOMER
 from rackctl_service import Rackctl, Service
 from sqlmodel import select
 
+from provisioner.domain.lifecycle import State
 from provisioner.rackctl.client import Api
 from provisioner.rackctl.commands.reservations import _send
 from provisioner.rackctl.errors import Unreachable
 from provisioner.store.columns import utc_now
-from provisioner.store.tables import Lease
+from provisioner.store.tables import Lease, Server
 
 HOST_KEY = "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIHostKey"
 
@@ -172,6 +173,42 @@ def test_waiting_for_what_ends_meanwhile_fails(
 
     assert ran.code == 1
     assert "ended before it was ready" in ran.err
+
+
+async def lease_out(service: Service) -> None:
+    """Handed over, and the reconciler has seen it."""
+    await hand_over(service)
+    async with service.database.write() as session:
+        lease = (await session.exec(select(Lease))).one()
+        (await session.get_one(Server, lease.server_id)).state = State.LEASED
+
+
+@pytest.mark.parametrize("command", ["start", "stop", "reboot", "power-cycle"])
+def test_power_of_a_reserved_server_is_requested(
+    rackctl: Rackctl, service: Service, key_file: Path, command: str
+) -> None:
+    made = reserve(rackctl, key_file)
+    service.background.run(lease_out(service))
+
+    ran = rackctl("reservation", command, str(made["id"]), "-o", "json")
+
+    verb = command.replace("-", "_")
+    assert json.loads(ran.out)["verb"] == verb
+    assert verb in rackctl("reservation", "requests", str(made["id"])).out
+
+
+def test_a_server_is_reinstalled_only_after_a_yes(
+    rackctl: Rackctl, service: Service, key_file: Path
+) -> None:
+    made = reserve(rackctl, key_file)
+    service.background.run(lease_out(service))
+    reinstall = ("reservation", "reinstall", str(made["id"]), "--image", "debian-12")
+
+    assert rackctl(*reinstall, stdin="n\n").code == 1
+    assert (
+        json.loads(rackctl("reservation", "requests", made["id"], "-o", "json").out)["items"] == []
+    )
+    assert json.loads(rackctl(*reinstall, "--yes", "-o", "json").out)["verb"] == "reinstall"
 
 
 def test_a_swap_without_another_server_is_refused(rackctl: Rackctl, key_file: Path) -> None:

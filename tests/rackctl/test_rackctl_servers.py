@@ -1,4 +1,4 @@
-"""rackctl server: lists, pages, power, intents, against the real service."""
+"""rackctl server: lists, pages, power, requests, against the real service."""
 
 import json
 import re
@@ -52,7 +52,7 @@ def test_a_quarantined_servers_page_has_all_that_explains_it(rackctl: Rackctl) -
     for expected in (
         WHY,
         "rackctl server repaired r1-u03",
-        "repaired, retire",
+        "repaired, reset, retire",
         "IL03-A",
         "cert_",
         "Open incidents",
@@ -94,26 +94,21 @@ def test_a_hostile_name_stays_a_name(rackctl: Rackctl) -> None:
     assert "there is no server" in ran.err
 
 
-def test_power_is_read_and_switched_by_hand_in_quarantine(
-    rackctl: Rackctl, service: Service
-) -> None:
+def test_power_is_read_and_switched_by_request_in_quarantine(rackctl: Rackctl) -> None:
     before = rackctl("server", "power", "r1-u03")
-    after = rackctl("server", "power", "r1-u03", "off", "-o", "json")
+    switched = json.loads(rackctl("server", "power", "r1-u03", "off", "-o", "json").out)
 
     assert "on" in before.out
-    assert json.loads(after.out) == {"power": "off"}
-    assert service.bmc.powered == {"10.78.0.13": "off"}
+    assert (switched["verb"], switched["outcome"]) == ("power_off", "waiting")
+    assert "power_off" in rackctl("server", "requests", "r1-u03").out
 
 
-def test_power_of_a_server_at_work_is_refused_unless_forced(
-    rackctl: Rackctl, service: Service
-) -> None:
+def test_power_of_a_server_at_work_is_refused(rackctl: Rackctl, service: Service) -> None:
     refused = rackctl("server", "power", "r1-u02", "reset")
-    forced = rackctl("server", "power", "r1-u02", "reset", "--force")
 
-    assert (refused.code, forced.code) == (1, 0)
-    assert "next: ask for maintenance or quarantine first" in refused.err
-    assert service.bmc.powered == {"10.78.0.12": "on"}
+    assert refused.code == 1
+    assert "'reset' cannot be requested now" in refused.err
+    assert service.bmc.powered == {}
 
 
 def test_a_silent_bmc_is_reported_as_such(rackctl: Rackctl, service: Service) -> None:
@@ -132,27 +127,36 @@ def test_sensors_and_event_log_are_tables(rackctl: Rackctl) -> None:
 
 
 @pytest.mark.parametrize(
-    ("intent", "name"),
+    ("verb", "name"),
     [
         ("quarantine", "r1-u01"),
         ("maintain", "r1-u01"),
         ("repaired", "r1-u03"),
     ],
 )
-def test_intents_are_filed_with_their_reason(rackctl: Rackctl, intent: str, name: str) -> None:
-    ran = rackctl("server", intent, name, "--reason", "fan 3 is loud", "-o", "json")
+def test_requests_are_filed_with_their_reason(rackctl: Rackctl, verb: str, name: str) -> None:
+    ran = rackctl("server", verb, name, "--reason", "fan 3 is loud", "-o", "json")
 
-    server = json.loads(ran.out)
-    assert server["intent"] == intent
+    assert json.loads(ran.out)["verb"] == verb
+    server = json.loads(rackctl("server", "show", name, "-o", "json").out)
+    assert [request["verb"] for request in server["requests"]] == [verb]
     assert "fan 3 is loud" in rackctl("audit", "--subject", server["id"]).out
 
 
-def test_an_intent_that_the_state_does_not_allow_says_what_is_allowed(rackctl: Rackctl) -> None:
+def test_a_request_that_the_state_does_not_allow_says_what_is_allowed(rackctl: Rackctl) -> None:
     ran = rackctl("server", "resume", "r1-u01")
 
     assert ran.code == 1
-    assert "'resume' cannot be asked of it now" in ran.err
+    assert "'resume' cannot be requested now" in ran.err
     assert "maintain" in ran.err
+
+
+@pytest.mark.parametrize("command", [("validate",), ("wipe",)])
+def test_work_on_demand_is_for_maintenance(rackctl: Rackctl, command: tuple[str, ...]) -> None:
+    ran = rackctl("server", *command, "r1-u01")
+
+    assert ran.code == 1
+    assert "r1-u01 is available" in ran.err
 
 
 def test_a_parked_operation_is_tried_again(rackctl: Rackctl) -> None:

@@ -187,12 +187,12 @@ def test_every_tag_is_used_and_described():
 
 
 async def test_an_answer_that_is_not_in_the_document_is_noticed(services, monkeypatch):
-    monkeypatch.setitem(NOTES, "setServerIntent", Notes())
+    monkeypatch.setitem(NOTES, "createServerRequest", Notes())
     app = make_app(services)
     undocumented = watch_answers(app)
     make = Factory(services)
     await make.stock()
     _, token = await make.account("operator", Role.OPERATOR)
     async with TestClient(TestServer(app), headers={"Authorization": f"Bearer {token}"}) as client:
-        await client.post("/v1/servers/r1-u01/intent", json={"intent": "resume"})
-    assert [text.partition(" {")[0] for text in undocumented] == ["setServerIntent: 409"]
+        await client.post("/v1/servers/r1-u01/requests", json={"verb": "resume"})
+    assert [text.partition(" {")[0] for text in undocumented] == ["createServerRequest: 409"]

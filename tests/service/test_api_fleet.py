@@ -1,4 +1,4 @@
-"""Operators' use cases over the API: enrol, intents, retry, BMC, operations."""
+"""Operators' use cases over the API: enrol, retry, BMC, operations."""
 
 import hashlib
 import json
@@ -7,8 +7,7 @@ import pytest
 from service_factories import document
 from sqlmodel import func, select
 
-from provisioner.domain.lifecycle import Intent, OperationState, State, Step, Verb, intents_for
-from provisioner.drivers.bmc import Power, PowerAction
+from provisioner.domain.lifecycle import OperationState, State, Step, Verb
 from provisioner.store.tables import AuditEvent, Incident, Server, ServerClass
 
 
@@ -149,38 +148,6 @@ async def test_a_server_under_lease_is_not_changed(operator, make):
     assert result["unchanged"] == ["r1-u01"]
 
 
-@pytest.mark.parametrize("state", State)
-@pytest.mark.parametrize("intent", [i for i in Intent if i])
-async def test_an_intent_is_filed_where_the_table_answers_it(operator, make, state, intent):
-    await make.server_class()
-    server = await make.server(1, state)
-    answer = await operator.post(
-        "/v1/servers/r1-u01/intent", json={"intent": intent.value, "reason": "fan is loud"}
-    )
-    body = await answer.json()
-    row = await make.get(server)
-    if intent in intents_for(state):
-        assert answer.status == 200
-        assert (row.intent, row.attention, row.state) == (intent, 1, state)
-        assert set(body["allowed_intents"]) == set(intents_for(state))
-    else:
-        assert (answer.status, body["code"]) == (409, "intent_refused")
-        assert row.intent is Intent.NONE
-
-
-async def test_a_quarantine_keeps_its_reason(operator, make, services):
-    await make.stock()
-    answer = await operator.post(
-        "/v1/servers/r1-u01/intent", json={"intent": "quarantine", "reason": "fan is loud"}
-    )
-    assert (await answer.json())["reason"] == "fan is loud"
-    async with services.database.read() as session:
-        (event,) = (await session.exec(select(AuditEvent))).all()
-    assert (event.action, event.detail["reason"]) == ("server.intent", "fan is loud")
-    me = await (await operator.get("/v1/me")).json()
-    assert event.actor == f"account:{me['id']}"
-
-
 async def test_a_parked_operation_is_tried_again(operator, make):
     await make.server_class()
     server = await make.server(1, State.INSPECTING)
@@ -208,19 +175,9 @@ async def test_bmc_credentials_are_changed_and_never_shown(operator, make, servi
     assert (await answer.json())["code"] == "bmc_address_taken"
 
 
-async def test_power_is_not_allowed_outside_of_maintenance(operator, admin, make, bmc):
+async def test_power_is_read_from_the_bmc(operator, make):
     await make.stock()
-    await make.server(2, State.MAINTENANCE)
     assert await (await operator.get("/v1/servers/r1-u01/power")).json() == {"power": "off"}
-    answer = await operator.post("/v1/servers/r1-u01/power", json={"action": "on"})
-    assert (answer.status, bmc.commands) == (409, [])
-    answer = await operator.post("/v1/servers/r1-u01/power", json={"action": "on", "force": True})
-    assert (answer.status, bmc.commands) == (403, [])
-    answer = await operator.post("/v1/servers/r1-u02/power", json={"action": "on"})
-    assert await answer.json() == {"power": "on"}
-    answer = await admin.post("/v1/servers/r1-u01/power", json={"action": "cycle", "force": True})
-    assert bmc.commands[-1] == ("10.78.0.11", PowerAction.CYCLE)
-    assert bmc.state["10.78.0.11"] is Power.ON
 
 
 async def test_a_silent_bmc_is_a_problem_with_a_next_action(operator, make, bmc):
@@ -321,9 +278,9 @@ async def test_a_file_that_is_no_image_is_refused(operator, tmp_path):
 async def test_incidents_and_audit_are_listed(operator, make):
     (server,) = await make.stock()
     await make.add(Incident(server_id=server.id, kind="stuck", reason="slow", next_action="look"))
-    await operator.post("/v1/servers/r1-u01/intent", json={"intent": "quarantine"})
+    await operator.post("/v1/servers/r1-u01/requests", json={"verb": "quarantine"})
     incidents = await (await operator.get("/v1/incidents?open=true")).json()
     assert incidents["items"][0]["server"] == "r1-u01"
     assert (await (await operator.get("/v1/incidents?open=false")).json())["items"] == []
     audit = await (await operator.get(f"/v1/audit?subject={server.id}")).json()
-    assert [event["action"] for event in audit["items"]] == ["server.intent"]
+    assert [event["action"] for event in audit["items"]] == ["server.request"]

@@ -47,7 +47,7 @@ def test_the_agent_of_a_ramdisk_may_do_nothing() -> None:
 
 def test_a_missing_permission_is_refused_with_the_role_that_has_it() -> None:
     with pytest.raises(Refusal) as refused:
-        Actor.account("acc_1", Role.OPERATOR).require(Permission.OVERRIDE)
+        Actor.account("acc_1", Role.OPERATOR).require(Permission.MANAGE_STAFF)
     assert (refused.value.kind, refused.value.code) == (RefusalKind.FORBIDDEN, "forbidden")
     assert "admin" in refused.value.reason
     assert "operator" in refused.value.reason

@@ -8,22 +8,21 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from provisioner.domain.lifecycle import (
+    ALLOWED,
+    OPERATIONS,
     REACHED,
     RUNS,
     SLA,
     STEPS,
-    TRANSITIONS,
-    Effect,
-    Facts,
-    Intent,
     OperationState,
+    RequestVerb,
     State,
     Step,
     Verb,
-    due,
-    intents_for,
     next_step,
 )
+from provisioner.domain.reservations import ON_LEASE
+from provisioner.domain.transitions import TRANSITIONS, Effect, Facts, due, operation_due
 from provisioner.lifecycle.transition import EFFECTS
 
 DONE, FAILED, RUNNING = OperationState.DONE, OperationState.FAILED, OperationState.RUNNING
@@ -50,11 +49,11 @@ states = st.sampled_from(State)
         (State.AVAILABLE, Facts(sanitised=True, lease_open=True), State.IMAGING),
         (State.AVAILABLE, Facts(sanitised=False, lease_open=True), State.SANITISING),
         (State.AVAILABLE, Facts(sanitised=True, ramdisk_silent=True), State.VALIDATING),
-        (State.AVAILABLE, Facts(sanitised=True, intent=Intent.MAINTAIN), State.MAINTENANCE),
-        (State.AVAILABLE, Facts(sanitised=True, intent=Intent.RETIRE), State.RETIRED),
+        (State.AVAILABLE, Facts(sanitised=True, requested=RequestVerb.MAINTAIN), State.MAINTENANCE),
+        (State.AVAILABLE, Facts(sanitised=True, requested=RequestVerb.RETIRE), State.RETIRED),
         (
             State.AVAILABLE,
-            Facts(sanitised=True, lease_open=True, intent=Intent.MAINTAIN),
+            Facts(sanitised=True, lease_open=True, requested=RequestVerb.MAINTAIN),
             State.IMAGING,
         ),
         (
@@ -77,7 +76,7 @@ states = st.sampled_from(State)
         (State.IMAGING, Facts(DONE, lease_open=True), State.LEASED),
         (State.IMAGING, Facts(FAILED, lease_open=True), State.RECLAIMING),
         (State.LEASED, Facts(lease_open=True), None),
-        (State.LEASED, Facts(lease_open=True, intent=Intent.QUARANTINE), None),
+        (State.LEASED, Facts(lease_open=True, requested=RequestVerb.QUARANTINE), None),
         (State.LEASED, Facts(lease_open=True, lease_over=True), State.RECLAIMING),
         (State.LEASED, Facts(lease_open=True, faulty=True), None),
         (State.RECLAIMING, Facts(RUNNING, faulty=True), None),
@@ -85,12 +84,16 @@ states = st.sampled_from(State)
         (State.RECLAIMING, Facts(DONE, lease_open=True, faulty=True), None),
         (State.RECLAIMING, Facts(DONE), State.SANITISING),
         (State.RECLAIMING, Facts(DONE, lease_open=True, lease_over=True), None),
-        (State.RECLAIMING, Facts(DONE, intent=Intent.QUARANTINE), State.QUARANTINED),
+        (State.RECLAIMING, Facts(DONE, requested=RequestVerb.QUARANTINE), State.QUARANTINED),
         (State.QUARANTINED, Facts(), None),
-        (State.QUARANTINED, Facts(intent=Intent.REPAIRED), State.INSPECTING),
-        (State.QUARANTINED, Facts(intent=Intent.REPAIRED, lease_open=True), State.RECLAIMING),
-        (State.MAINTENANCE, Facts(intent=Intent.RESUME), State.INSPECTING),
-        (State.RETIRED, Facts(intent=Intent.REPAIRED), None),
+        (State.QUARANTINED, Facts(requested=RequestVerb.REPAIRED), State.INSPECTING),
+        (
+            State.QUARANTINED,
+            Facts(requested=RequestVerb.REPAIRED, lease_open=True),
+            State.RECLAIMING,
+        ),
+        (State.MAINTENANCE, Facts(requested=RequestVerb.RESUME), State.INSPECTING),
+        (State.RETIRED, Facts(requested=RequestVerb.REPAIRED), None),
     ],
 )
 def test_transition(state: State, facts: Facts, target: State | None) -> None:
@@ -170,7 +173,7 @@ def test_a_retired_server_is_erased(state: State, facts: Facts) -> None:
 
 def test_every_busy_state_has_an_operation_and_a_time_limit() -> None:
     assert set(RUNS) | {State.ENROLLED} == set(SLA)
-    assert set(RUNS.values()) == set(Verb)
+    assert set(RUNS.values()) | set(OPERATIONS.values()) == set(Verb)
 
 
 def test_every_state_can_be_reached_and_all_but_retired_be_left() -> None:
@@ -225,19 +228,56 @@ def test_every_effect_is_some_rows_and_has_a_function() -> None:
     assert EFFECTS.keys() == set(Effect)
 
 
-def test_an_intent_is_accepted_only_where_a_row_answers_it() -> None:
-    assert intents_for(State.QUARANTINED) == {Intent.REPAIRED, Intent.RETIRE}
-    assert intents_for(State.AVAILABLE) == {Intent.QUARANTINE, Intent.MAINTAIN, Intent.RETIRE}
-    assert intents_for(State.RETIRED) == frozenset()
+def test_every_request_leads_to_another_state_or_to_an_operation() -> None:
+    assert REACHED.keys() | OPERATIONS.keys() == set(RequestVerb)
+    assert not REACHED.keys() & OPERATIONS.keys()
+    assert ALLOWED.keys() == set(State)
+
+
+@pytest.mark.parametrize(
+    ("state", "verb"), [(state, verb) for state in State for verb in sorted(ALLOWED[state])]
+)
+def test_what_is_allowed_in_a_state_is_answered_there(state: State, verb: RequestVerb) -> None:
+    done = DONE if state is State.RECLAIMING else None
+    idle = Facts(done, sanitised=True, lease_open=state is State.LEASED)
+    asking = replace(idle, requested=verb)
+    if verb in OPERATIONS:
+        assert operation_due(state, asking) is OPERATIONS[verb]
+    else:
+        answer = due(state, asking)
+        assert answer is not None
+        assert answer.target in REACHED[verb]
 
 
 @given(states, facts)
-def test_an_intent_that_was_answered_is_spent(state: State, facts: Facts) -> None:
+def test_an_operation_is_started_only_by_a_request_that_the_state_allows(
+    state: State, facts: Facts
+) -> None:
+    verb = operation_due(state, facts)
+    if verb is not None:
+        assert facts.requested in ALLOWED[state]
+        assert facts.operation is None
+        assert state not in RUNS
+
+
+def test_customers_may_request_what_a_leased_server_allows() -> None:
+    assert set(ON_LEASE) == ALLOWED[State.LEASED]
+
+
+def test_what_writes_to_disks_is_requested_of_tenants_for_themselves_alone() -> None:
+    writing = {verb for verb, ran in OPERATIONS.items() if Step.WRITE_IMAGE in STEPS[ran]}
+    assert ALLOWED[State.LEASED] & writing == {RequestVerb.REINSTALL}
+    assert RequestVerb.SANITISE not in ALLOWED[State.LEASED]
+    for state in set(State) - {State.LEASED, State.MAINTENANCE}:
+        assert not ALLOWED[state] & (writing | {RequestVerb.SANITISE})
+
+
+@given(states, facts)
+def test_a_request_for_a_state_that_was_answered_is_done(state: State, facts: Facts) -> None:
     transition = due(state, facts)
-    idle = due(state, Facts(facts.operation, facts.sanitised, facts.lease_open, facts.lease_over))
-    spoilt = facts.ramdisk_silent or facts.faulty
-    if transition and transition != idle and facts.intent and not spoilt:
-        assert transition.target in REACHED[facts.intent]
+    idle = due(state, replace(facts, requested=None))
+    if transition and transition != idle and facts.requested:
+        assert transition.target in REACHED[facts.requested]
 
 
 @pytest.mark.parametrize("verb", Verb)

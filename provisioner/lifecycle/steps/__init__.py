@@ -15,6 +15,7 @@ from provisioner.lifecycle.steps.image import (
     write_image,
 )
 from provisioner.lifecycle.steps.intake import check_hardware, collect_facts
+from provisioner.lifecycle.steps.power import reset, shut_down, switch_on
 from provisioner.lifecycle.steps.ramdisk import (
     await_ramdisk,
     find_ramdisk,
@@ -53,4 +54,7 @@ SPECS: dict[Step, StepSpec] = {
     Step.REACH_BMC: StepSpec(reach_bmc),
     Step.DISABLE_BMC_USERS: StepSpec(disable_bmc_users),
     Step.ROTATE_BMC_PASSWORD: StepSpec(rotate_bmc_password),
+    Step.SHUT_DOWN: StepSpec(shut_down),
+    Step.SWITCH_ON: StepSpec(switch_on),
+    Step.RESET: StepSpec(reset),
 }

@@ -10,7 +10,7 @@ from sqlmodel.ext.asyncio.session import AsyncSession
 
 from agent.protocol import TENANT, AgentConfig
 from provisioner.domain.failures import Failure, FailureKind
-from provisioner.domain.lifecycle import Step
+from provisioner.domain.lifecycle import State, Step
 from provisioner.domain.webhooks import WebhookEvent
 from provisioner.drivers.bmc import BootDevice, Power, PowerAction
 from provisioner.drivers.plays import PlayFailed
@@ -35,7 +35,7 @@ async def write_image(job: Job) -> Outcome:
 
     A disk controller that hangs comes back with power, and with nothing less.
     """
-    _, _, image = job.tenancy()
+    image = job.system().image
     variables = {
         "image_url": f"{job.context.machine_url}/images/{image.digest}",
         "image_digest": image.digest,
@@ -62,28 +62,42 @@ def boot_disk(job: Job) -> str:
 
 async def personalise(job: Job) -> Outcome:
     """Keys, host name, user data, the agent's identity; then the kernel is loaded for kexec."""
-    lease, reservation, image = job.tenancy()
-    if not lease.host_key:
-        await job.commit(_issue_identity(job, lease))
-    host_key = job.context.box.open(lease.host_key_secret)
-    agent_token = job.context.box.open(lease.agent_token_secret)
+    system = job.system()
+    if not system.host_key:
+        lease = system.lease
+        await job.commit(_issue_identity(job, lease) if lease else _issue_host_key(job))
+        system = job.system()
     await job.play(
         "personalise",
         {
             "disk_serial": boot_disk(job),
-            "boot": image.boot,
-            "instance_id": lease.id,
-            "hostname": reservation.hostname,
-            "authorized_keys": reservation.authorized_keys,
-            "user_data": reservation.user_data,
-            "ssh_host_key": host_key,
-            "ssh_host_public_key": lease.host_key,
-            "agent": agent_config(job, lease, agent_token),
+            "boot": system.image.boot,
+            "instance_id": system.instance_id,
+            "hostname": system.hostname,
+            "authorized_keys": system.authorized_keys,
+            "user_data": system.user_data,
+            "ssh_host_key": job.context.box.open(system.host_key_secret),
+            "ssh_host_public_key": system.host_key,
+            "agent": agent_config(job, system.lease) if system.lease else None,
             "network": network_file(job),
         },
         job.context.limits.play,
     )
+    if system.lease is None:
+        return Done(f"the system is the operator's; its host key is {system.host_key}")
     return Done("the system is the customer's")
+
+
+def _issue_host_key(job: Job) -> Change:
+    private, public = new_host_key(job.server.name)
+    issued = {"host_key": public, "host_key_secret": job.context.box.seal(private)}
+    # The row of the snapshot is this process's copy: the step goes on with it.
+    job.operation.memo = {**job.operation.memo, **issued}
+
+    async def change(session: AsyncSession, server: Server, operation: Operation) -> None:
+        operation.memo = {**operation.memo, **issued}
+
+    return change
 
 
 def _issue_identity(job: Job, lease: Lease) -> Change:
@@ -112,12 +126,12 @@ def _issue_identity(job: Job, lease: Lease) -> Change:
     return change
 
 
-def agent_config(job: Job, lease: Lease, token: str) -> dict[str, Any]:
+def agent_config(job: Job, lease: Lease) -> dict[str, Any]:
     box = job.context.box
     return AgentConfig(
         url=job.context.machine_url,
         server=job.server.id,
-        token=token,
+        token=box.open(lease.agent_token_secret),
         context=TENANT,
         interval_s=10,
         grant=grant_of(lease, job.server.serial, box, now=job.now()),
@@ -206,9 +220,8 @@ async def _boot_by_firmware(job: Job) -> Outcome:
 
 async def _tenant_answers(job: Job) -> bool:
     """Asks for the first key at once: on a starting system every handshake counts."""
-    _, reservation, _ = job.tenancy()
     try:
-        await _require_login(job, reservation.authorized_keys[:1])
+        await _require_login(job, job.system().authorized_keys[:1])
     except (SshUnreachable, HostKeyMismatch):
         # Right after kexec the ramdisk's server may still answer, with its own key.
         return False
@@ -230,6 +243,9 @@ async def open_port(job: Job) -> Outcome:
     switch, port = job.drivers.switch, job.server.switch_port
     if switch is None or not port:
         return Done("no switch port is under control")
+    if job.server.state not in (State.IMAGING, State.LEASED):
+        # A lease that was not taken back yet may be open: it is no reason to let anybody in.
+        return Done(f"the server is {job.server.state}: its port leads to the provisioner alone")
     await switch.set_port(port, is_open=True)
     return Done("the port is open")
 
@@ -238,7 +254,9 @@ async def hand_over(job: Job) -> Outcome:
     """Ready only when each key is accepted (the first was, just now) and the agent reports."""
     lease, reservation, _ = job.tenancy()
     await _require_login(job, reservation.authorized_keys[1:])
-    if job.snapshot.agent_seen_at() is None:
+    seen = job.snapshot.agent_seen_at()
+    # The agent of a system that was there before may have reported until its power was cut.
+    if seen is None or seen < (lease.stopped_at or job.operation.started_at):
         if job.step_age() < job.context.limits.tenant_boot:
             return Wait(1, "the agent has not reported yet")
         raise Failure(
@@ -249,6 +267,9 @@ async def hand_over(job: Job) -> Outcome:
 
     async def change(session: AsyncSession, server: Server, operation: Operation) -> None:
         row = (await session.exec(select(Lease).where(Lease.id == lease.id))).one()
+        if row.ready_at is not None:  # it was installed anew
+            row.stopped_at, row.started_at = None, job.now()
+            return
         row.ready_at = job.now()
         await enqueue(session, row, WebhookEvent.READY, job.now())
 

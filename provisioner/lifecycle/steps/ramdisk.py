@@ -7,14 +7,16 @@ from sqlmodel import col, select
 from sqlmodel.ext.asyncio.session import AsyncSession
 
 from provisioner.domain.failures import Failure, FailureKind
-from provisioner.domain.lifecycle import Step, next_step
+from provisioner.domain.incidents import IncidentKind
+from provisioner.domain.lifecycle import State, Step, next_step
 from provisioner.domain.retries import BOOTS
 from provisioner.drivers.bmc import BootDevice, Power, PowerAction
 from provisioner.drivers.ssh import HostKeyMismatch, SshState, SshTarget
 from provisioner.drivers.ssh.keys import new_host_key
+from provisioner.incidents import close_incidents
 from provisioner.lifecycle.job import Change, Done, GoTo, Job, Outcome, Wait
 from provisioner.store.secrets import new_token, token_hash
-from provisioner.store.tables import AgentIdentity, Boot, Operation, Server
+from provisioner.store.tables import AgentIdentity, Boot, Lease, Operation, Server
 
 FRESH = timedelta(seconds=30)
 """A ramdisk that reported so recently is alive without asking it."""
@@ -54,7 +56,7 @@ async def ramdisk_answers(job: Job, boot: Boot) -> bool:
 async def power_off(job: Job) -> Outcome:
     if not await reach_power(job, Power.OFF, PowerAction.OFF):
         return Wait(2, "the BMC accepted power off; the server is still on")
-    return Done("power is off", close_boots(job))
+    return Done("power is off", note_off(job))
 
 
 async def reach_power(job: Job, wanted: Power, action: PowerAction) -> bool:
@@ -91,6 +93,19 @@ def close_boots(job: Job) -> Change:
         )
         for identity in identities:
             identity.revoked_at = now
+
+    return change
+
+
+def note_off(job: Job) -> Change:
+    """Whatever ran is gone; that a tenant's agent is not heard, who asked for it knows."""
+
+    async def change(session: AsyncSession, server: Server, operation: Operation) -> None:
+        await close_boots(job)(session, server, operation)
+        if server.state is State.LEASED and job.snapshot.lease is not None:
+            lease = await session.get_one(Lease, job.snapshot.lease.id)
+            lease.stopped_at = lease.stopped_at or job.now()
+            await close_incidents(session, server, IncidentKind.SILENT, now=job.now())
 
     return change
 

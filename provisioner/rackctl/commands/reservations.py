@@ -8,6 +8,7 @@ from typing import Annotated
 import typer
 
 from provisioner.rackctl.client import Api, JsonObject, path
+from provisioner.rackctl.commands import requests
 from provisioner.rackctl.commands.accounts import seconds
 from provisioner.rackctl.commands.catalogue import key_name, read_public_key, register_key
 from provisioner.rackctl.commands.certificates import certificate_table
@@ -172,6 +173,7 @@ def _show(screen: Screen, output: Format, reservation: JsonObject) -> None:
                 ("lease", lease.get("state")),
                 ("step", lease.get("step")),
                 ("ready", local_time(lease.get("ready_at"))),
+                ("stopped", local_time(lease.get("stopped_at"))),
                 ("log in", lease.get("ssh_command")),
                 ("host key", lease.get("host_key")),
             ]
@@ -205,6 +207,63 @@ def swap(context: typer.Context, which: Reservation, output: Output = Format.TAB
     """Replace a faulty server with another one. The data on its disks is lost."""
     shared = session(context)
     _show(shared.screen, output, shared.api.post(path("reservations", which, "swap")))
+
+
+@app.command()
+def start(context: typer.Context, which: Reservation, output: Output = Format.TABLE) -> None:
+    """Switch the server on."""
+    _request(context, which, {"verb": "start"}, output)
+
+
+@app.command()
+def stop(context: typer.Context, which: Reservation, output: Output = Format.TABLE) -> None:
+    """Shut the server down; its power is cut if that takes too long."""
+    _request(context, which, {"verb": "stop"}, output)
+
+
+@app.command()
+def reboot(context: typer.Context, which: Reservation, output: Output = Format.TABLE) -> None:
+    """Shut the server down and start it again."""
+    _request(context, which, {"verb": "reboot"}, output)
+
+
+@app.command("power-cycle")
+def power_cycle(context: typer.Context, which: Reservation, output: Output = Format.TABLE) -> None:
+    """Cut the server's power at once, and switch it on again."""
+    _request(context, which, {"verb": "power_cycle"}, output)
+
+
+@app.command()
+def reinstall(
+    context: typer.Context,
+    which: Reservation,
+    *,
+    image: Annotated[
+        str | None, typer.Option(help="Another image than the one that was reserved with.")
+    ] = None,
+    yes: Annotated[
+        bool, typer.Option("--yes", help="Do not ask before the disk is erased.")
+    ] = False,
+    output: Output = Format.TABLE,
+) -> None:
+    """Erase the system disk and install the system anew. Address, host key, keys stay the same."""
+    if not yes:
+        typer.confirm("All data on the system disk will be lost. Go on?", abort=True, err=True)
+    body: JsonObject = {"verb": "reinstall"}
+    body |= {"image": image} if image else {}
+    _request(context, which, body, output)
+
+
+def _request(context: typer.Context, which: str, body: JsonObject, output: Format) -> None:
+    requests.file(context, path("reservations", which, "requests"), body, output)
+
+
+@app.command("requests")
+def list_requests(
+    context: typer.Context, which: Reservation, output: Output = Format.TABLE
+) -> None:
+    """List what was requested of the server and what became of it, newest first."""
+    requests.show_all(context, path("reservations", which, "requests"), output)
 
 
 @app.command()

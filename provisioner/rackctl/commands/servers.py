@@ -1,12 +1,14 @@
 """rackctl server: the servers, and an operator's requests for them."""
 
 from enum import StrEnum
+from pathlib import Path
 from typing import Annotated
 
 import typer
 
 from provisioner.rackctl.client import JsonObject, path
-from provisioner.rackctl.commands import server_page
+from provisioner.rackctl.commands import requests, server_page
+from provisioner.rackctl.commands.catalogue import read_public_key
 from provisioner.rackctl.commands.certificates import certificate_table
 from provisioner.rackctl.commands.completion import server_names
 from provisioner.rackctl.commands.secrets import read_secret
@@ -14,7 +16,7 @@ from provisioner.rackctl.formats import local_time
 from provisioner.rackctl.output import Format, Output, rows, sheet
 from provisioner.rackctl.session import session
 
-app = typer.Typer(no_args_is_help=True, help="Servers: state, power, intents, BMC.")
+app = typer.Typer(no_args_is_help=True, help="Servers: state, power, requests, BMC.")
 
 Name = Annotated[str, typer.Argument(help="Name of the server.", autocompletion=server_names)]
 Reason = Annotated[
@@ -22,12 +24,23 @@ Reason = Annotated[
 ]
 
 
-class PowerVerb(StrEnum):
+class PowerAction(StrEnum):
     STATUS = "status"
     ON = "on"
     OFF = "off"
     RESET = "reset"
     CYCLE = "cycle"
+    SHUTDOWN = "shutdown"
+
+
+_VERBS = {
+    PowerAction.ON: "start",
+    PowerAction.OFF: "power_off",
+    PowerAction.RESET: "reset",
+    PowerAction.CYCLE: "power_cycle",
+    PowerAction.SHUTDOWN: "stop",
+}
+"""What is requested of the server for each."""
 
 
 @app.command("list")
@@ -67,28 +80,23 @@ def show(context: typer.Context, name: Name, output: Output = Format.TABLE) -> N
 def power(
     context: typer.Context,
     name: Name,
-    action: Annotated[PowerVerb, typer.Argument(help="Action.")] = PowerVerb.STATUS,
-    force: Annotated[
-        bool, typer.Option("--force", help="In any state (administrators only).")
-    ] = False,
+    action: Annotated[PowerAction, typer.Argument(help="Action.")] = PowerAction.STATUS,
     output: Output = Format.TABLE,
 ) -> None:
-    """Read a server's power, or switch it during quarantine or maintenance."""
+    """Read a server's power, or request to switch it during quarantine or maintenance."""
+    if action is not PowerAction.STATUS:
+        _request(context, name, _VERBS[action], "", output)
+        return
     shared = session(context)
-    address = path("servers", name, "power")
-    if action is PowerVerb.STATUS:
-        answer = shared.api.get(address)
-    else:
-        answer = shared.api.post(address, {"action": action.value, "force": force})
-    answer = answer or {"power": ""}
+    answer = shared.api.get(path("servers", name, "power"))
     shared.screen.show(output, answer, sheet([("server", name), ("power", answer.get("power"))]))
 
 
-def _intend(context: typer.Context, name: str, intent: str, reason: str, output: Format) -> None:
-    shared = session(context)
-    server = shared.api.post(path("servers", name, "intent"), {"intent": intent, "reason": reason})
-    server = server or shared.api.get(path("servers", name))
-    shared.screen.show(output, server, server_page.server_table([server]))
+def _request(
+    context: typer.Context, name: str, verb: str, reason: str, output: Format, **more: object
+) -> None:
+    body: JsonObject = {"verb": verb, "reason": reason, **more}
+    requests.file(context, path("servers", name, "requests"), body, output)
 
 
 @app.command()
@@ -96,7 +104,7 @@ def quarantine(
     context: typer.Context, name: Name, reason: Reason = "", output: Output = Format.TABLE
 ) -> None:
     """Take a server out of the pool."""
-    _intend(context, name, "quarantine", reason, output)
+    _request(context, name, "quarantine", reason, output)
 
 
 @app.command()
@@ -104,7 +112,7 @@ def repaired(
     context: typer.Context, name: Name, reason: Reason = "", output: Output = Format.TABLE
 ) -> None:
     """Return a repaired server from quarantine. It is inspected and wiped again."""
-    _intend(context, name, "repaired", reason, output)
+    _request(context, name, "repaired", reason, output)
 
 
 @app.command()
@@ -112,7 +120,7 @@ def maintain(
     context: typer.Context, name: Name, reason: Reason = "", output: Output = Format.TABLE
 ) -> None:
     """Take an available server out of service for maintenance."""
-    _intend(context, name, "maintain", reason, output)
+    _request(context, name, "maintain", reason, output)
 
 
 @app.command()
@@ -120,7 +128,7 @@ def resume(
     context: typer.Context, name: Name, reason: Reason = "", output: Output = Format.TABLE
 ) -> None:
     """Return a server from maintenance. It is inspected and wiped before it is available."""
-    _intend(context, name, "resume", reason, output)
+    _request(context, name, "resume", reason, output)
 
 
 @app.command()
@@ -128,7 +136,47 @@ def retire(
     context: typer.Context, name: Name, reason: Reason = "", output: Output = Format.TABLE
 ) -> None:
     """Take an erased server out of service for good."""
-    _intend(context, name, "retire", reason, output)
+    _request(context, name, "retire", reason, output)
+
+
+@app.command()
+def validate(
+    context: typer.Context, name: Name, reason: Reason = "", output: Output = Format.TABLE
+) -> None:
+    """Check the hardware of a server in maintenance against its last inspection."""
+    _request(context, name, "validate", reason, output)
+
+
+@app.command()
+def wipe(
+    context: typer.Context, name: Name, reason: Reason = "", output: Output = Format.TABLE
+) -> None:
+    """Sanitise every disk of a server in maintenance, with erasure certificates."""
+    _request(context, name, "sanitise", reason, output)
+
+
+@app.command()
+def image(
+    context: typer.Context,
+    *,
+    name: Name,
+    image: Annotated[str, typer.Option("--image", help="Image to install.")],
+    key: Annotated[
+        list[str],
+        typer.Option(help="Public key file, or name or id of a registered key. Repeat for more."),
+    ],
+    reason: Reason = "",
+    output: Output = Format.TABLE,
+) -> None:
+    """Install an image on a server in maintenance, to log in to it yourself."""
+    keys = [read_public_key(Path(given)) if Path(given).is_file() else given for given in key]
+    _request(context, name, "image", reason, output, image=image, ssh_keys=keys)
+
+
+@app.command("requests")
+def list_requests(context: typer.Context, name: Name, output: Output = Format.TABLE) -> None:
+    """List what was requested of a server and what became of it, newest first."""
+    requests.show_all(context, path("servers", name, "requests"), output)
 
 
 @app.command()

@@ -1,30 +1,12 @@
-"""What the server's BMC says and does, asked for by a person."""
+"""What the server's BMC reports, read when somebody asks."""
 
 from datetime import datetime
 
-from provisioner.domain.access import Permission
 from provisioner.domain.health.sensors import SensorHealth
-from provisioner.domain.lifecycle import State
-from provisioner.domain.refusals import Refusal, RefusalKind
-from provisioner.drivers.bmc import BmcTarget, Power, PowerAction
+from provisioner.drivers.bmc import BmcTarget, Power
 from provisioner.fleet.servers import bmc_target, server_named
-from provisioner.service.http.endpoint import Body, Call
+from provisioner.service.http.endpoint import Call
 from provisioner.service.views.base import Page, View
-from provisioner.store import audit
-
-_BY_HAND = (State.QUARANTINED, State.MAINTENANCE)
-"""States in which the reconciler leaves the power alone."""
-
-
-class PowerRequest(
-    Body, title="PowerRequest", json_schema_extra={"examples": [{"action": "cycle"}]}
-):
-    """What to do to a server's power."""
-
-    action: PowerAction
-    """The action."""
-    force: bool = False
-    """Act even while the provisioner is at work on the server. Only for administrators."""
 
 
 class PowerView(View, title="ServerPower"):
@@ -78,37 +60,6 @@ async def _target(call: Call) -> BmcTarget:
 async def power(call: Call) -> PowerView:
     """Ask the BMC whether the server is on."""
     return PowerView(power=await call.services.bmc.power(await _target(call)))
-
-
-async def set_power(call: Call, body: PowerRequest) -> PowerView:
-    """Switch the server on or off, reset it or power-cycle it.
-
-    The answer is what the BMC reports afterwards.
-    """
-    if body.force:
-        call.actor.require(Permission.OVERRIDE)
-    async with call.services.database.write() as session:
-        server = await server_named(session, call.path("name"))
-        if server.state not in _BY_HAND and not body.force:
-            raise Refusal(
-                RefusalKind.CONFLICT,
-                "power_not_allowed",
-                f"{server.name} is {server.state.value}: its power is the provisioner's to switch",
-                next_action="ask for maintenance or quarantine first "
-                "(an administrator may force it)",
-            )
-        audit.record(
-            session,
-            call.actor,
-            "server.power",
-            server.id,
-            call.now(),
-            power_action=body.action.value,
-            force=body.force,
-        )
-    target = bmc_target(server, call.services.secret_box)
-    await call.services.bmc.set_power(target, body.action)
-    return PowerView(power=await call.services.bmc.power(target))
 
 
 async def sensors(call: Call) -> Page[SensorView]:

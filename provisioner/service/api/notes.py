@@ -101,17 +101,27 @@ NOTES: dict[str, Notes] = {
     "swapReservation": Notes(
         problems={409: ("not_faulty", "no_capacity", "nothing_to_swap", "swapped_already")},
     ),
+    "createReservationRequest": Notes(
+        problems={
+            409: ("not_ready", "request_refused", "too_many_requests"),
+            422: ("unknown_image",),
+        },
+    ),
     "streamReservationEvents": Notes(events={"reservation": ReservationView}),
     "getWebhook": Notes(problems={404: ("unknown_webhook",)}),
     "setWebhook": Notes(problems={422: ("bad_webhook",)}),
     "deleteWebhook": Notes(problems={404: ("unknown_webhook",)}),
     "testWebhook": Notes(problems={404: ("unknown_webhook",), 409: ("too_soon",)}),
     "enrolServers": Notes(problems={409: ("enrolled_meanwhile",), 422: ("bad_inventory",)}),
-    "setServerIntent": Notes(problems={409: ("intent_refused",)}),
+    "createServerRequest": Notes(
+        problems={
+            409: ("request_refused", "too_many_requests"),
+            422: ("unknown_image", "unknown_key", "bad_public_key"),
+        },
+    ),
     "retryServerOperation": Notes(problems={409: ("nothing_parked",)}),
     "setServerBmc": Notes(problems={409: ("bmc_address_taken",)}),
     "getServerPower": Notes(problems=_BMC),
-    "setServerPower": Notes(problems=_BMC | {409: ("power_not_allowed",)}),
     "listServerSensors": Notes(problems=_BMC),
     "listServerEventLog": Notes(problems=_BMC),
     "getServerInventory": Notes(problems=_BMC),

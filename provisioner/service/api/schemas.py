@@ -18,8 +18,9 @@ from provisioner.domain.health.levels import HealthAction, HealthLevel
 from provisioner.domain.health.sensors import SensorHealth
 from provisioner.domain.incidents import IncidentKind
 from provisioner.domain.lifecycle import (
-    Intent,
     OperationState,
+    RequestOutcome,
+    RequestVerb,
     State,
     Step,
     StepOutcome,
@@ -27,7 +28,7 @@ from provisioner.domain.lifecycle import (
 )
 from provisioner.domain.reservations import ReservationAction, ReservationState
 from provisioner.domain.sanitisation import SanitisationLevel
-from provisioner.drivers.bmc import Power, PowerAction
+from provisioner.drivers.bmc import Power
 from provisioner.service.views.base import Page
 from provisioner.service.views.reservations import LeaseState
 
@@ -37,11 +38,11 @@ ENUMERATIONS: dict[type[Enum], tuple[str, str]] = {
     HealthAction: ("HealthAction", "What repairs a server or a part of it."),
     HealthLevel: ("HealthLevel", "How well a server or a part of it is."),
     IncidentKind: ("IncidentKind", "What kind of failure an incident is about."),
-    Intent: ("ServerIntent", "What an operator may ask of a server. Empty for nothing."),
     LeaseState: ("LeaseState", "How far a lease is."),
     OperationState: ("OperationState", "Whether an operation runs, waits or has ended."),
     Power: ("PowerState", "Whether a server is on."),
-    PowerAction: ("PowerAction", "What can be done to a server's power."),
+    RequestOutcome: ("RequestOutcome", "What became of a request."),
+    RequestVerb: ("RequestVerb", "What can be requested of a server."),
     ReservationAction: ("ReservationAction", "What can be asked of a reservation."),
     ReservationState: (
         "ReservationState",

@@ -1,11 +1,10 @@
-"""Servers: look, file intents, credentials of the BMC."""
+"""Servers: look, try again, credentials of the BMC."""
 
 from ipaddress import ip_address
 from typing import Annotated
 
 from pydantic import AfterValidator, Field
 
-from provisioner.domain.lifecycle import Intent
 from provisioner.fleet import servers
 from provisioner.fleet.inventory import Line
 from provisioner.service.http.endpoint import Body, Call
@@ -23,19 +22,6 @@ from provisioner.service.views.servers import (
 )
 
 Address = Annotated[str, AfterValidator(lambda text: str(ip_address(text)))]
-
-
-class IntentRequest(
-    Body,
-    title="IntentRequest",
-    json_schema_extra={"examples": [{"intent": "maintain", "reason": "new power supply"}]},
-):
-    """What to ask of a server."""
-
-    intent: Intent
-    """The request."""
-    reason: str = Field(default="", max_length=1000)
-    """Why, for the audit trail and other operators."""
 
 
 class BmcAccess(
@@ -66,23 +52,6 @@ async def show(call: Call) -> ServerView:
     """Show a server with its operation, lease, disks and open incidents."""
     async with call.services.database.read() as session:
         server = await servers.server_named(session, call.path("name"))
-        return (await server_views(session, [server], call.now()))[0]
-
-
-async def file_intent(call: Call, body: IntentRequest) -> ServerView:
-    """Ask for a server to be quarantined, repaired, maintained, resumed or retired.
-
-    The reconciler carries it out as soon as the server's state allows.
-    """
-    async with call.services.database.write() as session:
-        server = await servers.file_intent(
-            session,
-            call.path("name"),
-            body.intent,
-            body.reason,
-            actor=call.actor,
-            now=call.now(),
-        )
         return (await server_views(session, [server], call.now()))[0]
 
 

@@ -8,7 +8,7 @@ from sqlmodel.ext.asyncio.session import AsyncSession
 
 from provisioner.domain import names
 from provisioner.domain.boot import BootFacts, BootTarget, boot_target
-from provisioner.domain.lifecycle import Step, Verb
+from provisioner.domain.lifecycle import OperationState, State, Step, Verb
 from provisioner.drivers.netboot.ipxe import disk_script, hold_script, ramdisk_script
 from provisioner.service.context import Services, services_of
 from provisioner.store.database import call_attention
@@ -64,6 +64,7 @@ async def _look_up(
             window_open=boot is not None,
             lease_runs=await _lease_runs(session, services, server),
             at=await _running_step(session, server),
+            installed=await _is_installed(session, server),
             other_serial=serial not in ("", server.serial),
         )
     return server, boot, facts
@@ -101,6 +102,24 @@ async def _running_step(session: AsyncSession, server: Server) -> tuple[Verb, St
     )
     operation = found.one_or_none()
     return None if operation is None else (operation.verb, operation.step)
+
+
+async def _is_installed(session: AsyncSession, server: Server) -> bool:
+    """Whether the last of the operations that write to all of a disk wrote an operator's system."""
+    if server.state is not State.MAINTENANCE:
+        return False
+    found = await session.exec(
+        select(Operation.verb)
+        .where(
+            Operation.server_id == server.id,
+            col(Operation.verb).in_((Verb.INSTALL, Verb.SANITISE)),
+            col(Operation.started_at) >= server.state_since,
+            Operation.state == OperationState.DONE,
+        )
+        .order_by(col(Operation.id).desc())
+        .limit(1)
+    )
+    return found.one_or_none() is Verb.INSTALL
 
 
 async def _note_asked(services: Services, boot: Boot) -> None:

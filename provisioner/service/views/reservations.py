@@ -23,7 +23,16 @@ from provisioner.rental.reservations import visible_reservation
 from provisioner.service.context import Services
 from provisioner.service.views.base import Page, PageQuery, View, page, seconds_between
 from provisioner.service.views.lease_health import LeaseIncidentView, open_incidents
-from provisioner.store.tables import Image, Lease, Operation, Reservation, Server, StepRecord
+from provisioner.service.views.requests import RequestView, last_requests_of_leases, request_view
+from provisioner.store.tables import (
+    Image,
+    Lease,
+    Operation,
+    Reservation,
+    Server,
+    ServerRequest,
+    StepRecord,
+)
 
 
 class LeaseState(StrEnum):
@@ -33,6 +42,7 @@ class LeaseState(StrEnum):
     READY = "ready"
     ENDING = "ending"
     ENDED = "ended"
+    STOPPED = "stopped"
 
 
 class PhaseView(View, title="Phase"):
@@ -75,10 +85,15 @@ class LeaseView(View, title="Lease"):
     """Command to log in with. Empty unless the server is ready."""
     known_hosts: str
     """Line for `~/.ssh/known_hosts`. Empty until the host key is issued."""
+    stopped_at: datetime | None
+    """When the server was switched off on request. Null while it runs."""
     phases: list[PhaseView]
     """Steps so far, in order."""
     incidents: list[LeaseIncidentView]
     """Open faults of the server."""
+    last_request: RequestView | None
+    """Newest request to start, stop, reboot, power-cycle or reinstall the server. Null when there
+    was none."""
 
 
 class ReservationView(View, title="Reservation"):
@@ -142,6 +157,7 @@ async def reservation_views(
     leases = [lease.id for lease, _ in lease_of.values()]
     records = await _records(session, leases)
     incidents = await open_incidents(session, leases)
+    last_requests = await last_requests_of_leases(session, leases)
     delayed_since = await open_delays(session, [row.id for row in rows])
 
     views = []
@@ -167,6 +183,7 @@ async def reservation_views(
                     image,
                     records[lease.id],
                     incidents=incidents.get(lease.id, []),
+                    last_request=last_requests.get(lease.id),
                     now=now,
                 )
                 if lease and server
@@ -179,6 +196,9 @@ async def reservation_views(
                         faulty=lease is not None
                         and bool(incidents.get(lease.id))
                         and row.id not in swapped,
+                        handed_over=lease is not None
+                        and lease_state(lease, now) in (LeaseState.READY, LeaseState.STOPPED),
+                        stopped=lease is not None and lease.stopped_at is not None,
                     ),
                     now,
                 ),
@@ -248,7 +268,9 @@ def lease_state(lease: Lease, now: datetime) -> LeaseState:
         return LeaseState.ENDED
     if lease.ends_at <= now:
         return LeaseState.ENDING
-    return LeaseState.PREPARING if lease.ready_at is None else LeaseState.READY
+    if lease.ready_at is None:
+        return LeaseState.PREPARING
+    return LeaseState.READY if lease.stopped_at is None else LeaseState.STOPPED
 
 
 def _lease_view(
@@ -258,6 +280,7 @@ def _lease_view(
     records: Sequence[StepRecord],
     *,
     incidents: list[LeaseIncidentView],
+    last_request: ServerRequest | None,
     now: datetime,
 ) -> LeaseView:
     state = lease_state(lease, now)
@@ -270,6 +293,7 @@ def _lease_view(
         ready_at=lease.ready_at,
         ends_at=lease.ends_at,
         ended_at=lease.ended_at,
+        stopped_at=lease.stopped_at,
         address=server.address,
         user=user,
         host_key=lease.host_key,
@@ -286,4 +310,5 @@ def _lease_view(
             if record.outcome is not StepOutcome.SKIPPED
         ],
         incidents=incidents,
+        last_request=request_view(last_request, server.name) if last_request else None,
     )

@@ -8,7 +8,7 @@ from pydantic import Field
 from sqlmodel import col, func, select
 from sqlmodel.ext.asyncio.session import AsyncSession
 
-from provisioner.domain.lifecycle import Intent, State, intents_for
+from provisioner.domain.lifecycle import ALLOWED, RequestVerb, State
 from provisioner.service.views.base import PageQuery, View
 from provisioner.service.views.health import HealthView, health_view, verdicts
 from provisioner.service.views.operations import (
@@ -17,6 +17,7 @@ from provisioner.service.views.operations import (
     incident_view,
     operation_view,
 )
+from provisioner.service.views.requests import RequestView, open_requests_of, request_view
 from provisioner.service.views.reservations import LeaseState, lease_state
 from provisioner.store.tables import (
     AgentIdentity,
@@ -28,6 +29,7 @@ from provisioner.store.tables import (
     Reservation,
     Server,
     ServerHealth,
+    ServerRequest,
 )
 
 
@@ -118,8 +120,8 @@ class ServerView(View, title="Server"):
     """Why the server is in this state or does not leave it. May be empty."""
     next_action: str
     """What an operator should do. Empty when nothing needs to be done."""
-    intent: Intent
-    """What an operator asked for and is not done yet. Empty when nothing is."""
+    requests: list[RequestView]
+    """What was requested and is not done yet, in order."""
     address: str
     """IP address of the server."""
     boot_mac: str
@@ -148,8 +150,9 @@ class ServerView(View, title="Server"):
     """When somebody could last have written to the disks."""
     enrolled_at: datetime
     """When the server was enrolled."""
-    allowed_intents: list[Intent]
-    """What can be asked of the server in its state."""
+    allowed_requests: list[RequestVerb]
+    """What can be requested of the server in its state. On a leased server it is requested of the
+    reservation."""
 
 
 class ServerQuery(PageQuery):
@@ -191,6 +194,7 @@ class _Related:
         self.disks: dict[str, list[Disk]] = {}
         self.certificate: dict[tuple[str, str], ErasureCertificate] = {}
         self.incidents: dict[str, list[Incident]] = {}
+        self.requests: dict[str, list[ServerRequest]] = {}
 
     async def read(self, session: AsyncSession, ids: Sequence[str]) -> None:
         operations = await session.exec(
@@ -222,6 +226,7 @@ class _Related:
         for disk in disks.all():
             self.disks.setdefault(disk.server_id, []).append(disk)
         await self._read_certificates(session, ids)
+        self.requests = await open_requests_of(session, ids)
         incidents = await session.exec(
             select(Incident)
             .where(col(Incident.server_id).in_(ids), col(Incident.closed_at).is_(None))
@@ -277,7 +282,7 @@ def _view(server: Server, related: _Related, now: datetime) -> ServerView:
         seconds_in_state=round((now - server.state_since).total_seconds(), 3),
         reason=server.reason,
         next_action=server.next_action,
-        intent=server.intent,
+        requests=[request_view(row, server.name) for row in related.requests.get(server.id, [])],
         address=server.address,
         boot_mac=server.boot_mac,
         serial=server.serial,
@@ -300,7 +305,7 @@ def _view(server: Server, related: _Related, now: datetime) -> ServerView:
         expect=server.expect,
         last_used_at=server.last_used_at,
         enrolled_at=server.enrolled_at,
-        allowed_intents=sorted(intents_for(server.state)),
+        allowed_requests=sorted(ALLOWED[server.state]),
     )
 
 

@@ -14,6 +14,7 @@ from provisioner.store.tables.operations import (
     Boot,
     Incident,
     Operation,
+    ServerRequest,
     StepLog,
     StepRecord,
 )
@@ -49,6 +50,7 @@ __all__ = [
     "Server",
     "ServerClass",
     "ServerHealth",
+    "ServerRequest",
     "SshKey",
     "StepLog",
     "StepRecord",

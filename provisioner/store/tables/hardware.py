@@ -6,7 +6,7 @@ from typing import Any
 from sqlalchemy import JSON, BigInteger, Column, Index, UniqueConstraint
 from sqlmodel import Field, SQLModel
 
-from provisioner.domain.lifecycle import Intent, State
+from provisioner.domain.lifecycle import State
 from provisioner.domain.sanitisation import SanitisationLevel
 from provisioner.store.columns import AT_ONCE, enum_text, new_id, utc_column, utc_now
 
@@ -71,8 +71,6 @@ class Server(SQLModel, table=True):
     """Why it is in this state, or why it does not move on."""
     next_action: str = ""
     """What a person should do; empty if nothing."""
-    intent: Intent = Field(default=Intent.NONE, sa_type=enum_text(Intent))
-    """What an operator asked for; cleared by the reconciler once it is done."""
     last_used_at: datetime = Field(default_factory=utc_now, sa_column=utc_column())
     """When somebody could last have written to its disks: certificates must be newer."""
     enrolled_at: datetime = Field(default_factory=utc_now, sa_column=utc_column())
@@ -82,7 +80,7 @@ class Server(SQLModel, table=True):
     )
     """When the reconciler has to check it again; None means never."""
     attention: int = 0
-    """Raised by every new fact or intent, so that one arriving during a step is not missed."""
+    """Raised by every new fact or request, so that one arriving during a step is not missed."""
     claim_owner: str = ""
     claim_token: str = ""
     claim_expires_at: datetime | None = Field(default=None, sa_column=utc_column(nullable=True))

@@ -7,7 +7,14 @@ from sqlalchemy import JSON, Column
 from sqlmodel import Field, SQLModel
 
 from provisioner.domain.incidents import IncidentKind
-from provisioner.domain.lifecycle import OperationState, Step, StepOutcome, Verb
+from provisioner.domain.lifecycle import (
+    OperationState,
+    RequestOutcome,
+    RequestVerb,
+    Step,
+    StepOutcome,
+    Verb,
+)
 from provisioner.store.columns import (
     enum_text,
     index_while,
@@ -16,6 +23,31 @@ from provisioner.store.columns import (
     utc_column,
     utc_now,
 )
+
+
+class ServerRequest(SQLModel, table=True):
+    """What somebody asked of a server; the reconciler carries requests out in their order."""
+
+    __tablename__ = "server_request"
+    __table_args__ = (index_while("ended_at IS NULL", "ix_server_request_open", "server_id"),)
+
+    id: str = Field(default_factory=lambda: new_id("req"), primary_key=True)
+    server_id: str = Field(foreign_key="server.id", index=True)
+    lease_id: str | None = Field(default=None, foreign_key="lease.id", index=True)
+    """The lease whose customer asked, or on whose behalf an operator did."""
+    verb: RequestVerb = Field(sa_type=enum_text(RequestVerb))
+    arguments: dict[str, Any] = Field(default_factory=dict, sa_column=Column(JSON, nullable=False))
+    """What the verb needs: `reason`, or what is to be installed and for whom."""
+    actor: str
+    """As in the audit trail."""
+    filed_at: datetime = Field(default_factory=utc_now, sa_column=utc_column())
+    taken_at: datetime | None = Field(default=None, sa_column=utc_column(nullable=True))
+    ended_at: datetime | None = Field(default=None, sa_column=utc_column(nullable=True))
+    outcome: RequestOutcome = Field(
+        default=RequestOutcome.WAITING, sa_type=enum_text(RequestOutcome)
+    )
+    failure: str = ""
+    """Why it failed or was cancelled."""
 
 
 class Operation(SQLModel, table=True):
@@ -27,6 +59,8 @@ class Operation(SQLModel, table=True):
     id: str = Field(default_factory=lambda: new_id("op"), primary_key=True)
     server_id: str = Field(foreign_key="server.id", index=True)
     lease_id: str | None = Field(default=None, foreign_key="lease.id")
+    request_id: str | None = Field(default=None, foreign_key="server_request.id")
+    """What it carries out; None where the server's state runs it."""
     verb: Verb = Field(sa_type=enum_text(Verb))
     state: OperationState = Field(default=OperationState.RUNNING, sa_type=enum_text(OperationState))
     step: Step = Field(sa_type=enum_text(Step))

@@ -145,6 +145,10 @@ class Lease(SQLModel, table=True):
     agent_token_secret: str = ""
     ready_at: datetime | None = Field(default=None, sa_column=utc_column(nullable=True))
     """When it was handed over: the customer can log in. Billing begins."""
+    stopped_at: datetime | None = Field(default=None, sa_column=utc_column(nullable=True))
+    """When its server was switched off on request; None while it runs."""
+    started_at: datetime | None = Field(default=None, sa_column=utc_column(nullable=True))
+    """When its server was last switched on, or its system installed anew, on request."""
     locked_at: datetime | None = Field(default=None, sa_column=utc_column(nullable=True))
     """When the agent reported that it closed access."""
     ended_at: datetime | None = Field(default=None, sa_column=utc_column(nullable=True))

@@ -1,0 +1,63 @@
+"""Power on request: shut down, switch on, reset. Whether a system starts is its owner's to see."""
+
+from datetime import timedelta
+
+from sqlmodel.ext.asyncio.session import AsyncSession
+
+from provisioner.domain.lifecycle import State
+from provisioner.drivers.bmc import Power, PowerAction
+from provisioner.lifecycle.job import Change, Done, Job, Outcome, Wait
+from provisioner.lifecycle.steps.ramdisk import close_boots, note_off, reach_power
+from provisioner.store.tables import Lease, Operation, Server
+
+_LOOK = timedelta(seconds=2)
+
+
+async def shut_down(job: Job) -> Outcome:
+    """Press the power button; who does not go off in time is switched off."""
+    target = job.bmc_target()
+    if await job.drivers.bmc.power(target) is Power.OFF:
+        return Done("power is off", note_off(job))
+    if "shutdown_sent" not in job.operation.memo:
+        job.log("ask the system to shut down")
+        await job.drivers.bmc.set_power(target, PowerAction.SHUTDOWN)
+
+        async def remember(session: AsyncSession, server: Server, operation: Operation) -> None:
+            operation.memo = {**operation.memo, "shutdown_sent": True}
+
+        await job.commit(remember)
+    if job.step_age() < job.context.limits.shutdown:
+        return Wait(_LOOK.total_seconds(), "the system shuts down")
+    if not await reach_power(job, Power.OFF, PowerAction.OFF):
+        return Wait(_LOOK.total_seconds(), "the BMC accepted power off; the server is still on")
+    return Done("it did not shut down in time: power was switched off", note_off(job))
+
+
+async def switch_on(job: Job) -> Outcome:
+    """The firmware's boot order holds: from the network it is told what it may boot. A ramdisk that
+    a failed reinstallation left on a leased server has to go first."""
+    in_ramdisk = job.server.state is State.LEASED and job.snapshot.boot is not None
+    if in_ramdisk and not await reach_power(job, Power.OFF, PowerAction.OFF):
+        return Wait(_LOOK.total_seconds(), "the BMC accepted power off; the server is still on")
+    if not await reach_power(job, Power.ON, PowerAction.ON):
+        return Wait(_LOOK.total_seconds(), "the BMC accepted power on; the server is still off")
+    return Done("power is on", note_on(job))
+
+
+async def reset(job: Job) -> Outcome:
+    target = job.bmc_target()
+    running = await job.drivers.bmc.power(target) is Power.ON
+    await job.drivers.bmc.set_power(target, PowerAction.RESET if running else PowerAction.ON)
+    return Done("reset" if running else "power was off: it was switched on", note_on(job))
+
+
+def note_on(job: Job) -> Change:
+    """A ramdisk that ran is gone; a tenant's agent is to be heard soon."""
+
+    async def change(session: AsyncSession, server: Server, operation: Operation) -> None:
+        await close_boots(job)(session, server, operation)
+        if server.state is State.LEASED and job.snapshot.lease is not None:
+            lease = await session.get_one(Lease, job.snapshot.lease.id)
+            lease.stopped_at, lease.started_at = None, job.now()
+
+    return change

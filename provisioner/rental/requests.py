@@ -1,0 +1,66 @@
+"""What a customer asks of a leased server: power, and its system installed anew."""
+
+from datetime import datetime
+from typing import Any
+
+from sqlmodel.ext.asyncio.session import AsyncSession
+
+from provisioner.catalogue.images import image_named
+from provisioner.domain.access import Actor
+from provisioner.domain.lifecycle import RequestVerb
+from provisioner.domain.refusals import Refusal, RefusalKind
+from provisioner.domain.reservations import ON_LEASE
+from provisioner.fleet import requests
+from provisioner.rental.reservations import locked_reservation, open_lease
+from provisioner.store import audit
+from provisioner.store.tables import ServerRequest
+
+
+async def request(
+    session: AsyncSession,
+    reservation_id: str,
+    verb: RequestVerb,
+    *,
+    image: str = "",
+    actor: Actor,
+    now: datetime,
+) -> ServerRequest:
+    """Ask for work on the server of a reservation. `image` is for a reinstallation; without one the
+    reservation's own is installed. Raises :class:`Refusal` (unknown_reservation, not_ready,
+    request_refused, unknown_image, too_many_requests)."""
+    reservation = await locked_reservation(session, reservation_id, actor)
+    if verb not in ON_LEASE:
+        raise Refusal(
+            RefusalKind.CONFLICT,
+            "request_refused",
+            f"{verb.value!r} cannot be requested of a leased server",
+            next_action=f"request one of: {', '.join(ON_LEASE)}",
+        )
+    lease = await open_lease(session, reservation.id)
+    if lease is not None:
+        await session.refresh(lease)
+    if lease is None or lease.ready_at is None or lease.ends_at <= now:
+        raise Refusal(
+            RefusalKind.CONFLICT,
+            "not_ready",
+            f"{reservation_id} has no server now that was handed over",
+            next_action="see whether it is being prepared, or is over",
+        )
+    arguments: dict[str, Any] = {}
+    if verb is RequestVerb.REINSTALL:
+        wanted = (await image_named(session, image)).id if image else reservation.image_id
+        arguments["image_id"] = wanted
+    row = await requests.file(
+        session, lease.server_id, verb, arguments, lease_id=lease.id, actor=actor, now=now
+    )
+    audit.record(
+        session,
+        actor,
+        "reservation.request",
+        reservation.id,
+        now,
+        verb=verb.value,
+        request=row.id,
+        **arguments,
+    )
+    return row

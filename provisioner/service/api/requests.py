@@ -1,0 +1,120 @@
+"""Requests on servers: an operator's on any that nobody rents, a customer's on a leased one."""
+
+from pydantic import Field, model_validator
+
+from provisioner.accounts.ssh_keys import public_keys
+from provisioner.catalogue.images import image_named
+from provisioner.domain.lifecycle import RequestVerb
+from provisioner.fleet import requests as fleet
+from provisioner.fleet.inventory import Line
+from provisioner.fleet.requests import Installation
+from provisioner.fleet.servers import server_named
+from provisioner.rental import requests as rental
+from provisioner.rental.reservations import visible_reservation
+from provisioner.service.http.endpoint import Body, Call
+from provisioner.service.views.base import Page, PageQuery
+from provisioner.service.views.requests import (
+    RequestView,
+    filed_request,
+    reservation_requests,
+    server_requests,
+)
+
+
+class NewServerRequest(
+    Body,
+    title="NewServerRequest",
+    json_schema_extra={"examples": [{"verb": "maintain", "reason": "new power supply"}]},
+):
+    """Work that is requested of a server."""
+
+    verb: RequestVerb
+    """What to do. `allowed_requests` of the server lists what its state allows."""
+    reason: str = Field(default="", max_length=1000)
+    """Why, for the audit trail and other operators."""
+    image: Line | None = None
+    """Name of the image to install. Only for the verb `image`."""
+    ssh_keys: list[str] = Field(default_factory=list, max_length=50)
+    """Keys that may log in to the installed system: identifiers or names of the account's keys, or
+    public key lines. Only for the verb `image`."""
+
+    @model_validator(mode="after")
+    def _complete(self) -> "NewServerRequest":
+        wanted = self.verb is RequestVerb.IMAGE
+        if wanted != (self.image is not None) or wanted != bool(self.ssh_keys):
+            raise ValueError("image and ssh_keys go with the verb image, and with no other")
+        return self
+
+
+class NewLeaseRequest(
+    Body, title="NewLeaseRequest", json_schema_extra={"examples": [{"verb": "reboot"}]}
+):
+    """Work that is requested of a leased server."""
+
+    verb: RequestVerb
+    """What to do: `start`, `stop`, `reboot`, `power_cycle` or `reinstall`."""
+    image: Line | None = None
+    """Name of the image to install. Only for `reinstall`; null installs the reservation's image."""
+
+    @model_validator(mode="after")
+    def _fits(self) -> "NewLeaseRequest":
+        if self.image is not None and self.verb is not RequestVerb.REINSTALL:
+            raise ValueError("image goes with the verb reinstall, and with no other")
+        return self
+
+
+async def create(call: Call, body: NewServerRequest) -> RequestView:
+    """Request work on a server.
+
+    The request waits in the server's queue until the server's state allows it and the requests
+    before it are done. One for another state of the server (`quarantine`, `repaired`, `maintain`,
+    `resume`, `retire`) goes first, and replaces any other of these that waits.
+    """
+    async with call.services.database.write() as session:
+        installation = None
+        if body.image is not None:
+            keys = await public_keys(session, call.actor.account_id, body.ssh_keys, literal=True)
+            installation = Installation(await image_named(session, body.image), keys)
+        row = await fleet.request(
+            session,
+            call.path("name"),
+            body.verb,
+            actor=call.actor,
+            now=call.now(),
+            reason=body.reason,
+            installation=installation,
+        )
+        return await filed_request(session, row)
+
+
+async def list_all(call: Call, query: PageQuery) -> Page[RequestView]:
+    """List what was requested of a server, the newest first."""
+    async with call.services.database.read() as session:
+        server = await server_named(session, call.path("name"))
+        return await server_requests(session, server, query)
+
+
+async def create_for_lease(call: Call, body: NewLeaseRequest) -> RequestView:
+    """Start, stop, reboot, power-cycle or reinstall the server of a reservation.
+
+    `stop` and `reboot` press the power button, and cut the power if the system does not shut down
+    within minutes. `reinstall` writes the image to the system disk again: lease, address, host
+    name, host key, SSH keys and user data stay the same, and other disks are left alone.
+    """
+    async with call.services.database.write() as session:
+        row = await rental.request(
+            session,
+            call.path("id"),
+            body.verb,
+            image=body.image or "",
+            actor=call.actor,
+            now=call.now(),
+        )
+        return await filed_request(session, row)
+
+
+async def list_for_lease(call: Call, query: PageQuery) -> Page[RequestView]:
+    """List what was requested of a reservation's server, the newest first."""
+    async with call.services.database.read() as session:
+        row = await visible_reservation(session, call.path("id"), call.actor)
+        return await reservation_requests(session, row.id, query)
