@@ -1,4 +1,4 @@
-"""A customer's reservations, and the page of one: progress, login, swap, release."""
+"""A customer's reservations, and the page of one: progress, login, power, swap, release."""
 
 from datetime import datetime, timedelta
 from functools import partial
@@ -6,9 +6,12 @@ from functools import partial
 from aiohttp import web
 
 from provisioner.domain.access import Permission
-from provisioner.rental import reservations
+from provisioner.domain.lifecycle import RequestVerb
+from provisioner.rental import requests, reservations
 from provisioner.rental import swap as swaps
+from provisioner.service.http.problems import HttpError
 from provisioner.service.http.streams import send_changes
+from provisioner.service.views.catalogue import image_views
 from provisioner.service.views.certificates import reservation_certificates
 from provisioner.service.views.lease_health import LeaseHealthView, lease_health_view
 from provisioner.service.views.reservations import (
@@ -55,6 +58,7 @@ async def show(request: web.Request, who: Visitor) -> web.StreamResponse:
         view = await reservation_view(session, row, now)
         certificates = await reservation_certificates(session, row.id)
         health = await lease_health_view(session, row.id, now)
+        images = await image_views(session)
     lease = view.lease
     left = (lease.ends_at if lease else view.ends_at) - now
     return page(
@@ -64,6 +68,7 @@ async def show(request: web.Request, who: Visitor) -> web.StreamResponse:
         reservation=view,
         lease=lease,
         certificates=certificates,
+        images=images,
         health=health,
         charts=gpu_charts(health, min(now, lease.ends_at) if lease else now),
         chart_box=(WIDTH, HEIGHT),
@@ -91,6 +96,28 @@ async def swap(request: web.Request, who: Visitor) -> web.StreamResponse:
     reservation_id = request.match_info["id"]
     async with who.services.database.write() as session:
         await swaps.swap(session, reservation_id, actor=who.actor, now=who.services.clock())
+    raise web.HTTPSeeOther(f"/reservations/{reservation_id}")
+
+
+@page_for(Permission.RENT)
+async def request_work(request: web.Request, who: Visitor) -> web.StreamResponse:
+    """Start, stop, reboot, power-cycle or reinstall the server."""
+    fields = await checked_form(request, who.session)
+    reservation_id = request.match_info["id"]
+    try:
+        verb = RequestVerb(fields.get("verb", ""))
+    except ValueError as error:
+        raise HttpError(422, "invalid_request", "there is no such request") from error
+    image = fields.get("image", "") if verb is RequestVerb.REINSTALL else ""
+    async with who.services.database.write() as session:
+        await requests.request(
+            session,
+            reservation_id,
+            verb,
+            image=image,
+            actor=who.actor,
+            now=who.services.clock(),
+        )
     raise web.HTTPSeeOther(f"/reservations/{reservation_id}")
 
 

@@ -30,6 +30,7 @@ def add_routes(app: web.Application) -> None:
     app.router.add_get("/reservations/{id}/extend", extend.form)
     app.router.add_post("/reservations/{id}/extend", extend.submit)
     app.router.add_post("/reservations/{id}/swap", lease.swap)
+    app.router.add_post("/reservations/{id}/requests", lease.request_work)
     app.router.add_post("/reservations/{id}/release", lease.release)
     app.router.add_get("/keys", keys.show)
     app.router.add_post("/keys", keys.add)
