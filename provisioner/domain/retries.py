@@ -51,4 +51,5 @@ def reaction(
 
 def backoff(attempt: int) -> timedelta:
     """Return the pause after failed attempt number `attempt` (from 1): 1, 2, 4, 8, 16 seconds, …"""
-    return min(timedelta(seconds=2 ** (attempt - 1)), PATIENCE)
+    # The least of two numbers: after 47 attempts no timedelta holds the greater one.
+    return timedelta(seconds=min(2 ** (attempt - 1), PATIENCE.total_seconds()))
