@@ -27,7 +27,7 @@ MACHINE_URL = "http://10.77.0.1:8080"
 STATE_ROOT = Path("/var/tmp/ironlease-lab")
 PYTHON = sys.executable
 _START_S = 60
-_POLL_S = 0.1
+_POLL_S = 0.3
 _T = TypeVar("_T")
 
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import itertools
+import json
 import subprocess
 import threading
 import time
@@ -32,7 +33,7 @@ from provisioner.rental.leases import set_end
 from provisioner.store.database import Database, call_attention
 from provisioner.store.tables import Lease
 
-pytestmark = [pytest.mark.lab, pytest.mark.alone, pytest.mark.root, pytest.mark.timeout(900)]
+pytestmark = [pytest.mark.lab, pytest.mark.alone, pytest.mark.root, pytest.mark.timeout(1500)]
 
 BMC_TAKEN, MISLED, LIAR, HUNG = SERVERS = [f"r1-u{number:02d}" for number in range(1, 5)]
 WITHOUT_SWITCH = (MISLED, LIAR)
@@ -82,7 +83,7 @@ class Tenancy:
             input=given,
             capture_output=True,
             text=True,
-            timeout=120,
+            timeout=PATIENCE_S,
             check=False,
         )
         assert done.returncode == 0, done.stderr
@@ -167,11 +168,13 @@ def restore_firmware(stay: Tenancy) -> None:
 
 
 def await_told(stay: Tenancy, said: str) -> str:
-    def told() -> str:
-        page = show(stay.site, stay.server)
-        return page if said in page else ""
+    """Return the server's page once the server says so."""
 
-    return stay.site.wait_for(f"{stay.server} to say {said!r}", told, PATIENCE_S)
+    def told() -> bool:
+        return said in json.dumps(stay.site.server(stay.server))
+
+    stay.site.wait_for(f"{stay.server} to say {said!r}", told, PATIENCE_S)
+    return show(stay.site, stay.server)
 
 
 BY_HAND = {BMC_TAKEN: win_back, HUNG: restore_firmware}
