@@ -1,33 +1,14 @@
-"""Every table of the schema, named by what a row is."""
+"""Every table of the schema, named by what a row is; cut like the rooms that use them."""
 
-from provisioner.store.tables.hardware import Disk, ErasureCertificate, Server, ServerClass
-from provisioner.store.tables.health import (
-    BmcReading,
-    HealthFinding,
-    HealthSample,
-    Outage,
-    ServerHealth,
-)
-from provisioner.store.tables.operations import (
-    AgentIdentity,
-    AuditEvent,
-    Boot,
-    Incident,
-    Operation,
-    ServerRequest,
-    StepLog,
-    StepRecord,
-)
-from provisioner.store.tables.rental import (
-    Account,
-    ApiToken,
-    Extension,
-    Image,
-    Lease,
-    Reservation,
-    SshKey,
-)
-from provisioner.store.tables.webhooks import Webhook, WebhookMessage
+from provisioner.store.tables.accounts import Account, ApiToken, SshKey
+from provisioner.store.tables.audit import AuditEvent
+from provisioner.store.tables.catalogue import Image, ServerClass
+from provisioner.store.tables.fleet import Disk, ErasureCertificate, Server, ServerRequest
+from provisioner.store.tables.health import BmcReading, HealthFinding, HealthSample, ServerHealth
+from provisioner.store.tables.incidents import Incident
+from provisioner.store.tables.lifecycle import AgentIdentity, Boot, Operation, StepLog, StepRecord
+from provisioner.store.tables.notifications import Webhook, WebhookMessage
+from provisioner.store.tables.rental import Extension, Lease, Outage, Reservation
 
 __all__ = [
     "Account",

@@ -1,4 +1,4 @@
-"""Servers' health: the last verdict, remembered findings, samples for charts, outages."""
+"""Servers' health: the last verdict, remembered findings, samples for charts, BMC readings."""
 
 from datetime import datetime
 from typing import Any
@@ -7,7 +7,7 @@ from sqlalchemy import JSON, Column, UniqueConstraint
 from sqlmodel import Field, SQLModel
 
 from provisioner.domain.health.levels import HealthAction, HealthLevel
-from provisioner.store.columns import enum_text, new_id, unique_while, utc_column
+from provisioner.store.columns import enum_text, new_id, utc_column
 
 
 class ServerHealth(SQLModel, table=True):
@@ -81,16 +81,3 @@ class BmcReading(SQLModel, table=True):
     """Per sensor: name, health, severity and a description (`domain.health.sensors.kept`)."""
     error: str = ""
     """Why there is no newer reading."""
-
-
-class Outage(SQLModel, table=True):
-    """An interval of a lease in which the server was not usable: time that was not provided."""
-
-    __tablename__ = "outage"
-    __table_args__ = (unique_while("ended_at IS NULL", "uq_outage_open", "lease_id"),)
-
-    id: str = Field(default_factory=lambda: new_id("out"), primary_key=True)
-    lease_id: str = Field(foreign_key="lease.id", index=True)
-    began_at: datetime = Field(sa_column=utc_column())
-    ended_at: datetime | None = Field(default=None, sa_column=utc_column(nullable=True))
-    reason: str

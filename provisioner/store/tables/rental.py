@@ -1,12 +1,10 @@
-"""Who rents what: accounts and their keys, images, reservations, leases."""
+"""Who rents what: reservations, extensions, leases and their outages."""
 
 from datetime import datetime
-from typing import Any
 
-from sqlalchemy import JSON, BigInteger, Column, UniqueConstraint
+from sqlalchemy import JSON, Column, UniqueConstraint
 from sqlmodel import Field, SQLModel
 
-from provisioner.domain.access import Role
 from provisioner.domain.reservations import LeaseEndReason, ReservationState
 from provisioner.store.columns import (
     enum_text,
@@ -16,66 +14,6 @@ from provisioner.store.columns import (
     utc_column,
     utc_now,
 )
-
-
-class Account(SQLModel, table=True):
-    """Someone who may log in; created by operators."""
-
-    __tablename__ = "account"
-
-    id: str = Field(default_factory=lambda: new_id("acc"), primary_key=True)
-    name: str
-    email: str = Field(unique=True)
-    role: Role = Field(default=Role.CUSTOMER, sa_type=enum_text(Role))
-    password_hash: str = ""
-    """argon2id; empty if the account has tokens only."""
-    created_at: datetime = Field(default_factory=utc_now, sa_column=utc_column())
-    disabled_at: datetime | None = Field(default=None, sa_column=utc_column(nullable=True))
-
-
-class ApiToken(SQLModel, table=True):
-    """A bearer token, stored only as its SHA-256."""
-
-    __tablename__ = "api_token"
-
-    id: str = Field(default_factory=lambda: new_id("tok"), primary_key=True)
-    account_id: str = Field(foreign_key="account.id", index=True)
-    name: str
-    token_hash: str = Field(unique=True)
-    created_at: datetime = Field(default_factory=utc_now, sa_column=utc_column())
-    expires_at: datetime | None = Field(default=None, sa_column=utc_column(nullable=True))
-    revoked_at: datetime | None = Field(default=None, sa_column=utc_column(nullable=True))
-
-
-class SshKey(SQLModel, table=True):
-    """A customer's public key."""
-
-    __tablename__ = "ssh_key"
-    __table_args__ = (UniqueConstraint("account_id", "fingerprint"),)
-
-    id: str = Field(default_factory=lambda: new_id("key"), primary_key=True)
-    account_id: str = Field(foreign_key="account.id", index=True)
-    name: str
-    public_key: str
-    fingerprint: str
-    """`SHA256:…` as ssh-keygen -l prints it."""
-    created_at: datetime = Field(default_factory=utc_now, sa_column=utc_column())
-
-
-class Image(SQLModel, table=True):
-    """An operating system that can be installed on a server."""
-
-    __tablename__ = "image"
-
-    id: str = Field(default_factory=lambda: new_id("img"), primary_key=True)
-    name: str = Field(unique=True)
-    title: str
-    digest: str
-    """SHA-256 of the manifest in the image library."""
-    size_bytes: int = Field(sa_column=Column(BigInteger, nullable=False))
-    boot: dict[str, Any] = Field(sa_column=Column(JSON, nullable=False))
-    """Root partition, kernel, command line and login user."""
-    imported_at: datetime = Field(default_factory=utc_now, sa_column=utc_column())
 
 
 class Reservation(SQLModel, table=True):
@@ -157,3 +95,16 @@ class Lease(SQLModel, table=True):
         default=None, sa_column=Column(enum_text(LeaseEndReason), nullable=True)
     )
     """None while nothing has ended it."""
+
+
+class Outage(SQLModel, table=True):
+    """An interval of a lease in which the server was not usable: time that was not provided."""
+
+    __tablename__ = "outage"
+    __table_args__ = (unique_while("ended_at IS NULL", "uq_outage_open", "lease_id"),)
+
+    id: str = Field(default_factory=lambda: new_id("out"), primary_key=True)
+    lease_id: str = Field(foreign_key="lease.id", index=True)
+    began_at: datetime = Field(sa_column=utc_column())
+    ended_at: datetime | None = Field(default=None, sa_column=utc_column(nullable=True))
+    reason: str

@@ -1,4 +1,4 @@
-"""What is being done to servers: operations, their steps and logs, boots, incidents, audit."""
+"""How a server is led through its states: operations, their steps and logs, boots and agents."""
 
 from datetime import datetime
 from typing import Any
@@ -6,15 +6,7 @@ from typing import Any
 from sqlalchemy import JSON, Column
 from sqlmodel import Field, SQLModel
 
-from provisioner.domain.incidents import IncidentKind
-from provisioner.domain.lifecycle import (
-    OperationState,
-    RequestOutcome,
-    RequestVerb,
-    Step,
-    StepOutcome,
-    Verb,
-)
+from provisioner.domain.lifecycle import OperationState, Step, StepOutcome, Verb
 from provisioner.store.columns import (
     enum_text,
     index_while,
@@ -23,31 +15,6 @@ from provisioner.store.columns import (
     utc_column,
     utc_now,
 )
-
-
-class ServerRequest(SQLModel, table=True):
-    """What somebody asked of a server; the reconciler carries requests out in their order."""
-
-    __tablename__ = "server_request"
-    __table_args__ = (index_while("ended_at IS NULL", "ix_server_request_open", "server_id"),)
-
-    id: str = Field(default_factory=lambda: new_id("req"), primary_key=True)
-    server_id: str = Field(foreign_key="server.id", index=True)
-    lease_id: str | None = Field(default=None, foreign_key="lease.id", index=True)
-    """The lease whose customer asked, or on whose behalf an operator did."""
-    verb: RequestVerb = Field(sa_type=enum_text(RequestVerb))
-    arguments: dict[str, Any] = Field(default_factory=dict, sa_column=Column(JSON, nullable=False))
-    """What the verb needs: `reason`, or what is to be installed and for whom."""
-    actor: str
-    """As in the audit trail."""
-    filed_at: datetime = Field(default_factory=utc_now, sa_column=utc_column())
-    taken_at: datetime | None = Field(default=None, sa_column=utc_column(nullable=True))
-    ended_at: datetime | None = Field(default=None, sa_column=utc_column(nullable=True))
-    outcome: RequestOutcome = Field(
-        default=RequestOutcome.WAITING, sa_type=enum_text(RequestOutcome)
-    )
-    failure: str = ""
-    """Why it failed or was cancelled."""
 
 
 class Operation(SQLModel, table=True):
@@ -152,50 +119,3 @@ class AgentIdentity(SQLModel, table=True):
     """When `report` came: not all reports include the health."""
     report: dict[str, Any] = Field(default_factory=dict, sa_column=Column(JSON, nullable=False))
     """The last report with health, or the first of its boot, in full."""
-
-
-class Incident(SQLModel, table=True):
-    """A failure that somebody owns until it is closed.
-
-    At most one is open per server or reservation and kind, and one per kind for the whole fleet.
-    """
-
-    __tablename__ = "incident"
-    __table_args__ = (
-        unique_while("closed_at IS NULL", "uq_incident_open", "server_id", "kind"),
-        unique_while("closed_at IS NULL", "uq_incident_open_reservation", "reservation_id", "kind"),
-        unique_while(
-            "closed_at IS NULL AND server_id IS NULL AND reservation_id IS NULL",
-            "uq_incident_open_fleet",
-            "kind",
-        ),
-    )
-
-    id: str = Field(default_factory=lambda: new_id("inc"), primary_key=True)
-    server_id: str | None = Field(default=None, foreign_key="server.id", index=True)
-    """None if it concerns no single server."""
-    reservation_id: str | None = Field(default=None, foreign_key="reservation.id", index=True)
-    """The reservation that it concerns, if that has no server."""
-    operation_id: str | None = Field(default=None, foreign_key="operation.id")
-    lease_id: str | None = Field(default=None, foreign_key="lease.id", index=True)
-    """The lease that it affects: its customer is told."""
-    kind: IncidentKind = Field(sa_type=enum_text(IncidentKind))
-    reason: str
-    next_action: str
-    opened_at: datetime = Field(default_factory=utc_now, sa_column=utc_column())
-    closed_at: datetime | None = Field(default=None, sa_column=utc_column(nullable=True))
-
-
-class AuditEvent(SQLModel, table=True):
-    """Who did what, and what happened to a server: never edited."""
-
-    __tablename__ = "audit_event"
-
-    id: str = Field(default_factory=lambda: new_id("evt"), primary_key=True)
-    at: datetime = Field(default_factory=utc_now, sa_column=utc_column(index=True))
-    actor: str
-    """`account:acc_…`, `reconciler`, or `agent:srv_…`."""
-    action: str
-    subject: str = Field(index=True)
-    """Identifier of what it happened to."""
-    detail: dict[str, Any] = Field(default_factory=dict, sa_column=Column(JSON, nullable=False))

@@ -1,4 +1,4 @@
-"""Where customers' programs learn about leases: an address per account, and what is sent there."""
+"""Webhooks: an address per account, and the messages sent there."""
 
 from datetime import datetime
 from typing import Any

@@ -1,4 +1,4 @@
-"""What stands in the racks: server classes, servers, their disks."""
+"""The hardware: servers and their disks, proofs of erasure, and what is requested of a server."""
 
 from datetime import datetime
 from typing import Any
@@ -6,27 +6,9 @@ from typing import Any
 from sqlalchemy import JSON, BigInteger, Column, Index, UniqueConstraint
 from sqlmodel import Field, SQLModel
 
-from provisioner.domain.lifecycle import State
+from provisioner.domain.lifecycle import RequestOutcome, RequestVerb, State
 from provisioner.domain.sanitisation import SanitisationLevel
-from provisioner.store.columns import AT_ONCE, enum_text, new_id, utc_column, utc_now
-
-
-class ServerClass(SQLModel, table=True):
-    """What is sold: one kind of server at one price."""
-
-    __tablename__ = "server_class"
-
-    name: str = Field(primary_key=True)
-    title: str
-    price_micro_per_hour: int = Field(sa_column=Column(BigInteger, nullable=False))
-    """Price of one server for one hour, in millionths of `currency`."""
-    currency: str
-    sanitisation_floor: SanitisationLevel = Field(
-        default=SanitisationLevel.CLEAR, sa_type=enum_text(SanitisationLevel)
-    )
-    """The weakest sanitisation that is good enough for this class."""
-    revision: int = 0
-    """Raised by every change of the class's bookings: taking its row lock serialises them."""
+from provisioner.store.columns import AT_ONCE, enum_text, index_while, new_id, utc_column, utc_now
 
 
 class Server(SQLModel, table=True):
@@ -123,3 +105,28 @@ class ErasureCertificate(SQLModel, table=True):
     finished_at: datetime = Field(sa_column=utc_column())
     evidence: dict[str, Any] = Field(sa_column=Column(JSON, nullable=False))
     """Attempts, markers, samples, tool versions: everything that the sanitisation reported."""
+
+
+class ServerRequest(SQLModel, table=True):
+    """What somebody asked of a server; the reconciler carries requests out in their order."""
+
+    __tablename__ = "server_request"
+    __table_args__ = (index_while("ended_at IS NULL", "ix_server_request_open", "server_id"),)
+
+    id: str = Field(default_factory=lambda: new_id("req"), primary_key=True)
+    server_id: str = Field(foreign_key="server.id", index=True)
+    lease_id: str | None = Field(default=None, foreign_key="lease.id", index=True)
+    """The lease whose customer asked, or on whose behalf an operator did."""
+    verb: RequestVerb = Field(sa_type=enum_text(RequestVerb))
+    arguments: dict[str, Any] = Field(default_factory=dict, sa_column=Column(JSON, nullable=False))
+    """What the verb needs: `reason`, or what is to be installed and for whom."""
+    actor: str
+    """As in the audit trail."""
+    filed_at: datetime = Field(default_factory=utc_now, sa_column=utc_column())
+    taken_at: datetime | None = Field(default=None, sa_column=utc_column(nullable=True))
+    ended_at: datetime | None = Field(default=None, sa_column=utc_column(nullable=True))
+    outcome: RequestOutcome = Field(
+        default=RequestOutcome.WAITING, sa_type=enum_text(RequestOutcome)
+    )
+    failure: str = ""
+    """Why it failed or was cancelled."""

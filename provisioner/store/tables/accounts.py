@@ -1,0 +1,53 @@
+"""Who may log in: accounts, their API tokens and SSH keys."""
+
+from datetime import datetime
+
+from sqlalchemy import UniqueConstraint
+from sqlmodel import Field, SQLModel
+
+from provisioner.domain.access import Role
+from provisioner.store.columns import enum_text, new_id, utc_column, utc_now
+
+
+class Account(SQLModel, table=True):
+    """Someone who may log in; created by operators."""
+
+    __tablename__ = "account"
+
+    id: str = Field(default_factory=lambda: new_id("acc"), primary_key=True)
+    name: str
+    email: str = Field(unique=True)
+    role: Role = Field(default=Role.CUSTOMER, sa_type=enum_text(Role))
+    password_hash: str = ""
+    """argon2id; empty if the account has tokens only."""
+    created_at: datetime = Field(default_factory=utc_now, sa_column=utc_column())
+    disabled_at: datetime | None = Field(default=None, sa_column=utc_column(nullable=True))
+
+
+class ApiToken(SQLModel, table=True):
+    """A bearer token, stored only as its SHA-256."""
+
+    __tablename__ = "api_token"
+
+    id: str = Field(default_factory=lambda: new_id("tok"), primary_key=True)
+    account_id: str = Field(foreign_key="account.id", index=True)
+    name: str
+    token_hash: str = Field(unique=True)
+    created_at: datetime = Field(default_factory=utc_now, sa_column=utc_column())
+    expires_at: datetime | None = Field(default=None, sa_column=utc_column(nullable=True))
+    revoked_at: datetime | None = Field(default=None, sa_column=utc_column(nullable=True))
+
+
+class SshKey(SQLModel, table=True):
+    """A customer's public key."""
+
+    __tablename__ = "ssh_key"
+    __table_args__ = (UniqueConstraint("account_id", "fingerprint"),)
+
+    id: str = Field(default_factory=lambda: new_id("key"), primary_key=True)
+    account_id: str = Field(foreign_key="account.id", index=True)
+    name: str
+    public_key: str
+    fingerprint: str
+    """`SHA256:…` as ssh-keygen -l prints it."""
+    created_at: datetime = Field(default_factory=utc_now, sa_column=utc_column())
