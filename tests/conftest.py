@@ -1,22 +1,20 @@
 """What all tests share: a PostgreSQL server for the run, and empty databases."""
 
 import gc
-import os
-import shutil
-import subprocess
 from collections import Counter
-from collections.abc import AsyncIterator, Callable, Coroutine, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator
 from pathlib import Path
-from tempfile import mkdtemp
 from typing import Any
-from uuid import uuid4
 
 import pytest
 from hypothesis import HealthCheck, settings
+from postgresql_server import PostgresqlServer
 from processors import ByProcessor
 
 from provisioner.store.database import Database
 from provisioner.store.migrate import migrate
+
+pytest_plugins = ("world_fixtures",)
 
 # How long an example takes depends on the machine.
 settings.register_profile(
@@ -38,7 +36,7 @@ def pytest_terminal_summary(terminalreporter: Any) -> None:
     for outcome in terminalreporter.stats.values():
         for report in outcome:
             if isinstance(report, pytest.TestReport):
-                seconds[Path(report.nodeid).parts[1]] += report.duration
+                seconds[Path(report.nodeid.partition("::")[0]).parent.name] += report.duration
     if seconds:
         terminalreporter.section("seconds by layer")
         for layer, spent in seconds.most_common():
@@ -49,55 +47,12 @@ def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> ByProcessor 
     return ByProcessor(config, log) if config.getoption("dist") == "loadscope" else None
 
 
-def _server_programs() -> Path:
-    """Return where Debian keeps initdb and pg_ctl."""
-    found = sorted(Path("/usr/lib/postgresql").glob("*/bin/initdb"))
-    if not found:
-        pytest.fail("PostgreSQL is not installed: run `make system`")
-    return found[-1].parent
-
-
-class PostgresqlServer:
-    """A server for one test, on a Unix socket; `url` is without the database's name."""
-
-    def __init__(self) -> None:
-        self._programs = _server_programs()
-        self._folder = Path(mkdtemp(prefix="ilpg"))
-        # PostgreSQL refuses to run as root.
-        self._as_owner = ["runuser", "-u", "postgres", "--"] if os.geteuid() == 0 else []
-        if self._as_owner:
-            shutil.chown(self._folder, "postgres")
-        self.url = f"postgresql://ironlease@/{{name}}?host={self._folder}"
-        self._run("initdb", "-U", "ironlease", "-A", "trust", "--no-sync")
-
-    def start(self) -> None:
-        options = f"-c listen_addresses='' -c unix_socket_directories={self._folder} -c fsync=off"
-        self._run("pg_ctl", "-o", options, "-l", self._folder / "log", "-w", "start")
-
-    def stop(self) -> None:
-        self._run("pg_ctl", "-m", "immediate", "stop")
-
-    def remove(self) -> None:
-        if (self._folder / "data" / "postmaster.pid").exists():
-            self.stop()
-        shutil.rmtree(self._folder)
-
-    def _run(self, program: str, *words: str | Path) -> None:
-        command = [self._programs / program, "-D", self._folder / "data", *words]
-        subprocess.run(
-            [*self._as_owner, *map(str, command)],
-            check=True,
-            capture_output=True,
-            cwd=self._folder,
-        )
-
-
 @pytest.fixture(scope="session")
-def postgresql() -> Iterator[str]:
-    """The URL of a PostgreSQL server, without the database's name."""
+def postgresql() -> Iterator[PostgresqlServer]:
+    """The server that all tests share."""
     server = PostgresqlServer()
     server.start()
-    yield server.url
+    yield server
     server.remove()
 
 
@@ -109,26 +64,24 @@ def stopped_postgresql() -> Iterator[PostgresqlServer]:
     server.remove()
 
 
-@pytest.fixture(scope="session")
-def new_postgresql_url(postgresql: str) -> Callable[[], Coroutine[Any, Any, str]]:
-    """Makes a new, empty PostgreSQL database and returns its URL."""
+@pytest.fixture
+def new_postgresql_url(postgresql: PostgresqlServer) -> Iterator[Callable[[], str]]:
+    """Makes a new, empty PostgreSQL database and returns its URL; it is dropped after the test."""
+    made: list[str] = []
 
-    async def make() -> str:
-        name = f"t{uuid4().hex}"
-        admin = Database(postgresql.format(name="postgres"))
-        async with admin.engine.connect() as connection:
-            autocommit = await connection.execution_options(isolation_level="AUTOCOMMIT")
-            await autocommit.exec_driver_sql(f"CREATE DATABASE {name}")
-        await admin.close()
-        return postgresql.format(name=name)
+    def make() -> str:
+        made.append(postgresql.create_database())
+        return postgresql.url.format(name=made[-1])
 
-    return make
+    yield make
+    for name in made:
+        postgresql.drop_database(name)
 
 
 @pytest.fixture
-async def postgresql_url(new_postgresql_url: Callable[[], Coroutine[Any, Any, str]]) -> str:
+def postgresql_url(new_postgresql_url: Callable[[], str]) -> str:
     """The URL of a new, empty PostgreSQL database."""
-    return await new_postgresql_url()
+    return new_postgresql_url()
 
 
 @pytest.fixture(params=["sqlite", "postgresql"])

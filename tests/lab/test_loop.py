@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import re
-from collections.abc import Callable, Coroutine, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -15,6 +15,7 @@ from uuid import uuid4
 
 import pytest
 from loop_site import PATIENCE_S, everything_said, holds, show, site_on_rack
+from postgresql_server import PostgresqlServer
 
 from lab.demo import Customer, find_secret, write_secret
 from lab.rack.plan import BMC_PASSWORD, BMC_USER
@@ -55,10 +56,10 @@ class Played:
 
 @pytest.fixture(scope="module")
 def played(
-    new_postgresql_url: Callable[[], Coroutine[Any, Any, str]],
+    postgresql: PostgresqlServer,
     tmp_path_factory: pytest.TempPathFactory,
 ) -> Iterator[Played]:
-    url = asyncio.run(new_postgresql_url())
+    url = postgresql.url.format(name=postgresql.create_database())
     with site_on_rack(1, "ilk1", database_url=url) as site:
         play = Played(site)
         site.enrol()

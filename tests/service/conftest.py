@@ -42,7 +42,7 @@ async def services(
 ) -> AsyncIterator[Services]:
     url = f"sqlite:///{tmp_path}/ironlease.db"
     if database_kind == "postgresql":
-        url = await request.getfixturevalue("new_postgresql_url")()
+        url = request.getfixturevalue("postgresql_url")
     database = Database(url)
     async with database.engine.begin() as connection:
         await connection.run_sync(SQLModel.metadata.create_all)

@@ -88,18 +88,9 @@ async def test_models_migrations_and_schema_sql_are_one_on_sqlite(tmp_path: Path
 
 
 async def test_models_migrations_and_schema_sql_are_one_on_postgresql(
-    postgresql: str, request: pytest.FixtureRequest
+    new_postgresql_url: Callable[[], str],
 ) -> None:
-    from uuid import uuid4
-
-    names = [f"s{uuid4().hex}" for _ in range(3)]
-    admin = Database(postgresql.format(name="postgres"))
-    async with admin.engine.connect() as connection:
-        autocommit = await connection.execution_options(isolation_level="AUTOCOMMIT")
-        for name in names:
-            await autocommit.exec_driver_sql(f"CREATE DATABASE {name}")
-    await admin.close()
-    models, migrations, sql = await _three_ways([postgresql.format(name=n) for n in names])
+    models, migrations, sql = await _three_ways([new_postgresql_url() for _ in range(3)])
     assert migrations == models
     assert sql == models
 

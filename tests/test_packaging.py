@@ -8,7 +8,7 @@ from fnmatch import fnmatch
 from importlib import metadata
 from pathlib import Path
 
-ROOT = Path(__file__).parents[2]
+ROOT = Path(__file__).parents[1]
 OURS = {"provisioner", "agent"}
 
 

@@ -5,7 +5,7 @@ from collections.abc import AsyncIterator
 from pathlib import Path
 
 import pytest
-from test_webhooks import Site
+from webhook_site import Site
 from world import CLASS, World
 
 from provisioner.domain.incidents import IncidentKind

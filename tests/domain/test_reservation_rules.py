@@ -17,7 +17,8 @@ from provisioner.domain.reservations import (
 
 NOW = datetime(2026, 1, 5, 12, tzinfo=UTC)
 GOES_ON = Standing(ReservationState.BOUND, NOW + timedelta(hours=1), None)
-EXTEND, SWAP, RELEASE = ReservationAction
+EXTEND, SWAP, START, STOP, REBOOT, POWER_CYCLE, REINSTALL, RELEASE = ReservationAction
+HANDED_OVER = replace(GOES_ON, handed_over=True)
 
 
 @pytest.mark.parametrize(
@@ -26,6 +27,9 @@ EXTEND, SWAP, RELEASE = ReservationAction
         (GOES_ON, [EXTEND, RELEASE]),
         (replace(GOES_ON, state=ReservationState.WAITING), [EXTEND, RELEASE]),
         (replace(GOES_ON, faulty=True), [EXTEND, SWAP, RELEASE]),
+        (HANDED_OVER, [EXTEND, START, STOP, REBOOT, POWER_CYCLE, REINSTALL, RELEASE]),
+        (replace(HANDED_OVER, stopped=True), [EXTEND, START, REINSTALL, RELEASE]),
+        (replace(HANDED_OVER, ends_at=NOW), [RELEASE]),
         (replace(GOES_ON, ends_at=NOW), [RELEASE]),
         (replace(GOES_ON, released_at=NOW), []),
         (replace(GOES_ON, state=ReservationState.ENDED), []),
@@ -43,6 +47,8 @@ def test_what_is_allowed(standing: Standing, allowed: list[ReservationAction]) -
         ends_at=st.timedeltas(timedelta(days=-9), timedelta(days=9)).map(NOW.__add__),
         released_at=st.none() | st.just(NOW),
         faulty=st.booleans(),
+        handed_over=st.booleans(),
+        stopped=st.booleans(),
     )
 )
 def test_nothing_is_asked_of_what_is_over(standing: Standing) -> None:
