@@ -5,6 +5,7 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
+from small_daemon import small_daemon
 from sqlmodel import col, select
 
 from lab.simulated import SimulatedRack, SimulatedServer, numbered_servers, simulated_drivers
@@ -17,7 +18,6 @@ from provisioner.drivers.plays import Plays
 from provisioner.fleet import requests as fleet_requests
 from provisioner.fleet.requests import Installation
 from provisioner.health.judge import Judge
-from provisioner.lifecycle.job import Context, Limits
 from provisioner.lifecycle.reconciler import Reconciler
 from provisioner.lifecycle.snapshot import Snapshot, load
 from provisioner.rental import booking
@@ -148,16 +148,17 @@ class World:
         self.box = SecretBox.from_file(folder / "secret.key")
         self.link = DirectLink(database, self.box, self.clock)
         self.rack = SimulatedRack(folder / "rack.json", self.link, numbered_servers(servers))
-        self.context = Context(
+        daemon = small_daemon(
+            folder,
+            database,
+            self.box,
             drivers=simulated_drivers(self.rack),
-            box=self.box,
             clock=self.clock,
-            machine_url="http://provisioner",
-            authorized_key=KEY,
-            limits=Limits(
-                boot=timedelta(minutes=5), tenant_boot=timedelta(minutes=2), look_s=0.001
-            ),
+            boot_limit_s=300,
+            tenant_boot_limit_s=120,
         )
+        context = daemon.context
+        self.context = replace(context, limits=replace(context.limits, look_s=0.001))
         self.reconciler = self.new_reconciler(owner)
         self.judge = self.new_judge()
 

@@ -6,21 +6,18 @@ import sys
 import threading
 from collections.abc import Coroutine
 from concurrent.futures import Future
-from dataclasses import dataclass
-from ipaddress import ip_network
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Self, TypeVar
 
 import pytest
 from aiohttp import web
 from rackctl_fleet import FakeBmc, seed
+from small_daemon import drivers_without_servers, small_daemon
 
 from provisioner.accounts.tokens import bootstrap_admin
-from provisioner.domain.webhook_addresses import AddressRules
-from provisioner.drivers.images import ImageLibrary
 from provisioner.rackctl.__main__ import main
 from provisioner.service.app import make_app
-from provisioner.service.context import Services
 from provisioner.store.database import Database
 from provisioner.store.migrate import migrate
 from provisioner.store.secrets import SecretBox
@@ -78,17 +75,16 @@ class Service:
         self.token = fleet.token
         self.bmc = FakeBmc()
         self.database = Database(f"sqlite:///{fleet.file}")
-        self.services = Services(
-            database=self.database,
-            secret_box=fleet.box,
-            bmc=self.bmc,
-            images=ImageLibrary(folder / "images"),
-            machine_url="http://127.0.0.1:8080",
+        daemon = small_daemon(
+            folder,
+            self.database,
+            fleet.box,
+            drivers=drivers_without_servers(folder, self.bmc),
             ramdisk_dir=folder,
-            authorized_key="ssh-ed25519 AAAA provisioner",
-            poll_s=0.02,
-            webhook_rules=AddressRules(allow_http=True, allowed=(ip_network("127.0.0.0/8"),)),
+            webhook_allow_http=True,
+            webhook_allow_networks=["127.0.0.0/8"],
         )
+        self.services = replace(daemon.services, poll_s=0.02)
         self._runner = web.AppRunner(make_app(self.services), shutdown_timeout=0.1)
         self.port = background.run(self._start())
         self.url = f"http://127.0.0.1:{self.port}"

@@ -2,6 +2,7 @@
 
 import shutil
 from collections.abc import AsyncIterator, Awaitable, Callable
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -11,10 +12,10 @@ from documented import watch_answers
 from form_browser import Browser
 from playwright.async_api import async_playwright, expect
 from service_factories import Clock, Factory, FakeBmc
+from small_daemon import drivers_without_servers, small_daemon
 from sqlmodel import SQLModel
 
 from provisioner.domain.access import Role
-from provisioner.drivers.images import ImageLibrary
 from provisioner.service.app import make_app
 from provisioner.service.context import Services
 from provisioner.store.database import Database
@@ -50,17 +51,16 @@ async def services(
     ramdisk.mkdir()
     (ramdisk / "vmlinuz").write_bytes(b"kernel")
     (ramdisk / "ramdisk.img").write_bytes(bytes(range(256)))
-    yield Services(
-        database=database,
-        secret_box=SecretBox(Fernet.generate_key()),
-        bmc=FakeBmc(),
-        images=ImageLibrary(tmp_path / "images"),
+    daemon = small_daemon(
+        tmp_path,
+        database,
+        SecretBox(Fernet.generate_key()),
+        drivers=drivers_without_servers(tmp_path, FakeBmc()),
+        clock=Clock(),
         machine_url="http://10.77.0.1:8080",
         ramdisk_dir=ramdisk,
-        authorized_key="ssh-ed25519 AAAA provisioner",
-        clock=Clock(),
-        poll_s=0.01,
     )
+    yield replace(daemon.services, poll_s=0.01)
     await database.close()
 
 
