@@ -146,7 +146,7 @@ def _is_outage(error: DBAPIError) -> bool:
 
 
 async def call_attention(session: AsyncSession, server_id: str) -> None:
-    """Have a reconciler handle a server's new fact or intent at once."""
+    """Have a reconciler handle a server's new fact or request at once."""
     await session.exec(
         update(Server)
         .where(col(Server.id) == server_id)
