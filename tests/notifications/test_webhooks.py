@@ -208,7 +208,7 @@ async def test_a_name_that_leads_inside_by_now_is_not_posted_to(site: Site) -> N
     await site.send_test()
     await site.turn()
     (message,) = await site.messages()
-    assert "no address of the Internet" in message.error
+    assert "not on the public Internet" in message.error
     assert site.receiver.got == []
 
 
@@ -228,7 +228,7 @@ async def test_messages_under_way_are_given_up_with_the_webhook(site: Site) -> N
         await remove_webhook(session, actor=CUSTOMER, now=site.world.clock())
     await site.turn()
     (message,) = await site.messages()
-    assert (message.due_at, message.error) == (None, "there is no webhook any more")
+    assert (message.due_at, message.error) == (None, "the webhook was removed")
     assert site.receiver.got == []
 
 
