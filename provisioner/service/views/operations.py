@@ -29,7 +29,7 @@ class StepView(View, title="StepAttempt"):
     """Duration in seconds. Null while it runs."""
     outcome: StepOutcome
     """What came of the attempt. `skipped`: the operation went on further ahead. `back`: it
-    returned to an earlier step. `interrupted`: the attempt did not come to an end."""
+    returned to an earlier step. `interrupted`: the attempt did not finish."""
     detail: str
     """What the attempt found or why it failed. May be empty."""
 
