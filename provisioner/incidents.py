@@ -113,7 +113,7 @@ async def close_breaker(
             RefusalKind.CONFLICT,
             "closes_by_itself",
             f"an incident of kind {incident.kind.value!r} closes when what it reports is over",
-            next_action=incident.next_action or "see the server's state",
+            next_action=incident.next_action or "check the server's state",
         )
     closed = await session.exec(
         update(Incident)

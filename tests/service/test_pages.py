@@ -176,7 +176,7 @@ async def test_a_mistake_keeps_what_was_typed_and_no_key(ada, make, services):
         ({"public_key": "hello"}, "not an SSH public key"),
         ({"image": "none"}, "No such image"),
         ({"class": "none"}, "No such server class"),
-        ({}, "At least one is needed"),
+        ({}, "At least one key is required"),
     ],
 )
 async def test_each_mistake_is_told_at_its_field(ada, make, changes, text):

@@ -1,4 +1,4 @@
-"""What was requested of servers, and what became of it."""
+"""Requests on servers, and their outcomes."""
 
 from collections.abc import Iterable, Sequence
 from datetime import datetime
