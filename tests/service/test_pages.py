@@ -172,7 +172,7 @@ async def test_a_mistake_keeps_what_was_typed_and_no_key(ada, make, services):
         ({"amount": "nan"}, "Enter a number"),
         ({"amount": "1e400"}, "Enter a number"),
         ({"unit": "years"}, "Enter a number"),
-        ({"amount": "0"}, "outside of that"),
+        ({"amount": "0"}, "out of range"),
         ({"public_key": "hello"}, "not an SSH public key"),
         ({"image": "none"}, "No such image"),
         ({"class": "none"}, "No such server class"),

@@ -49,7 +49,7 @@ def _lose(job: Job, refused: BmcLoginRefused) -> Change:
         f"rackctl server set-bmc {job.server.name} --username … --password-stdin"
     )
     if job.drivers.switch is None or not job.server.switch_port:
-        action = f"cut the server's power, as its last tenant may still use it; {by_hand}"
+        action = f"cut the power of the server, as its last tenant may still use it; {by_hand}"
     elif job.context.rotate_bmc_passwords:
         action = (
             "power cycle the server by hand and let it boot from the network: the ramdisk then "
