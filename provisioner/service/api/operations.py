@@ -36,7 +36,7 @@ _LINES_A_LOOK = 500
 
 class EventsQuery(PageQuery):
     after: str | None = Field(default=None, max_length=200)
-    """Return only lines after the one with this identifier. `Last-Event-ID` takes precedence."""
+    """Only lines after the one with this identifier. `Last-Event-ID` takes precedence."""
 
 
 async def list_all(call: Call, query: OperationQuery) -> Page[OperationView]:
