@@ -1,8 +1,8 @@
-"""When Python collects garbage, in a process that answers many requests.
+"""Runs Python's garbage collector by the clock.
 
-By its own rule it collects when many more objects were made than freed. Where each report replaces
-an old one that is seldom so, and hundreds of thousands of new ones are looked through at once,
-while everybody waits. Here it is the clock that says when.
+By default Python collects once many more objects were made than freed. Here each report replaces
+an old one, so that is rare, and a collection then walks hundreds of thousands of objects while
+every request waits.
 """
 
 import gc
@@ -14,11 +14,12 @@ from provisioner.loops import Loop
 from provisioner.store.columns import utc_now
 
 _EVERYTHING = timedelta(hours=1)
-"""Holds everybody up, a second on such a site; what it finds had lived past its first look."""
+"""A full collection stops everything for a second on a large site; it finds what outlived the
+first generation."""
 
 
 class GarbageCollection(Loop):
-    """What is loaded at its first turn stays, and is not looked through."""
+    """Objects that exist at its first turn are frozen: they are never collected nor scanned."""
 
     name: ClassVar[str] = "garbage"
 
@@ -28,8 +29,8 @@ class GarbageCollection(Loop):
         clock: Callable[[], datetime] = utc_now,
         period: timedelta = timedelta(seconds=0.1),
     ) -> None:
-        """In a `period`, even with 10,000 agents, some thousand objects are made: a millisecond or
-        two."""
+        """Even with 10,000 agents, a `period` makes a few thousand objects: one or two
+        milliseconds of work."""
         super().__init__(period=period, clock=clock)
         self._everything_at: datetime | None = None
 
@@ -46,6 +47,6 @@ class GarbageCollection(Loop):
         self._everything_at = now + _EVERYTHING
 
     async def close(self) -> None:
-        """Leave it to Python again."""
+        """Return to Python's own rule."""
         gc.unfreeze()
         gc.enable()

@@ -1,6 +1,6 @@
-"""Incidents: a failure is reported once, stays open while it lasts, and is closed when it is over.
+"""Incidents: a failure is reported once, stays open while it lasts, and closes when it is over.
 
-One is open per server and kind, and one per kind that is no single server's.
+At most one is open per server and kind, or per kind if it concerns no single server.
 """
 
 from datetime import datetime
@@ -27,8 +27,8 @@ async def open_incident(
     operation_id: str | None = None,
     lease_id: str | None = None,
 ) -> None:
-    """Open an incident, or bring the open one of this kind up to date. The customer of `lease_id`
-    is told of it."""
+    """Open an incident, or update the open one of this kind. The customer of `lease_id` is
+    notified."""
     incident = await open_one(session, server, kind) or Incident(
         server_id=server.id, kind=kind, reason="", next_action="", opened_at=now
     )
@@ -40,7 +40,7 @@ async def open_incident(
 
 
 async def open_one(session: AsyncSession, server: Server, kind: IncidentKind) -> Incident | None:
-    """The server's open incident of this kind, if there is one."""
+    """Return the server's open incident of this kind, if there is one."""
     found = await session.exec(
         select(Incident).where(
             Incident.server_id == server.id,
@@ -54,7 +54,7 @@ async def open_one(session: AsyncSession, server: Server, kind: IncidentKind) ->
 async def open_for_lease(
     session: AsyncSession, lease_id: str, kind: IncidentKind
 ) -> Incident | None:
-    """The open incident of this kind that disturbs a lease, if there is one."""
+    """Return the open incident of this kind that affects a lease, if there is one."""
     found = await session.exec(
         select(Incident).where(
             Incident.lease_id == lease_id,
@@ -68,7 +68,7 @@ async def open_for_lease(
 async def close_incidents(
     session: AsyncSession, server: Server, *kinds: IncidentKind, now: datetime
 ) -> None:
-    """Close the server's open incidents of these kinds: what they report is over."""
+    """Close the server's open incidents of these kinds, as what they report is over."""
     open_ones = await session.exec(
         select(Incident).where(
             Incident.server_id == server.id,
@@ -81,7 +81,7 @@ async def close_incidents(
 
 
 async def breaker_is_open(session: AsyncSession) -> bool:
-    """Whether the circuit breaker is open: no server is quarantined for its health then."""
+    """Whether the circuit breaker is open, so that no server is quarantined for its health."""
     found = await session.exec(
         select(Incident.id).where(
             Incident.kind == IncidentKind.BREAKER, col(Incident.closed_at).is_(None)
@@ -101,9 +101,9 @@ async def breaker_last_closed(session: AsyncSession) -> datetime | None:
 async def close_breaker(
     session: AsyncSession, incident_id: str, *, actor: Actor, now: datetime
 ) -> Incident:
-    """Close the circuit breaker: servers are quarantined for their health again, each when the
-    reconciler next looks at it. It is the only incident that a person closes. Closing twice is
-    once. Raises :class:`Refusal` (forbidden, unknown_incident, closes_by_itself)."""
+    """Close the circuit breaker: faulty servers are quarantined again, each at the reconciler's
+    next look. It is the only incident that a person closes; closing it again does nothing. Raises
+    :class:`Refusal` (forbidden, unknown_incident, closes_by_itself)."""
     actor.require(Permission.OPERATE)
     incident = await session.get(Incident, incident_id)
     if incident is None:
@@ -113,7 +113,7 @@ async def close_breaker(
             RefusalKind.CONFLICT,
             "closes_by_itself",
             f"an incident of kind {incident.kind.value!r} closes when what it reports is over",
-            next_action=incident.next_action or "see the server's state",
+            next_action=incident.next_action or "check the server's state",
         )
     closed = await session.exec(
         update(Incident)

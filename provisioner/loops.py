@@ -1,8 +1,8 @@
-"""The engine of all background work: loops, and the driver that turns them.
+"""The engine of all background work: loops, and the driver that runs them.
 
-A loop says what one turn does. The driver calls it when its period is over or its `wake` is set,
-goes on whatever a turn raises, and keeps each loop's status for operators. Work on rows that takes
-longer than a turn runs beside the turns (:class:`Workers`).
+A loop defines one turn. The driver runs it when its period is over or its `wake` is set, continues
+whatever a turn raises, and keeps each loop's status for operators. Work on rows that takes longer
+than a turn runs in parallel (:class:`Workers`).
 """
 
 import asyncio
@@ -20,21 +20,21 @@ from provisioner.store.database import DatabaseUnavailable
 log = logging.getLogger(__name__)
 
 Contained = Callable[[str], AbstractContextManager[None]]
-"""Around the work on one subject of several: :meth:`LoopStatus.contained`."""
+"""Wraps the work on one of several subjects: :meth:`LoopStatus.contained`."""
 Kind = tuple[type[BaseException], str, int]
 """What makes two defects the same: the type, and the line that raised it."""
 
 
 class LoopStatus:
-    """How a loop does, as `/metrics` and `rackctl status` show it."""
+    """A loop's status, as `/metrics` and `rackctl status` show it."""
 
     def __init__(self, name: str, period: timedelta, clock: Callable[[], datetime]) -> None:
         self.name = name
         self.period_s = period.total_seconds()
         self.turns = 0
-        """Ended so far, well or not."""
+        """Turns that have ended, successful or not."""
         self.failures = 0
-        """Turns, and works on single rows, that failed."""
+        """Failures so far, of turns and of work on single rows."""
         self.failing = False
         """Whether the last turn failed."""
         self.turned_at: datetime | None = None
@@ -49,9 +49,11 @@ class LoopStatus:
 
     @contextmanager
     def contained(self, subject: str) -> Iterator[None]:
-        """Keep a defect in the work on `subject` from ending any other work. It is logged once,
-        with its trace, until that work passes. An outage of the database is no defect: raises
-        DatabaseUnavailable."""
+        """Keep a defect in the work on `subject` from ending any other work.
+
+        It is logged once, with its traceback, until that work succeeds. A database outage is not a
+        defect: raises DatabaseUnavailable.
+        """
         try:
             yield
         except DatabaseUnavailable as outage:
@@ -60,19 +62,19 @@ class LoopStatus:
         except asyncio.CancelledError as error:
             if _is_cancelled():
                 raise
-            self._defect(subject, error)  # of something that it waited for
+            self._defect(subject, error)  # something that it awaited was cancelled
         except Exception as error:
             self._defect(subject, error)
         else:
             self._defects.pop(subject, None)
 
     def is_failing(self, subject: str) -> bool:
-        """Whether the last work on it ended with a defect."""
+        """Whether the last work on this subject ended with a defect."""
         return subject in self._defects
 
     @contextmanager
     def turning(self) -> Iterator[None]:
-        """Around one turn: when it was, how long it took, whether it failed."""
+        """Wrap one turn: record when it ran, how long it took, and whether it failed."""
         began = time.monotonic()
         self.turned_at = self._clock()
         try:
@@ -80,7 +82,7 @@ class LoopStatus:
                 yield
             self.failing = self.is_failing(self.name)
         except DatabaseUnavailable:
-            self.failing = True  # the database has said so
+            self.failing = True  # the database has logged it
         finally:
             self.took_s = time.monotonic() - began
             self.turns += 1
@@ -98,7 +100,7 @@ class LoopStatus:
 
 
 def _is_cancelled() -> bool:
-    """Whether the running task is to end; not only something that it waits for."""
+    """Whether the running task itself is cancelled, not only something that it awaits."""
     task = asyncio.current_task()
     return task is None or task.cancelling() > 0
 
@@ -113,7 +115,7 @@ def _kind_of(error: BaseException) -> Kind:
 
 
 class Workers:
-    """Works on rows, a limited number at once. A defect in one row's work stays with that row."""
+    """Works on a limited number of rows at once. A defect in one row does not affect others."""
 
     def __init__(self, limit: int, status: LoopStatus, wake: asyncio.Event) -> None:
         self._limit = limit
@@ -135,7 +137,7 @@ class Workers:
         task.add_done_callback(self._ended)
 
     async def join(self) -> None:
-        """Wait for all that were started."""
+        """Wait until all started work has ended."""
         if self._tasks:
             await asyncio.wait(self._tasks)
 
@@ -155,7 +157,7 @@ class Workers:
 
 
 class Loop(ABC):
-    """A piece of background work, done turn by turn."""
+    """A background task that runs turn by turn."""
 
     name: ClassVar[str]
 
@@ -171,22 +173,22 @@ class Loop(ABC):
         """The longest pause between two turns."""
         self.clock = clock
         self.wake = wake or asyncio.Event()
-        """Set by whoever knows of something to do: the next turn comes at once."""
+        """Set it when there is something to do, and the next turn runs at once."""
         self.status = LoopStatus(self.name, period, clock)
         self.workers = Workers(concurrency, self.status, self.wake)
 
     @abstractmethod
     async def turn(self, now: datetime) -> None:
-        """Do what is due, or start workers on it as the last thing. It may raise anything, and be
-        cancelled anywhere: the next turn finds what is still to do."""
+        """Do what is due, or start workers on it as the last step. It may raise anything and be
+        cancelled anywhere: the next turn finds what is left."""
 
     async def close(self) -> None:
-        """After the last turn."""
+        """Clean up after the last turn."""
         await self.workers.cancel()
 
     async def settle(self) -> None:
-        """Turn until nothing is due at this instant; for tests, which turn the clock. What a turn
-        raises passes through."""
+        """Run turns until nothing is due at this instant, for tests that set the clock. Errors of
+        a turn pass through."""
         await self.turn(self.clock())
         while self.workers:
             await self.workers.join()
@@ -194,15 +196,15 @@ class Loop(ABC):
 
 
 class Driver:
-    """Turns loops, each in a task of its own, and knows how they do."""
+    """Runs loops, each in its own task, and knows their status."""
 
     def __init__(self) -> None:
         self.statuses: list[LoopStatus] = []
-        """Of all loops that run, in the order in which they were started."""
+        """Statuses of all running loops, in the order in which they started."""
 
     @asynccontextmanager
     async def running(self, *loops: Loop) -> AsyncIterator[None]:
-        """Turn these loops until the block ends; all that they started has ended then."""
+        """Run these loops until the block ends. By then everything that they started has ended."""
         statuses = [loop.status for loop in loops]
         self.statuses += statuses
         tasks = [asyncio.create_task(_drive(loop), name=loop.name) for loop in loops]
@@ -222,8 +224,8 @@ async def _drive(loop: Loop) -> None:
             with loop.status.turning():
                 await loop.turn(loop.clock())
             if _is_cancelled():
-                return  # and the turn swallowed it
-            # Not wait_for, which before Python 3.12 forgets to be cancelled when it is woken
+                return  # the turn swallowed the cancellation
+            # Not wait_for: before Python 3.12 it loses a cancellation that arrives as it wakes.
             with suppress(TimeoutError):
                 async with asyncio.timeout(loop.period.total_seconds()):
                     await loop.wake.wait()

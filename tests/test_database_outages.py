@@ -1,4 +1,4 @@
-"""The database is away for a while: all that runs in the daemon goes on when it is back."""
+"""A database outage: everything in the daemon resumes when the database is back."""
 
 import asyncio
 import logging

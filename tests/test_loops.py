@@ -1,4 +1,4 @@
-"""The engine of background work: loops go on whatever their turns raise, and say how they do."""
+"""The engine of background work: loops continue whatever their turns raise, and show status."""
 
 import asyncio
 import logging

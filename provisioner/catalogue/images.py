@@ -24,7 +24,7 @@ async def image_named(session: AsyncSession, name: str) -> Image:
             RefusalKind.INVALID,
             "unknown_image",
             f"there is no image {name!r}",
-            next_action="choose one of GET /v1/images",
+            next_action="choose one from GET /v1/images",
             faults=(Fault("/image", "no such image"),),
         )
     return image

@@ -1,1 +1,1 @@
-"""Pure rules of the business: no I/O, no clock of their own, plain values in and out."""
+"""Pure business rules: no I/O, no clock of their own, plain values in and out."""

@@ -10,7 +10,7 @@ from provisioner.domain.refusals import Refusal, RefusalKind
 
 
 class Role(StrEnum):
-    """What an account is to the site."""
+    """What an account may do at the site."""
 
     CUSTOMER = "customer"
     OPERATOR = "operator"
@@ -41,23 +41,23 @@ PERMISSIONS: dict[Role, frozenset[Permission]] = {
 
 
 def least_role(permission: Permission) -> Role:
-    """The role of the fewest permissions that has this one."""
+    """Return the role with the fewest permissions that includes this one."""
     holders = [role for role in Role if permission in PERMISSIONS[role]]
     return min(holders, key=lambda role: len(PERMISSIONS[role]))
 
 
 @dataclass(frozen=True, slots=True)
 class Actor:
-    """Who does something, and on whose behalf."""
+    """Who acts, and on whose behalf."""
 
     name: str
     """As the audit trail writes it: `account:acc_…`, `agent:srv_…`, `reconciler`."""
     scopes: frozenset[Permission]
-    """What this actor may do: all that its role may, or less."""
+    """What this actor may do: all that its role allows, or less."""
     account_id: str = ""
-    """The account on whose behalf; empty for the provisioner itself."""
+    """The account on whose behalf it acts; empty for the provisioner itself."""
     role: Role | None = None
-    """None for what is no account: an agent, the provisioner."""
+    """None for actors without an account: agents and the provisioner."""
 
     @classmethod
     def account(cls, account_id: str, role: Role) -> "Actor":
@@ -65,7 +65,7 @@ class Actor:
 
     @classmethod
     def tenant_agent(cls, server_id: str, account_id: str) -> "Actor":
-        """Root on a leased server, who acts for its customer."""
+        """Root on a leased server, acting for its customer."""
         return cls(f"agent:{server_id}", _CUSTOMER, account_id)
 
     @classmethod
@@ -76,11 +76,11 @@ class Actor:
         return permission in self.scopes
 
     def may_see(self, account_id: str) -> bool:
-        """Whether what belongs to an account is this actor's to see."""
+        """Whether this actor may see what belongs to an account."""
         return account_id == self.account_id or self.may(Permission.SEE_ALL)
 
     def require(self, permission: Permission) -> None:
-        """Raises :class:`Refusal` (forbidden)."""
+        """Raise :class:`Refusal` (forbidden) unless the actor may do this."""
         if self.may(permission):
             return
         needed = least_role(permission).value
@@ -96,4 +96,4 @@ class Actor:
 RECONCILER = Actor("reconciler", frozenset())
 """Moves servers along the transition table."""
 PROVISIONER = Actor("provisioner", frozenset(Permission))
-"""The daemon itself, and whoever runs its command line on its machine."""
+"""The daemon itself, and anyone who runs its command line on its machine."""

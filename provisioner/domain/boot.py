@@ -1,7 +1,7 @@
-"""What a server that boots from the network is told: the deploy ramdisk, its disk, or wait.
+"""What a server boots when it asks the network: the deploy ramdisk, its disk, or nothing yet.
 
-The ramdisk runs only in a window that the provisioner opened, and a disk only while it holds the
-system of a lease that goes on, or one that an operator had written for tests; every other server is
+The ramdisk boots only in a window that the provisioner opened. The disk boots only if it holds the
+system of a current lease, or one that an operator installed in maintenance. Every other server is
 held, so that nothing old on a disk ever runs.
 """
 
@@ -20,23 +20,23 @@ class BootTarget(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class BootFacts:
-    """All that the decision may look at, of a server that is enrolled."""
+    """Everything that the decision about an enrolled server may depend on."""
 
     state: State
     window_open: bool = False
     """The provisioner allows one boot of the ramdisk, and it has not happened yet."""
     lease_runs: bool = False
-    """A lease is bound to the server, and its time has not ended."""
+    """A lease is bound to the server and has not ended."""
     at: tuple[Verb, Step] | None = None
-    """Where the operation stands that runs on the server."""
+    """The running operation and its current step."""
     installed: bool = False
-    """An operator had a system written to it since its maintenance began."""
+    """An operator has installed a system since maintenance began."""
     other_serial: bool = False
-    """The machine gives another serial number than the server's."""
+    """The machine reports a serial number other than the server's."""
 
 
 def boot_target(facts: BootFacts | None) -> BootTarget:
-    """The answer to a booting machine; None stands for one that nobody enrolled."""
+    """Return what a machine boots; facts are None if it is not enrolled."""
     if facts is None:
         return BootTarget.DISK
     if facts.other_serial:
@@ -61,7 +61,7 @@ def _may_boot_disk(facts: BootFacts) -> bool:
 
 
 def _disk_is_whole(verb: Verb, step: Step) -> bool:
-    """Whether the operation leaves the disk alone, or was written it and may start it."""
+    """Whether the operation leaves the disk alone, or has finished writing it."""
     steps = STEPS[verb]
     if Step.BOOT_TENANT not in steps:
         return Step.FIND_RAMDISK not in steps

@@ -1,15 +1,15 @@
-"""What a server has, held against what its inventory says it has."""
+"""Compares a server's hardware with its inventory."""
 
 from collections.abc import Mapping
 from typing import Any
 
 MEMORY_TOLERANCE = 0.03
-"""Firmware and kernel keep a part of the memory: so much less than expected is no difference.
-Less than a module of 32, as one that firmware mapped out is to be found."""
+"""Firmware and kernel keep part of the memory, so this much less than expected is accepted. It is
+less than one module in 32, so that a module mapped out by firmware is still noticed."""
 
 
 def differences(expect: Mapping[str, Any], facts: Mapping[str, Any]) -> list[str]:
-    """Every difference as a sentence; what the inventory does not mention is not compared."""
+    """Return every difference in words; what the inventory does not mention is not compared."""
     found: list[str] = []
     if "serial" in expect and facts.get("serial") != expect["serial"]:
         found.append(f"serial number is {facts.get('serial')!r}, expected {expect['serial']!r}")

@@ -1,5 +1,5 @@
-"""The words of a server's lifecycle: its states, what may be requested in each, and the steps of
-every operation. When one state follows another is in `transitions.py`.
+"""The vocabulary of a server's lifecycle: states, the requests that each allows, and the steps of
+every operation. `transitions.py` decides when the state changes.
 """
 
 from datetime import timedelta
@@ -29,9 +29,9 @@ class Verb(StrEnum):
     IMAGE = "image"
     RECLAIM = "reclaim"
     REINSTALL = "reinstall"
-    """A leased server's system anew, for the same tenant."""
+    """Reinstall a leased server for the same tenant."""
     INSTALL = "install"
-    """A system for an operator, on a server in maintenance."""
+    """Install a system for an operator on a server in maintenance."""
     STOP = "stop"
     START = "start"
     REBOOT = "reboot"
@@ -72,7 +72,7 @@ RAMDISK = (
     Step.POWER_ON,
     Step.AWAIT_RAMDISK,
 )
-"""To a running deploy ramdisk; the first step skips the rest when one is waiting."""
+"""Steps to a running deploy ramdisk; the first skips the rest if one is already waiting."""
 
 _IMAGE = (
     *RAMDISK,
@@ -125,7 +125,7 @@ SLA: dict[State, timedelta] = {
     State.IMAGING: timedelta(minutes=30),
     State.RECLAIMING: timedelta(minutes=30),
 }
-"""The longest a server may stay in a state before an incident says that it is stuck."""
+"""The longest that a server may stay in a state before an incident reports it as stuck."""
 
 IN_POOL = frozenset(
     {
@@ -152,13 +152,13 @@ class RequestVerb(StrEnum):
     SANITISE = "sanitise"
     IMAGE = "image"
     STOP = "stop"
-    """Shut down, and off if that takes too long."""
+    """Shut down; cut the power if that takes too long."""
     START = "start"
     REBOOT = "reboot"
-    """Shut down as by `stop`, then on."""
+    """Shut down as `stop` does, then switch on."""
     POWER_OFF = "power_off"
     POWER_CYCLE = "power_cycle"
-    """Off at once, then on."""
+    """Cut the power at once, then switch on."""
     RESET = "reset"
     REINSTALL = "reinstall"
 
@@ -170,7 +170,7 @@ REACHED: dict[RequestVerb, frozenset[State]] = {
     RequestVerb.RESUME: frozenset({State.INSPECTING}),
     RequestVerb.RETIRE: frozenset({State.RETIRED}),
 }
-"""A request for a state is done when one of these is entered; until then it waits."""
+"""A request for a state waits until the server enters one of these; then it is done."""
 
 OPERATIONS: dict[RequestVerb, Verb] = {
     RequestVerb.VALIDATE: Verb.VALIDATE,
@@ -184,7 +184,7 @@ OPERATIONS: dict[RequestVerb, Verb] = {
     RequestVerb.RESET: Verb.RESET,
     RequestVerb.REINSTALL: Verb.REINSTALL,
 }
-"""The operation that carries out a request, in the state in which the server is."""
+"""The operation that carries out a request without leaving the server's state."""
 
 _TENANTS = frozenset(
     {RequestVerb.STOP, RequestVerb.START, RequestVerb.REBOOT, RequestVerb.POWER_CYCLE}
@@ -212,7 +212,7 @@ ALLOWED: dict[State, frozenset[RequestVerb]] = {
     },
     State.RETIRED: frozenset(),
 }
-"""What may be requested in a state. A request that waits is passed over in any other."""
+"""What may be requested in each state. In any other state a waiting request is skipped."""
 
 
 class RequestOutcome(StrEnum):
@@ -224,7 +224,7 @@ class RequestOutcome(StrEnum):
     DONE = "done"
     FAILED = "failed"
     CANCELLED = "cancelled"
-    """Another request took its place, or the server left the state in which it was allowed."""
+    """Another request replaced it, or the server left the state that allowed it."""
 
 
 class OperationState(StrEnum):
@@ -236,29 +236,29 @@ class OperationState(StrEnum):
 
 
 class StepOutcome(StrEnum):
-    """What came of one attempt at a step."""
+    """The outcome of one attempt at a step."""
 
     RUNNING = "running"
     WAITING = "waiting"
-    """It is looked at again when a fact arrives, or after a moment."""
+    """It is checked again when a fact arrives, or after a moment."""
     DONE = "done"
     SKIPPED = "skipped"
-    """The operation went on further ahead: what lies between was not needed."""
+    """The operation jumped ahead: the steps in between were not needed."""
     BACK = "back"
     """The operation went back to an earlier step, to try again from there."""
     FAILED = "failed"
     INTERRUPTED = "interrupted"
-    """It did not come to an end: the provisioner was stopped, or the server's state was left."""
+    """It did not finish: the provisioner stopped, or the server left the state."""
 
 
 def next_step(verb: Verb, step: Step) -> Step | None:
-    """The step after `step`, or None when it is the last."""
+    """Return the step after `step`, or None if it is the last."""
     steps = STEPS[verb]
     position = steps.index(step) + 1
     return steps[position] if position < len(steps) else None
 
 
 def outcome_of_jump(verb: Verb, step: Step, to: Step) -> StepOutcome:
-    """What an operation that goes on at `to` makes of the step that it leaves."""
+    """Return the outcome of `step` when the operation continues at `to` instead."""
     steps = STEPS[verb]
     return StepOutcome.SKIPPED if steps.index(to) > steps.index(step) else StepOutcome.BACK

@@ -1,4 +1,4 @@
-"""Host names and MAC addresses: checked, and brought into one form."""
+"""Checks host names and MAC addresses and normalises them."""
 
 import re
 
@@ -15,11 +15,11 @@ def hostname(text: str) -> str:
     labels = name.split(".")
     if len(name) > 253 or not all(_LABEL.fullmatch(label) for label in labels):
         raise ValueError(
-            "a host name has letters, digits and hyphens, up to 63 between two dots, "
-            "and no hyphen at either end"
+            "a host name has letters, digits and hyphens, up to 63 between dots, "
+            "and no hyphen at either end of a part"
         )
     if labels[-1].isdigit():
-        raise ValueError("the last part of a host name is not a number")
+        raise ValueError("the last part of a host name must not be a number")
     return name
 
 

@@ -1,4 +1,4 @@
-"""The states of a reservation, why a lease ends, and what may be asked of either."""
+"""The states of a reservation, the reasons why a lease ends, and the actions on either."""
 
 from dataclasses import dataclass
 from datetime import datetime, timedelta
@@ -14,7 +14,7 @@ class ReservationState(StrEnum):
     WAITING = "waiting"
     """Promised; no server is bound yet."""
     BOUND = "bound"
-    """Its lease exists."""
+    """It has a lease on a server."""
     ENDED = "ended"
     CANCELLED = "cancelled"
     """Given back before a server was bound."""
@@ -31,11 +31,11 @@ class LeaseEndReason(StrEnum):
     EXPIRED = "expired"
     RELEASED = "released"
     MOVED = "moved"
-    """The reservation goes on, on another server."""
+    """The reservation continues on another server."""
 
 
 class ReservationAction(StrEnum):
-    """What a customer may ask of a reservation."""
+    """What a customer may do with a reservation."""
 
     EXTEND = "extend"
     SWAP = "swap"
@@ -59,15 +59,15 @@ ON_LEASE: dict[RequestVerb, ReservationAction] = {
 
 @dataclass(frozen=True, slots=True)
 class Standing:
-    """How a reservation stands: all that decides what may be asked of it."""
+    """A reservation's status: everything that decides which actions it allows."""
 
     state: ReservationState
     ends_at: datetime
     released_at: datetime | None
     faulty: bool = False
-    """An incident says that its server is faulty, and it was not swapped before."""
+    """An incident reports its server as faulty, and it has not been swapped before."""
     handed_over: bool = False
-    """Its server was handed over, and is not being taken back."""
+    """Its server was handed over and is not being reclaimed."""
     stopped: bool = False
     """Its server was switched off on request."""
 
@@ -81,7 +81,7 @@ def allowed_actions(standing: Standing, now: datetime) -> list[ReservationAction
         if standing.faulty:
             allowed.add(ReservationAction.SWAP)
         if standing.handed_over:
-            # A server that its own system switched off looks as if it ran: it can be started too.
+            # A server that shut itself down still looks as if it ran, so it can be started too.
             off = {ReservationAction.START, ReservationAction.REINSTALL}
             allowed |= off if standing.stopped else set(ON_LEASE.values())
     return [action for action in ReservationAction if action in allowed]

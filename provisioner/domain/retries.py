@@ -11,13 +11,13 @@ TRIES: dict[FailureKind, int] = {
     FailureKind.CONFIGURATION: 1,
     FailureKind.DEFECT: 3,
 }
-"""Attempts at a step before it is assumed not to succeed by itself."""
+"""Attempts at a step before it is assumed that retrying alone will not help."""
 
 BOOTS = 3
 """Power cycles that one operation may spend on reaching the deploy ramdisk."""
 
 PATIENCE = timedelta(seconds=60)
-"""Between attempts while an incident is open."""
+"""The pause between attempts while an incident is open."""
 
 
 class Reaction(StrEnum):
@@ -37,9 +37,9 @@ def reaction(
 ) -> Reaction:
     """Return what follows failed attempt number `attempt` (from 1) at a step.
 
-    `in_ramdisk` means that the step needs a live ramdisk. What an operator has to change is never
-    the server's fault, however often it occurs. `requested` work is never parked: whoever asked for
-    it is told, and may request something else.
+    `in_ramdisk` means that the step needs a live ramdisk. A wrong configuration is never blamed on
+    the server, however often it occurs. `requested` work is never parked: it fails, and whoever
+    requested it may try something else.
     """
     if attempt < TRIES[kind]:
         return Reaction.FIND_RAMDISK if in_ramdisk and attempt > 1 else Reaction.RETRY
@@ -51,5 +51,5 @@ def reaction(
 
 def backoff(attempt: int) -> timedelta:
     """Return the pause after failed attempt number `attempt` (from 1): 1, 2, 4, 8, 16 seconds, …"""
-    # The least of two numbers: after 47 attempts no timedelta holds the greater one.
+    # Compare numbers, not timedeltas: after 47 attempts no timedelta can hold the pause.
     return timedelta(seconds=min(2 ** (attempt - 1), PATIENCE.total_seconds()))

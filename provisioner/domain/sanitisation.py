@@ -1,8 +1,8 @@
 """Which method erases a disk: the strongest it supports, never below the class's floor.
 
-Terms are NIST SP 800-88 r2's (purge, clear), techniques IEEE 2883's. The choice is made here from
-the capabilities that inspection found; the playbook `sanitise` carries it out and may not change
-it.
+The terms are those of NIST SP 800-88 r2 (purge, clear), the techniques those of IEEE 2883. The
+method is chosen here from the capabilities that inspection found; the playbook `sanitise` applies
+it and must not change it.
 """
 
 from collections.abc import Sequence
@@ -56,8 +56,8 @@ class SanitiseCapabilities:
 def methods(disk: SanitiseCapabilities, floor: SanitisationLevel) -> Sequence[SanitisationMethod]:
     """Return the methods to try on a disk, in order; empty if none reaches the floor.
 
-    A later one is tried only if the one before is *refused by the disk*; each attempt is recorded,
-    and every one satisfies the floor, so there is no silent fallback.
+    The next one is tried only if the disk *refuses* the one before. Each attempt is recorded and
+    every method satisfies the floor, so there is no silent fallback.
     """
     supported = {
         SanitisationMethod.NVME_SANITIZE_CRYPTO: disk.sanitize_crypto,

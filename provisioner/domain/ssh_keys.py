@@ -1,4 +1,4 @@
-"""SSH public keys as people paste them: checked, and brought into one canonical line."""
+"""Checks SSH public keys as people paste them, and brings them into one canonical line."""
 
 import base64
 import hashlib
@@ -23,7 +23,7 @@ _LONGEST_COMMENT = 100
 
 
 class BadPublicKey(ValueError):
-    """Not an SSH public key that may log in; says what to paste instead."""
+    """Not an acceptable SSH public key; the message says what to paste instead."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,7 +47,7 @@ def parse_public_key(text: str) -> PublicKey:
     if len(text) > LONGEST:
         raise BadPublicKey(f"it is longer than {LONGEST} characters, so it is not a public key")
     if "PRIVATE KEY" in text:
-        raise BadPublicKey("this is a private key, which nobody else may see: paste the .pub file")
+        raise BadPublicKey("this is a private key; keep it secret and paste the .pub file instead")
     if any(character in text for character in "\r\n\0"):
         raise BadPublicKey("it has more than one line: a key is a single line, one key at a time")
     kind, _, rest = text.partition(" ")
@@ -75,7 +75,7 @@ def _unknown_kind(kind: str, rest: str) -> str:
 
 def _check(kind: str, blob: str) -> None:
     try:
-        # Strictly: the lenient decoder skips what is not base64, and the line goes into a file.
+        # Strict, because the lenient decoder skips other characters, and the line goes into a file.
         base64.b64decode(blob, validate=True)
         key = load_ssh_public_key(f"{kind} {blob}".encode("ascii"))
     except (ValueError, UnsupportedAlgorithm) as error:

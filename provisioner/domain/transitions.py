@@ -1,7 +1,7 @@
 """When a server changes its state: one literal table of transitions.
 
-The reconciler gathers :class:`Facts`, asks :func:`due` and carries out what the answer says. Only
-the table decides; nothing here depends on what happened before, only on what is true now.
+The reconciler gathers :class:`Facts`, asks :func:`due` and carries out the answer. Only the table
+decides, and only from what is true now, never from history.
 """
 
 from collections.abc import Callable
@@ -21,25 +21,25 @@ from provisioner.domain.lifecycle import (
 
 @dataclass(frozen=True, slots=True)
 class Facts:
-    """All that the table may look at, as it is now."""
+    """Everything that the table may look at, as of now."""
 
     operation: OperationState | None = None
-    """Of the operation that the server's state runs, None before it was started; in a state that
-    runs none, of the one that carries out a request."""
+    """State of the operation that the server's state runs, None before it starts; in a state that
+    runs none, state of the one that carries out a request."""
     sanitised: bool = False
     """Every inventoried disk has a certificate newer than its last use, and there is a disk."""
     lease_open: bool = False
     """A lease is bound to the server and not closed."""
     lease_over: bool = False
-    """That lease's time has ended, or it was released."""
+    """That lease has expired or was released."""
     ramdisk_silent: bool = False
     """The ramdisk that should be waiting has not reported within its grace period."""
     faulty: bool = False
-    """Its health forbids the next lease, and the circuit breaker is not open."""
+    """Its health forbids the next lease, and the circuit breaker is closed."""
     bmc_lost: bool = False
-    """The BMC refuses us since a tenancy."""
+    """The BMC has refused our login since a tenancy."""
     requested: RequestVerb | None = None
-    """The first of the requests that wait or are carried out, of those that the state allows."""
+    """The first open request that the state allows."""
 
 
 Condition = Callable[[Facts], bool]
@@ -86,12 +86,12 @@ def over(facts: Facts) -> bool:
 
 
 def done_with_lease(facts: Facts) -> bool:
-    """its operation is done and its lease goes on"""
+    """its operation is done and its lease has not ended"""
     return done(facts) and not over(facts)
 
 
 def closed_to_quarantine(facts: Facts) -> bool:
-    """its operation is done, its lease is closed, and it is to be quarantined"""
+    """its operation is done, its lease is closed, and quarantine was requested"""
     return closed(facts) and facts.requested is RequestVerb.QUARANTINE
 
 
@@ -124,7 +124,7 @@ def retirable(facts: Facts) -> bool:
 
 
 def repaired_unreclaimed(facts: Facts) -> bool:
-    """an operator says: repaired, and a lease is still open on it or its BMC is lost"""
+    """an operator requests: repaired, and its lease is still open or its BMC is lost"""
     return facts.requested is RequestVerb.REPAIRED and (facts.lease_open or facts.bmc_lost)
 
 
@@ -144,13 +144,13 @@ def maintainable(facts: Facts) -> bool:
 
 
 class Effect(StrEnum):
-    """What a transition brings with it, beside the new state and its operation; in words."""
+    """What a transition does besides changing the state and starting its operation, in words."""
 
     QUARANTINE = "an incident says why and what to do next"
-    QUARANTINE_AFTERWARDS = "it is quarantined once it was taken back, and an incident says why"
+    QUARANTINE_AFTERWARDS = "quarantine follows once it is reclaimed, and an incident says why"
     MOVE_LEASE = "a lease that was not handed over moves to another server"
-    END_LEASES_TROUBLES = "an outage of the lease and its health incidents end"
-    BEGIN_ANEW = "its incident is closed, its health is judged anew, its disks count as used"
+    END_LEASES_TROUBLES = "the lease's outage and health incidents end"
+    BEGIN_ANEW = "its incident is closed, its health is judged afresh, its disks count as used"
     SPEND_CERTIFICATES = "the lease keeps the certificates, and the disks count as used"
     BIND_WAITING = "waiting reservations of its class are bound"
 
@@ -161,7 +161,7 @@ class Transition:
     when: Condition
     target: State
     then: tuple[Effect, ...] = ()
-    """In this order, after the state was changed."""
+    """Effects, applied in this order after the state has changed."""
 
     @property
     def condition(self) -> str:
@@ -179,7 +179,7 @@ quarantine = requested(RequestVerb.QUARANTINE)
 _QUARANTINED = (Effect.MOVE_LEASE, Effect.QUARANTINE, Effect.BIND_WAITING)
 
 TRANSITIONS: tuple[Transition, ...] = (
-    # The first row that holds is due: failures and operators come before progress.
+    # The first matching row is due: failures and operators come before progress.
     Transition(State.ENROLLED, quarantine, State.QUARANTINED, _QUARANTINED),
     Transition(State.ENROLLED, always, State.INSPECTING),
     Transition(State.INSPECTING, failed, State.QUARANTINED, _QUARANTINED),
@@ -203,7 +203,7 @@ TRANSITIONS: tuple[Transition, ...] = (
     Transition(State.AVAILABLE, maintainable, State.MAINTENANCE),
     Transition(State.AVAILABLE, retirable, State.RETIRED),
     Transition(State.AVAILABLE, silent, State.VALIDATING),
-    # Power it off first: what was imaged may be running, with a customer's key in it.
+    # Power it off first: the image may be running, with a customer's key in it.
     Transition(
         State.IMAGING,
         failed,
@@ -211,7 +211,7 @@ TRANSITIONS: tuple[Transition, ...] = (
         (Effect.QUARANTINE_AFTERWARDS, Effect.MOVE_LEASE, Effect.BIND_WAITING),
     ),
     Transition(State.IMAGING, over, State.RECLAIMING),
-    # Whether it is still at fault after the power cycle is asked again when it is taken back.
+    # Reclaiming checks again whether it is still faulty after the power cycle.
     Transition(State.IMAGING, faulty, State.RECLAIMING, (Effect.MOVE_LEASE, Effect.BIND_WAITING)),
     Transition(State.IMAGING, done_with_lease, State.LEASED),
     Transition(State.LEASED, over, State.RECLAIMING, (Effect.END_LEASES_TROUBLES,)),
@@ -231,7 +231,7 @@ TRANSITIONS: tuple[Transition, ...] = (
 
 
 def due(state: State, facts: Facts) -> Transition | None:
-    """The transition that is due from `state`, or None when the server stays where it is."""
+    """Return the transition that is due from `state`, or None if there is none."""
     for transition in TRANSITIONS:
         if transition.source is state and transition.when(facts):
             return transition
@@ -239,7 +239,7 @@ def due(state: State, facts: Facts) -> Transition | None:
 
 
 def operation_due(state: State, facts: Facts) -> Verb | None:
-    """The operation that a request starts now; those of a state itself come with its entry."""
+    """Return the operation that a request starts now; a state's own starts when it is entered."""
     if state in RUNS or facts.operation is not None or facts.requested is None:
         return None
     return OPERATIONS.get(facts.requested) if facts.requested in ALLOWED[state] else None

@@ -18,9 +18,9 @@ LONGEST = 2000
 @dataclass(frozen=True, slots=True)
 class AddressRules:
     allow_http: bool = False
-    """For labs: messages can be read, and answers forged, on the way."""
+    """For labs only: messages can be read, and answers forged, on the way."""
     allowed: tuple[IPNetwork, ...] = ()
-    """Inner networks that hold receivers of the site's own."""
+    """Inner networks with the site's own receivers."""
     refused: tuple[IPNetwork, ...] = ()
     """Networks refused although they are public or within an allowed one."""
 
@@ -41,7 +41,7 @@ class AddressRules:
         return url.with_fragment(None)
 
     def admit(self, addresses: Iterable[IPAddress]) -> bool:
-        """Whether a name with these addresses may be used: one bad address condemns it."""
+        """Whether a name with these addresses may be used; one bad address rules it out."""
         looked_up = list(addresses)
         return bool(looked_up) and all(map(self._admits, looked_up))
 
@@ -52,7 +52,7 @@ class AddressRules:
 
 
 def is_public(address: IPAddress) -> bool:
-    """Whether the address is one host of the Internet.
+    """Whether the address is a single host on the public Internet.
 
     Forms that embed an IPv4 address (mapped, 6to4, NAT64) are not: they may lead to any network.
     """

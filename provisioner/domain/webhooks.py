@@ -22,7 +22,7 @@ class WebhookEvent(StrEnum):
     INCIDENT = "lease.incident"
     """The server is not healthy."""
     DELAYED = "reservation.delayed"
-    """The server that was promised fell out, and no other is free yet."""
+    """The promised server is unavailable, and no other is free yet."""
     TEST = "webhook.test"
 
 
@@ -32,7 +32,7 @@ WARNINGS = tuple(
 """Times before the end at which a warning is sent, longest first."""
 
 WARNING_SPANS = tuple(pairwise((*WARNINGS, timedelta())))
-"""Each warning with the next: it is the one to send between the two."""
+"""Each warning paired with the next: it is the one to send between the two."""
 
 TRIED_FOR = timedelta(hours=24)
 KEPT_FOR = timedelta(days=30)
@@ -61,6 +61,6 @@ def headers(secret: str, message_id: str, at: datetime, body: bytes) -> dict[str
 
 
 def next_try(attempts: int, created_at: datetime, now: datetime) -> datetime | None:
-    """Return when a message that failed this often is retried; None when it is given up."""
+    """Return when a message is retried after so many failures; None when it is given up."""
     pause = _PAUSES[attempts - 1] if attempts <= len(_PAUSES) else _LONGEST_PAUSE
     return now + pause if now + pause <= created_at + TRIED_FOR else None

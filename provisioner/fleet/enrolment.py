@@ -1,4 +1,4 @@
-"""Enrols servers from inventory documents: all of them, or none with every reason why not."""
+"""Enrols servers from inventory documents: all of them, or none and every fault is reported."""
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
@@ -34,7 +34,7 @@ class Enrolment:
 
 @dataclass(frozen=True, slots=True)
 class _Placed:
-    """A server in the documents, with its position."""
+    """A server in the documents, and its position."""
 
     pointer: str
     site: str
@@ -42,7 +42,7 @@ class _Placed:
     entry: ServerEntry
 
     def unique(self) -> Iterator[tuple[str, str, str]]:
-        """Yield (what, value, pointer) of everything that no two servers may share."""
+        """Yield (what, value, pointer) for everything that no two servers may share."""
         bmc = self.entry.bmc
         yield "name", self.entry.name, f"{self.pointer}/name"
         yield "serial", self.entry.serial, f"{self.pointer}/serial"
@@ -74,8 +74,8 @@ async def enrol(
     """Add servers and classes to the fleet, or update them; idempotent.
 
     `documents` are decoded JSON or YAML, each an :class:`InventoryDocument`. Raises
-    :class:`Refusal` (bad_inventory) with every fault, its pointer starting at `/documents`; nothing
-    is changed then. `dry_run` checks and reports without changing anything.
+    :class:`Refusal` (bad_inventory) with every fault, each pointer starting at `/documents`; then
+    nothing is changed. `dry_run` checks and reports without changing anything.
     """
     actor.require(Permission.OPERATE)
     reading = _Reading()
@@ -109,7 +109,7 @@ async def enrol(
         result.updated.append(server_row.name)
         if server_row.id in leased:
             what = ", ".join(sorted(changes[server_row.name]))
-            faults.append(Fault(placed.pointer, f"is under lease: cannot change its {what} now"))
+            faults.append(Fault(placed.pointer, f"is leased: its {what} cannot be changed now"))
     if faults:
         raise _refused(faults)
     if dry_run:
@@ -134,7 +134,7 @@ async def enrol(
         raise Refusal(
             RefusalKind.CONFLICT,
             "enrolled_meanwhile",
-            "somebody else enrolled one of these servers at the same moment; nothing was changed",
+            "one of these servers was enrolled at the same time by someone else; nothing changed",
             next_action="enrol again",
         ) from error
     return result
@@ -174,7 +174,7 @@ async def _put_server(
 
 
 class _Reading:
-    """What could be read from the documents, and what could not."""
+    """The entries read from the documents, and the faults found."""
 
     def __init__(self) -> None:
         self.servers: list[_Placed] = []
@@ -184,7 +184,7 @@ class _Reading:
 
     def read(self, document: Any, at: str) -> None:
         if not isinstance(document, dict):
-            self.faults.append(Fault(at, "a document is a mapping with site, rack and servers"))
+            self.faults.append(Fault(at, "must be a mapping with site, rack and servers"))
             return
         header = {k: v for k, v in document.items() if k not in _KEPT}
         head = self._validate(InventoryDocument, header, at)
@@ -199,7 +199,7 @@ class _Reading:
 
     def _read_class(self, item: Any, pointer: str) -> None:
         if isinstance(item, dict) and isinstance(item.get("name"), str):
-            self.class_names.add(item["name"])  # so that its servers are not reported as wrong too
+            self.class_names.add(item["name"])  # so that its servers are not reported as well
         entry = self._validate(ClassEntry, item, pointer)
         if entry is None:
             return
@@ -255,7 +255,7 @@ def _duplicates(servers: Sequence[_Placed]) -> list[Fault]:
 def _taken(servers: Sequence[_Placed], known: dict[str, Server]) -> list[Fault]:
     owners = {pair: s.name for s in known.values() for pair in _unique_in_store(s)}
     return [
-        Fault(pointer, f"{what} {value} belongs to {owner}, which is enrolled already")
+        Fault(pointer, f"{what} {value} belongs to {owner}, which is already enrolled")
         for server in servers
         for what, value, pointer in server.unique()
         if (owner := owners.get((what, value), server.entry.name)) != server.entry.name
@@ -318,6 +318,6 @@ def _refused(faults: list[Fault]) -> Refusal:
         "bad_inventory",
         f"{len(faults)} {'fault' if len(faults) == 1 else 'faults'} in the inventory; "
         f"nothing was changed",
-        next_action="correct every place named in errors and enrol again",
+        next_action="fix every fault listed in errors and enrol again",
         faults=tuple(faults),
     )

@@ -1,4 +1,4 @@
-"""Inventory documents: the form in which operators write down sites, classes and servers."""
+"""Inventory documents: the format in which operators describe sites, classes and servers."""
 
 import re
 from decimal import Decimal
@@ -26,7 +26,7 @@ def _server_name(text: str) -> str:
 
 def _price(text: str) -> str:
     if not re.fullmatch(r"\d{1,9}(\.\d{1,6})?", text):
-        raise ValueError('a price is written as "1.20": digits, a point, up to six decimals')
+        raise ValueError('write a price as "1.20": digits, a point, up to six decimals')
     return text
 
 
@@ -49,7 +49,7 @@ class BmcEntry(_Strict, title="InventoryBmc"):
     address: IPvAnyAddress
     """IP address of the BMC."""
     port: int = Field(default=623, ge=1, le=65535)
-    """UDP port of the BMC. 623 is that of IPMI."""
+    """UDP port of the BMC. IPMI uses 623."""
     username: Line
     """User to log in as."""
     password: SecretStr = Field(min_length=1, max_length=200)
@@ -57,7 +57,7 @@ class BmcEntry(_Strict, title="InventoryBmc"):
 
 
 class ServerEntry(_Strict, title="InventoryServer"):
-    """One server: where it is, how it is recognised, and what it should have."""
+    """One server: where it is, how it is recognised, and which hardware it should have."""
 
     name: ServerName
     """Name of the server: letters, digits and hyphens."""
@@ -66,11 +66,11 @@ class ServerEntry(_Strict, title="InventoryServer"):
     serial: Line
     """Serial number, as the server's firmware reports it."""
     boot_mac: Mac
-    """MAC address of the card that the server boots from."""
+    """MAC address of the network card that the server boots from."""
     address: IPvAnyAddress
-    """IP address to give to the server."""
+    """IP address to assign to the server."""
     switch_port: Line | None = None
-    """Port of the server on the switch that the provisioner controls. Null when there is none."""
+    """Port of the server on the switch that the provisioner controls. Null if there is none."""
     bmc: BmcEntry
     """The server's BMC."""
     expect: dict[str, Any] = Field(default_factory=dict)
@@ -83,13 +83,13 @@ class ClassEntry(_Strict, title="InventoryClass"):
     name: Line
     """Name to reserve by."""
     title: Line
-    """What a server of the class has, in words."""
+    """Hardware of the class, in words."""
     price_per_hour: Annotated[str, AfterValidator(_price)]
-    """Price of one server for one hour: a decimal number in text, never a float."""
+    """Price of one server for one hour, as a decimal string."""
     currency: str = Field(pattern=r"^[A-Z]{3}$")
     """Currency of the price (ISO 4217)."""
     sanitisation_floor: SanitisationLevel = SanitisationLevel.CLEAR
-    """The weakest sanitisation that is good enough for this class."""
+    """The weakest sanitisation level that this class accepts."""
 
     @property
     def price_micro(self) -> int:

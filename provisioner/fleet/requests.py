@@ -1,5 +1,6 @@
-"""Requests on servers: what somebody asks of one waits in its queue, and the reconciler carries it
-out. What is allowed in which state is `domain.lifecycle.ALLOWED`.
+"""Requests on servers: each server has a queue, from which the reconciler takes its work.
+
+`domain.lifecycle.ALLOWED` lists what each state allows.
 """
 
 from collections.abc import Sequence
@@ -19,12 +20,12 @@ from provisioner.store.database import call_attention
 from provisioner.store.tables import Image, Server, ServerRequest
 
 MOST_OPEN = 10
-"""Requests that may wait for one server."""
+"""The most requests that may wait for one server."""
 
 
 @dataclass(frozen=True, slots=True)
 class Installation:
-    """A system that an operator wants on a server in maintenance, and who may log in."""
+    """A system to install for an operator on a server in maintenance, and who may log in."""
 
     image: Image
     authorized_keys: Sequence[str]
@@ -40,17 +41,17 @@ async def request(
     reason: str = "",
     installation: Installation | None = None,
 ) -> ServerRequest:
-    """Ask for work on a server that no customer has. Raises :class:`Refusal` (forbidden,
+    """Request work on a server that is not leased. Raises :class:`Refusal` (forbidden,
     unknown_server, request_refused, too_many_requests)."""
     actor.require(Permission.OPERATE)
     server = await server_named(session, name)
     if (verb is RequestVerb.IMAGE) != (installation is not None):
-        raise ValueError(f"{verb}: an installation goes with the verb image, and no other")
+        raise ValueError(f"{verb}: an installation goes with the verb image and no other")
     if server.state is State.LEASED:
         raise Refusal(
             RefusalKind.CONFLICT,
             "request_refused",
-            f"{name} is leased: what is done to it is requested of its reservation",
+            f"{name} is leased: file the request on its reservation",
             next_action="use POST /v1/reservations/{id}/requests",
         )
     arguments: dict[str, Any] = {"reason": reason} if reason else {}
@@ -83,9 +84,9 @@ async def file(
     now: datetime,
     lease_id: str | None = None,
 ) -> ServerRequest:
-    """Put a request into a server's queue. One for a state takes the place of those for other
-    states. Raises :class:`Refusal` (request_refused, too_many_requests)."""
-    # This takes the row's lock: the state is the one in which the request is filed.
+    """Add a request to a server's queue. A request for a state replaces any for other states.
+    Raises :class:`Refusal` (request_refused, too_many_requests)."""
+    # This locks the row, so that the state cannot change before the request is filed.
     await call_attention(session, server_id)
     server = await session.get_one(Server, server_id, populate_existing=True)
     allowed = ALLOWED[server.state]
@@ -95,7 +96,7 @@ async def file(
             RefusalKind.CONFLICT,
             "request_refused",
             f"{server.name} is {server.state.value}: {verb.value!r} cannot be requested now",
-            next_action=f"in this state one may request: {options}",
+            next_action=f"allowed in this state: {options}",
             faults=(Fault("/verb", f"allowed in state {server.state.value}: {options}"),),
         )
     waiting = await open_requests(session, server_id)
@@ -107,8 +108,8 @@ async def file(
         raise Refusal(
             RefusalKind.CONFLICT,
             "too_many_requests",
-            f"{len(waiting)} requests wait for {server.name} already",
-            next_action="wait until they are carried out",
+            f"{server.name} already has {len(waiting)} open requests",
+            next_action="wait until they are done",
         )
     row = ServerRequest(
         server_id=server_id,
@@ -124,7 +125,7 @@ async def file(
 
 
 async def open_requests(session: AsyncSession, server_id: str) -> Sequence[ServerRequest]:
-    """Those that wait or are carried out, in the order in which they were filed."""
+    """Return a server's requests that are waiting or running, in the order of filing."""
     found = await session.exec(
         select(ServerRequest)
         .where(ServerRequest.server_id == server_id, col(ServerRequest.ended_at).is_(None))
@@ -134,8 +135,8 @@ async def open_requests(session: AsyncSession, server_id: str) -> Sequence[Serve
 
 
 def head(state: State, waiting: Sequence[ServerRequest]) -> ServerRequest | None:
-    """What is to be done first in a state: a request for another state goes before work in this
-    one, as it may be the way out."""
+    """Return the request to carry out first. One for another state goes before work in this one,
+    as it may be the way out."""
     allowed = [row for row in waiting if row.verb in ALLOWED[state]]
     return next((row for row in allowed if row.verb in REACHED), next(iter(allowed), None))
 

@@ -1,4 +1,4 @@
-"""What operators change about one server: a retry now, new BMC credentials."""
+"""Operators' changes to one server: retry an operation, set BMC credentials."""
 
 from datetime import datetime
 
@@ -25,7 +25,7 @@ async def server_named(session: AsyncSession, name: str) -> Server:
             RefusalKind.NOT_FOUND,
             "unknown_server",
             f"there is no server {name!r}",
-            next_action="see GET /v1/servers for the names",
+            next_action="list the names with GET /v1/servers",
         )
     return server
 
@@ -51,7 +51,7 @@ async def retry(session: AsyncSession, name: str, *, actor: Actor, now: datetime
             RefusalKind.CONFLICT,
             "nothing_parked",
             f"no operation of {name} is parked",
-            next_action="see the server's state and reason for what it waits for",
+            next_action="check the server's state and reason to see what it is waiting for",
         )
     await call_attention(session, server.id)
     audit.record(session, actor, "server.retry", server.id, now)
@@ -87,7 +87,7 @@ async def set_bmc(
         raise Refusal(
             RefusalKind.CONFLICT,
             "bmc_address_taken",
-            f"another server's BMC is at {place}",
+            f"another server's BMC has the address {place}",
             faults=(Fault("/address", "belongs to another server's BMC"),),
         ) from error
     await call_attention(session, server.id)
@@ -108,7 +108,7 @@ def bmc_target(server: Server, secret_box: SecretBox) -> BmcTarget:
 
 
 def take_bmc_password(server: Server, sealed: str) -> None:
-    """Store a password that a person entered; it overrides every other we had for the BMC."""
+    """Store a password that a person entered; it replaces all others stored for the BMC."""
     server.bmc_secret = sealed
     server.bmc_next_secret = server.bmc_enrolled_secret = ""
     server.bmc_lost_at = None

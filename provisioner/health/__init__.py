@@ -1,4 +1,4 @@
-"""The health of servers: agents' reports and BMC sensors are judged, and verdicts have effects.
+"""The health of servers: judges agents' reports and BMC sensors, and applies the verdicts.
 
-Nothing here moves a server: where it goes is the transition table's to say.
+Nothing here moves a server; the transition table decides that.
 """

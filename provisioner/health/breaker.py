@@ -1,6 +1,6 @@
-"""The circuit breaker: when many servers turn faulty at once, they are not the cause.
+"""The circuit breaker: when many servers turn faulty at once, the cause lies elsewhere.
 
-Its state is one open incident, so it outlives any process; a person closes it.
+Its state is one open incident, so it outlives any process. Only a person closes it.
 """
 
 from collections import Counter
@@ -26,10 +26,10 @@ UNFIT = or_(
 
 
 async def holds_back(session: AsyncSession, now: datetime) -> bool:
-    """Return whether the breaker is open, opening it if so many servers have turned faulty."""
+    """Return whether the breaker is open; open it first if too many servers turned faulty."""
     if await breaker_is_open(session):
         return True
-    # What a person has reviewed and closed does not open it again.
+    # Faults from before a person last closed the breaker do not open it again.
     closed_at = await breaker_last_closed(session)
     since = max(now - BREAKER_WINDOW, closed_at or now - BREAKER_WINDOW)
     turned = await _turned_unfit(session, since)
@@ -43,8 +43,8 @@ async def holds_back(session: AsyncSession, now: datetime) -> bool:
 async def _turned_unfit(session: AsyncSession, since: datetime) -> list[tuple[datetime, str]]:
     """Return when servers that could be quarantined turned unfit since then, and by which rule.
 
-    Only those that were fit, or a tenant's, before. Of the servers that one account has now, only
-    the newest counts: its reports may be lies.
+    Each account counts once, with its newest fault, however many servers it leases: a tenant can
+    forge reports. A former tenant's server counts from the end of the lease.
     """
     found = await session.exec(
         select(ServerHealth, Lease, Reservation.account_id)
@@ -77,7 +77,8 @@ async def _open(session: AsyncSession, rules: list[str], total: int, now: dateti
     minutes = BREAKER_WINDOW.total_seconds() // 60
     incident.reason = (
         f"{len(rules)} of {total} servers turned faulty within {minutes:.0f} minutes, "
-        f"{times} of them by the rule {common}: none is quarantined for its health any more"
+        f"{times} of them by the rule {common}: "
+        "servers are no longer quarantined for their health"
     )
     incident.next_action = (
         "look for what they have in common (a driver, a switch, power, cooling, the rule); "
@@ -87,5 +88,5 @@ async def _open(session: AsyncSession, rules: list[str], total: int, now: dateti
         async with session.begin_nested():
             session.add(incident)
     except IntegrityError:
-        # Another process found the same at the same time.
+        # Another process opened it at the same time.
         return

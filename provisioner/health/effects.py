@@ -1,7 +1,7 @@
-"""What a verdict changes, in one transaction.
+"""Applies a verdict in one transaction.
 
-It is stored, its findings are remembered, and an affected tenant's outage is recorded and
-announced. The transition table decides where the server goes.
+Stores it with its findings, and records and announces an affected tenant's outage. The transition
+table decides where the server goes.
 """
 
 from dataclasses import asdict, dataclass
@@ -27,16 +27,16 @@ class Judgement:
     identity_id: str
     verdict: Verdict
     stored_at: datetime | None
-    """`judged_at` of the stored previous verdict; None if there was none."""
+    """`judged_at` of the previous stored verdict; None if there was none."""
 
 
 async def record(session: AsyncSession, new: Judgement, now: datetime) -> bool:
     """Store the verdict and apply its effects; return False if it is void.
 
-    It is void if another process judged in the meantime, the server was repaired, or the reports
-    are now a former tenant's.
+    A verdict is void if another process judged the server meanwhile, the server was repaired, or
+    its lease ended.
     """
-    # Servers' rows are locked first everywhere; SQLite has locked all.
+    # Everything locks the server's row first; SQLite locks the whole database.
     server = (
         await session.exec(select(Server).where(Server.id == new.server_id).with_for_update())
     ).one()
@@ -85,9 +85,9 @@ async def _remember_findings(session: AsyncSession, server_id: str, verdict: Ver
 async def _tell_tenant(
     session: AsyncSession, server: Server, lease_id: str, verdict: Verdict, now: datetime
 ) -> None:
-    """Open an outage and its incident while a server that was handed over is faulty.
+    """Keep an outage and an incident open while a server that was handed over is faulty.
 
-    Silence is neither: a tenant may stop the agent.
+    A silent agent is not an outage: the tenant may have stopped it.
     """
     lease = await session.get_one(Lease, lease_id)
     if lease.ready_at is None or lease.ends_at <= now:
@@ -100,8 +100,9 @@ async def _tell_tenant(
             server,
             IncidentKind.HEALTH,
             worst.summary,
-            "its customer may take another server: "
-            f"rackctl reservation swap {lease.reservation_id}; it is seen to when the lease ends",
+            "the customer may take another server: "
+            f"rackctl reservation swap {lease.reservation_id}; "
+            "otherwise it is dealt with when the lease ends",
             now=now,
             lease_id=lease.id,
         )
@@ -115,7 +116,7 @@ async def _tell_tenant(
             server,
             IncidentKind.SILENT,
             silent.summary,
-            "its tenant may have stopped the agent; if not, look at the serial console",
+            "the tenant may have stopped the agent; if not, check the serial console",
             now=now,
         )
     else:

@@ -1,8 +1,8 @@
-"""The judge: polls what agents reported, and who is silent, and keeps a verdict of each server.
+"""The judge: keeps a verdict on each server, from agents' reports and from their silence.
 
-It reads and records; the reconciler moves servers. Any number of judges may share a database: each
-judges all, and nothing happens twice, as a verdict is void when another was stored since the one
-that it follows.
+It reads and records; the reconciler moves servers. Any number of judges may share a database. Each
+judges every server, yet nothing happens twice: a verdict is void if another was stored since the
+one that it follows.
 """
 
 import asyncio
@@ -44,27 +44,27 @@ from provisioner.store.database import Database, DatabaseUnavailable, call_atten
 from provisioner.store.tables import Server
 
 ANEW = timedelta(minutes=1)
-"""A server whose agent is silent is judged again after this: its silence counts."""
+"""How often a server with a silent agent is judged again: its silence counts."""
 
 AT_LEAST = timedelta(minutes=5)
-"""So often a server is judged whose agent lives and tells nothing new."""
+"""How often a server is judged whose agent is alive but has sent no new report."""
 
 CONFIRMED = timedelta(minutes=5)
-"""An unchanged verdict with findings is stored again after this: when each was last true."""
+"""How often an unchanged verdict with findings is stored again, to show when it last held."""
 
 _ALL = timedelta(seconds=15)
-"""How often silent ones are polled for: that reads a row of every server."""
+"""How often silent agents are looked for, which reads a row of every server."""
 
 _LATE = timedelta(seconds=10)
-"""A report is stored so long after it came, at most."""
+"""The longest that a report takes from arrival to the database."""
 
 _SLICE = 20
-"""Servers whose reports are read at once: some milliseconds."""
+"""Servers whose reports are read at once; this takes some milliseconds."""
 
 
 @dataclass(frozen=True, slots=True)
 class _Known:
-    """What is remembered of a server between two turns. It may be lost: windows begin anew."""
+    """What is kept of a server between turns. It may be lost: windows then start over."""
 
     history: tuple[Sample, ...] = ()
     verdict: Verdict = HEALTHY
@@ -80,7 +80,7 @@ _Stored = tuple[Mapping[str, Any], datetime]
 
 
 class Judge(Loop):
-    """Beside the reconciler. What it cannot judge of one server keeps it from judging no other."""
+    """Runs beside the reconciler. A server that it cannot judge does not affect the others."""
 
     name: ClassVar[str] = "judge"
 
@@ -92,7 +92,7 @@ class Judge(Loop):
         site: str = "",
         period: timedelta = timedelta(seconds=3),
     ) -> None:
-        """A new report is judged after a `period`."""
+        """A new report is judged within one `period`."""
         super().__init__(period=period, clock=clock)
         self._database = database
         self._site = site
@@ -102,7 +102,7 @@ class Judge(Loop):
         self._polled_all_at = self._polled_at - _ALL
 
     async def turn(self, now: datetime) -> None:
-        """Judge whoever reported anew, or is silent and was not judged for a minute."""
+        """Judge servers with a new report, and silent ones not judged for a minute."""
         of_all = now - self._polled_all_at >= _ALL
         async with self._database.read() as session:
             found = await report_headers(
@@ -126,7 +126,7 @@ class Judge(Loop):
         return now - known.judged_at >= (ANEW if now - header.seen_at >= ANEW else AT_LEAST)
 
     async def _give_to_reconcilers(self, turned: Iterable[str], now: datetime) -> None:
-        """Only after all are stored, so that the circuit breaker sees them together."""
+        """Run only once all are stored, so that the circuit breaker sees them together."""
         async with self._database.write() as session:
             await holds_back(session, now)
         for server_id in turned:
@@ -139,12 +139,12 @@ class Judge(Loop):
             reports = await latest_reports(session, some, now)
             stored = await self._newly_stored(session, reports)
         for server_id, report in reports.items():
-            await asyncio.sleep(0)  # a verdict takes a millisecond: others may run
+            await asyncio.sleep(0)  # a verdict takes a millisecond: let others run
             with self.status.contained(server_id):
                 try:
                     samples[server_id] = await self._judge_one(report, stored, now)
                 except DatabaseUnavailable:
-                    raise  # no fault of the report: the next turn judges it
+                    raise  # not the report's fault: the next turn judges it
                 except Exception as error:
                     await self._set_aside(report.header, error, now)
                     raise
@@ -157,13 +157,15 @@ class Judge(Loop):
     async def _judge_one(
         self, report: AgentReport, stored: Mapping[str, _Stored], now: datetime
     ) -> list[dict[str, Any]]:
-        """Keep the verdict that a report leads to; returns what charts draw of it, if it is time.
-        May raise anything: what is in a report is its sender's to say."""
+        """Judge a report, and return its chart samples when one is due.
+
+        May raise anything: the sender controls what is in a report.
+        """
         header = report.header
         server_id = header.server_id
         before = self._known.get(server_id, _Known())
         if before.stored_at != report.stored_at:
-            # After a restart, a repair, or another process's verdict: go on from what is stored
+            # After a restart, a repair, or another process's verdict, continue from what is stored.
             data, stored_at = stored.get(server_id, (None, None))
             previous = HEALTHY if data is None else Verdict.from_dict(data)
             before = replace(before, verdict=previous, stored_at=stored_at)
@@ -191,7 +193,7 @@ class Judge(Loop):
         return gpus
 
     async def _set_aside(self, header: ReportHeader, error: Exception, now: datetime) -> None:
-        """Say that nothing is known of a server's health; its next report is tried again."""
+        """Open an incident: the server's health is unknown until a report can be judged."""
         before = self._known.get(header.server_id, _Known())
         self._known[header.server_id] = replace(
             before, reported_at=header.reported_at, judged_at=now
@@ -203,9 +205,9 @@ class Judge(Loop):
                 session,
                 server,
                 IncidentKind.REPORT,
-                f"Its agent's report cannot be judged ({what}). Nothing is known of its health.",
-                "Find the error's trace in the provisioner's log. If the agent is older or newer"
-                " than the provisioner, update it; otherwise this is a bug to report.",
+                f"Its agent's report cannot be judged ({what}). Its health is unknown.",
+                "Find the traceback in the provisioner's log. If the agent is older or newer"
+                " than the provisioner, update it; otherwise report a bug.",
                 now=now,
             )
 
@@ -215,7 +217,7 @@ class Judge(Loop):
             await close_incidents(session, server, IncidentKind.REPORT, now=now)
 
     async def _forget_others(self, found: Mapping[str, ReportHeader], now: datetime) -> None:
-        """Servers whose agents are gone, and with them what they reported."""
+        """Forget servers whose agents are gone, and close their incidents."""
         self._known = {key: known for key, known in self._known.items() if key in found}
         async with self._database.read() as session:
             gone = await unreported(session, self._site, found)
@@ -225,7 +227,7 @@ class Judge(Loop):
     async def _newly_stored(
         self, session: AsyncSession, reports: Mapping[str, AgentReport]
     ) -> Mapping[str, _Stored]:
-        """Verdicts that are other than remembered."""
+        """Return stored verdicts that differ from the remembered ones."""
         new = [
             server_id
             for server_id, report in reports.items()
@@ -252,7 +254,7 @@ class Judge(Loop):
 
 
 def _is_news(before: _Known, new: Verdict, now: datetime) -> bool:
-    """Whether to store it. A faulty server always: its lease may have become ready meanwhile."""
+    """Whether to store it. Always if faulty: the lease may have become ready meanwhile."""
     if before.stored_at is None or new.level is HealthLevel.FAULTY:
         return True
     if _outline(before.verdict) != _outline(new):
@@ -261,5 +263,5 @@ def _is_news(before: _Known, new: Verdict, now: datetime) -> bool:
 
 
 def _outline(of: Verdict) -> set[tuple[str, str, str, HealthLevel, HealthAction]]:
-    """Without times, and without numbers in sentences, which change with each report."""
+    """Leave out times and summaries, whose numbers change with each report."""
     return {(f.rule, f.part, f.boot_id, f.level, f.action) for f in of.findings}

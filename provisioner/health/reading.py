@@ -1,4 +1,4 @@
-"""What the judge reads: which agents reported when, their reports, and the verdicts so far."""
+"""The judge's queries: which agents reported when, their reports, and the verdicts so far."""
 
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -28,35 +28,37 @@ from provisioner.store.tables import (
 
 @dataclass(frozen=True, slots=True)
 class ReportHeader:
-    """The agent that speaks for a server, and when it did."""
+    """The agent that reports for a server, and when it last did."""
 
     identity_id: str
     server_id: str
     seen_at: datetime
     reported_at: datetime
-    """When the report that tells the health came; others only show that the agent lives."""
+    """When the last report with health data arrived; other reports are only signs of life."""
     started_at: datetime | None
-    """When its customer last had the server switched on: it could not report before."""
+    """When its customer last switched the server on: it could not report before."""
 
 
 @dataclass(frozen=True, slots=True)
 class AgentReport:
-    """An agent's latest report, and what else a verdict needs."""
+    """An agent's latest report, with everything else that a verdict needs."""
 
     header: ReportHeader
     report: str
-    """JSON; of many that are read at once, each becomes objects only when it is judged."""
+    """JSON, parsed only when it is judged: many are read at once."""
     gpus_expected: int
     sensors: Sequence[Mapping[str, Any]]
-    """A fresh reading of its BMC's; empty when there is none."""
+    """A fresh reading from its BMC; empty when there is none."""
     stored_at: datetime | None
     """`judged_at` of the server's stored verdict, if there is one."""
     set_aside: bool
-    """Whether an incident is open that says that its reports cannot be judged."""
+    """Whether an open incident says that its reports cannot be judged."""
 
     def sample(self, listening_since: datetime) -> Sample:
-        """The report as of when the agent was heard last: since then it told nothing new. Nobody
-        was silent while nobody listened."""
+        """Return the report as of the agent's last sign of life.
+
+        Time before `listening_since` does not count as silence.
+        """
         header = self.header
         at = max(header.seen_at, listening_since, header.started_at or header.seen_at)
         report = from_json(self.report)
@@ -99,14 +101,17 @@ _LATEST = (
         col(AgentIdentity.revoked_at).is_(None),
     )
 )
-"""Put together once: it is asked ten times a second."""
+"""Built once: it runs ten times a second."""
 
 
 async def report_headers(
     session: AsyncSession, site: str, reported_since: datetime | None = None
 ) -> dict[str, ReportHeader]:
-    """By server, the agent that was heard last; of all servers that are neither retired nor
-    stopped by their customers, or of those whose agents reported since."""
+    """Return each server's most recently seen agent.
+
+    Leaves out servers that are retired or stopped by their customers, and those that have not
+    reported since `reported_since`, if it is given.
+    """
     query = (
         select(*_HEADER)
         .join(Server, col(Server.id) == col(AgentIdentity.server_id))
@@ -137,7 +142,7 @@ async def report_headers(
 async def latest_reports(
     session: AsyncSession, headers: Iterable[ReportHeader], now: datetime
 ) -> dict[str, AgentReport]:
-    """By server. A report that came since, of the same agent, is as good."""
+    """Return the agents' reports by server; they may be newer than the headers."""
     identities = [header.identity_id for header in headers]
     found = await session.exec(_LATEST, params={"identities": identities, "fresh": now - FRESH})
     by_server = {}
@@ -150,7 +155,7 @@ async def latest_reports(
 
 
 async def unreported(session: AsyncSession, site: str, found: Collection[str]) -> list[str]:
-    """Servers whose reports could not be judged, and whose agents are not among those `found`."""
+    """Return servers with an open report incident whose agents are not among those `found`."""
     query = (
         select(Server.id)
         .join(Incident, col(Incident.server_id) == col(Server.id))
@@ -164,7 +169,7 @@ async def unreported(session: AsyncSession, site: str, found: Collection[str]) -
 async def stored_verdicts(
     session: AsyncSession, server_ids: Iterable[str]
 ) -> dict[str, tuple[Mapping[str, Any], datetime]]:
-    """By server, as it was stored, with the time by which the row is known."""
+    """Return the stored verdicts by server, each with the time at which it was judged."""
     found = await session.exec(
         select(ServerHealth.server_id, ServerHealth.verdict, ServerHealth.judged_at).where(
             col(ServerHealth.server_id).in_(list(server_ids))
@@ -174,7 +179,7 @@ async def stored_verdicts(
 
 
 async def past_findings(session: AsyncSession, server_id: str, now: datetime) -> list[Finding]:
-    """What was found at a server in the days in which a fault is known again."""
+    """Return a server's findings that are recent enough to make a new fault a recurrence."""
     found = await session.exec(
         select(HealthFinding).where(
             HealthFinding.server_id == server_id, col(HealthFinding.seen) > now - AGAIN_WITHIN

@@ -1,4 +1,4 @@
-"""Samples for charts: each GPU's gauges, every five minutes of the last day."""
+"""Samples for charts: each GPU's gauges every five minutes, kept for a day."""
 
 from collections.abc import Mapping
 from datetime import datetime, timedelta
@@ -18,12 +18,12 @@ _EPOCH = datetime.fromtimestamp(0).astimezone()
 
 
 def slot(now: datetime) -> datetime:
-    """Return the sample's time, the same in all processes, so that each slot is kept once."""
+    """Return the sample's time: the same in all processes, so each slot is stored once."""
     return now - (now - _EPOCH) % EVERY
 
 
 def drawn(health: Mapping[str, Any]) -> list[dict[str, Any]]:
-    """Return a report's GPUs as a chart needs them; empty if there are none to read."""
+    """Return a report's GPUs in the form that charts draw; empty if there are none."""
     return [
         {"index": gpu.get("index", number), **gauges(gpu)}
         for number, gpu in enumerate(health.get("gpus") or ())
@@ -33,7 +33,7 @@ def drawn(health: Mapping[str, Any]) -> list[dict[str, Any]]:
 async def keep(
     session: AsyncSession, samples: Mapping[str, list[dict[str, Any]]], at: datetime
 ) -> None:
-    """Write one sample per server, and delete expired ones of the same servers."""
+    """Write one sample per server, and delete these servers' expired ones."""
     on_postgresql = session.get_bind().dialect.name == "postgresql"
     insert = postgresql.insert if on_postgresql else sqlite.insert
     rows = [{"server_id": key, "at": at, "gpus": gpus} for key, gpus in samples.items()]

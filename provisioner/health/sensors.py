@@ -1,7 +1,7 @@
-"""Reads power supplies, fans and temperatures through the BMCs, some minutes apart.
+"""Reads power supplies, fans and temperatures through the BMCs every few minutes.
 
-It records what was read, for the judge. Any number of processes share the work: whoever moves a
-server's due time ahead reads it. A BMC that does not answer is the lifecycle's to deal with.
+It records the readings for the judge. Any number of processes share the work: whoever moves a
+server's due time ahead reads it. The lifecycle deals with a BMC that does not answer.
 """
 
 import asyncio
@@ -28,13 +28,13 @@ from provisioner.store.tables import BmcReading, Lease, Server
 EVERY = timedelta(minutes=5)
 _JITTER = 0.1
 AT_ONCE = 12
-"""Fewer than the driver has readers: some are left for who asks by hand."""
+"""Fewer than the driver's readers, so that some stay free for requests by hand."""
 LIMIT_S = 60.0
-"""For one reading; a BMC takes some seconds."""
+"""Time limit for one reading; a BMC takes some seconds."""
 AFTER_REFUSAL = timedelta(hours=1)
-"""Refused logins in a row may lock the account."""
+"""Pause after a refused login: several in a row may lock the account."""
 QUIET = timedelta(minutes=2)
-"""Before a lease ends its BMC is not read: it will be needed at once."""
+"""How long before a lease ends its BMC is left alone: reclaiming needs it at once."""
 
 READ_IN = (
     State.SANITISING,
@@ -43,11 +43,11 @@ READ_IN = (
     State.LEASED,
     State.QUARANTINED,
 )
-"""Elsewhere the power goes off and on, by the provisioner or by a person."""
+"""In other states the provisioner or a person may be switching the power."""
 
 
 class SensorPoll(Loop):
-    """Beside the judge, which looks at what it read."""
+    """Runs beside the judge, which evaluates the readings."""
 
     name: ClassVar[str] = "sensors"
 
@@ -68,14 +68,15 @@ class SensorPoll(Loop):
         self._site = site
 
     async def turn(self, now: datetime) -> None:
-        """Begin to read the servers that are due. After a defect of ours one is read when it is
-        due again."""
+        """Start reading the servers that are due. After a defect, the next due time applies."""
         for server_id, due_at in (await self._claim(now, self.workers.free)).items():
             self.workers.start(server_id, self._read(server_id, due_at))
 
     async def _claim(self, now: datetime, limit: int) -> dict[str, datetime]:
-        """Due servers that no other process took meanwhile, with their next due time. That time
-        is the claim: a reading counts only while nobody has moved it."""
+        """Claim servers that are due, and return them with their next due time.
+
+        That time is the claim: a reading counts only while nobody has moved it.
+        """
         if limit <= 0:
             return {}
         ending = select(Lease.server_id).where(
@@ -125,7 +126,7 @@ class SensorPoll(Loop):
             async with asyncio.timeout(LIMIT_S):
                 sensors = await self._sensors(bmc_target(server, self._box))
         except TimeoutError:
-            news = {"error": f"the BMC did not tell all of its sensors within {LIMIT_S:g} s"}
+            news = {"error": f"the BMC did not report all of its sensors within {LIMIT_S:g} s"}
         except BmcLoginRefused as refused:
             news = {"error": str(refused), "due_at": self.clock() + AFTER_REFUSAL}
         except Failure as failure:
@@ -136,7 +137,7 @@ class SensorPoll(Loop):
             before = last.sensors if last is not None and fresh else ()
             news = {"sensors": kept(sensors, before), "read_at": now, "error": ""}
         async with self._database.write() as session:
-            # Void when its server was repaired meanwhile, or another process reads it by now.
+            # Void if the server was repaired meanwhile, or another process has taken over.
             await session.exec(
                 update(BmcReading)
                 .where(col(BmcReading.server_id) == server_id, col(BmcReading.due_at) == due_at)
@@ -144,7 +145,7 @@ class SensorPoll(Loop):
             )
 
     async def _sensors(self, target: BmcTarget) -> list[Mapping[str, Any]]:
-        """None of a server that is off: its fans stand still, and its power supplies rest."""
+        """Read the sensors; none while the server is off, as fans and power supplies are idle."""
         if await self._bmc.power(target) is Power.OFF:
             return []
         return [asdict(sensor) for sensor in await self._bmc.sensors(target)]

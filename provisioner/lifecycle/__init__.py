@@ -1,1 +1,1 @@
-"""The reconciler: looks at a server, asks the pure rules what is due, does one step, records it."""
+"""The reconciler: reads a server, asks the pure rules what is due, runs one step, records it."""

@@ -1,4 +1,4 @@
-"""What a step gets to work with, and what it may answer."""
+"""What a step works with, and the outcomes that it may return."""
 
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
@@ -20,7 +20,7 @@ from provisioner.store.secrets import SecretBox
 from provisioner.store.tables import Boot, Image, Lease, Operation, Reservation, Server
 
 Change = Callable[[AsyncSession, Server, Operation], Awaitable[None]]
-"""Writes a step's result, in the transaction that records the step and holds the claim."""
+"""Writes a step's result in the transaction that records the step and holds the claim."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,7 +31,7 @@ class Done:
 
 @dataclass(frozen=True, slots=True)
 class GoTo:
-    """Go on at another step of the same operation: ahead (skip) or back (again)."""
+    """Continue at another step of the same operation, ahead (skip) or back (retry)."""
 
     step: Step
     detail: str
@@ -40,7 +40,7 @@ class GoTo:
 
 @dataclass(frozen=True, slots=True)
 class Wait:
-    """Nothing to do until a fact arrives, or for so long at most."""
+    """Nothing to do until a fact arrives or the time is up."""
 
     seconds: float
     detail: str
@@ -56,7 +56,7 @@ class Drivers:
     ssh: Ssh
     netboot: Netboot
     switch: Switch | None = None
-    """None where no switch is under the provisioner's control."""
+    """None if the provisioner controls no switch."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,18 +67,18 @@ class Limits:
     boot: timedelta = timedelta(minutes=15)
     """From power-on to a ready ramdisk."""
     shutdown: timedelta = timedelta(minutes=3)
-    """From the power button to off; after that the power is cut."""
+    """From the power button to off; then the power is cut."""
     tenant_boot: timedelta = timedelta(minutes=10)
     """From kexec to an SSH server with the issued host key."""
     play: timedelta = timedelta(minutes=30)
     sanitise: timedelta = timedelta(hours=6)
     look_s: float = 0.25
-    """Pause between two looks at something that is about to change."""
+    """Pause between checks of something that is about to change."""
 
 
 @dataclass(frozen=True, slots=True)
 class MachineNetwork:
-    """The network on which servers and tenants' systems have their addresses."""
+    """The network in which servers and tenants' systems have their addresses."""
 
     prefix: int
     gateway: IPv4Address | None = None
@@ -97,20 +97,20 @@ class Context:
     authorized_key: str
     """The provisioner's own public key, for the ramdisks."""
     kept_bmc_users: frozenset[str] = frozenset()
-    """Names of BMC users, beside the provisioner's own, that a tenancy leaves enabled."""
+    """BMC users, besides the provisioner's own, that stay enabled after a lease."""
     rotate_bmc_passwords: bool = True
-    """Our BMC user gets a new password after each lease."""
+    """Whether our BMC user gets a new password after each lease."""
     network: MachineNetwork = field(default_factory=lambda: MachineNetwork(prefix=24))
     limits: Limits = field(default_factory=Limits)
 
 
 @dataclass(frozen=True, slots=True)
 class System:
-    """What is put on the disk, and who may log in to it."""
+    """What is installed on the disk, and who may log in to it."""
 
     image: Image
     instance_id: str
-    """New for every system that is written, so that it takes itself for new."""
+    """New for each installation, so that cloud-init treats it as a new instance."""
     hostname: str
     authorized_keys: list[str]
     user_data: str
@@ -130,7 +130,7 @@ class Job:
     operation: Operation
     log: Callable[[str], None]
     commit: Callable[[Change], Awaitable[None]]
-    """Write something before acting on it. Raises ClaimLost."""
+    """Writes something before it is acted on. Raises ClaimLost."""
 
     @property
     def server(self) -> Server:
@@ -151,8 +151,7 @@ class Job:
         return self.now() - self.operation.step_started_at
 
     def tenancy(self) -> tuple[Lease, Reservation, Image]:
-        """The lease that this operation prepares. Steps of imaging for customers only run with
-        one."""
+        """Return the lease that this operation prepares; imaging for customers always has one."""
         lease, reservation, image = (
             self.snapshot.lease,
             self.snapshot.reservation,
@@ -163,7 +162,7 @@ class Job:
         return lease, reservation, image
 
     def system(self) -> System:
-        """The system that this operation puts on the server."""
+        """Return the system that this operation installs on the server."""
         if self.verb is Verb.INSTALL:
             return self._operators_system()
         lease, reservation, image = self.tenancy()
@@ -194,7 +193,7 @@ class Job:
         )
 
     def open_boot(self) -> Boot:
-        """The ramdisk that runs on the server."""
+        """Return the boot of the ramdisk that runs on the server."""
         if self.snapshot.boot is None:
             raise LookupError(f"server {self.server.name} has no open boot")
         return self.snapshot.boot

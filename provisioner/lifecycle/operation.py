@@ -1,4 +1,4 @@
-"""One run of an operation's current step: recorded before and after, guarded by the claim."""
+"""Runs an operation's current step, recorded before and after and guarded by the claim."""
 
 import logging
 import random
@@ -34,16 +34,16 @@ from provisioner.store.tables import Operation, Server, StepRecord
 log = logging.getLogger(__name__)
 
 _DEFECT = "defect"
-"""In an operation's memo: which step met which unforeseen exception, and how often."""
+"""Memo key for which step raised which unexpected exception, and how often."""
 
 
 async def run_step(
     database: Database, context: Context, claim: Claim[Server], snapshot: Snapshot
 ) -> Outcome:
-    """Run the step that the operation is at, and write down what came of it.
+    """Run the operation's current step and record the outcome.
 
-    A failure becomes a :class:`Wait` until the next attempt, or ends the operation; an exception
-    that nobody foresaw is a failure too (of kind DEFECT). Raises ClaimLost, DatabaseUnavailable.
+    A failure becomes a :class:`Wait` until the next attempt, or ends the operation. An unexpected
+    exception is a failure too (of kind DEFECT). Raises ClaimLost, DatabaseUnavailable.
     """
     operation = snapshot.operation
     if operation is None:
@@ -68,7 +68,7 @@ async def run_step(
 
 @contextmanager
 def _classified() -> Iterator[None]:
-    """Whatever is no failure yet, and not a matter of claims or the database, is a defect."""
+    """Turn any exception that is not a failure, a lost claim or an outage into a defect."""
     try:
         yield
     except (Failure, ClaimLost, DatabaseUnavailable):
@@ -91,7 +91,7 @@ class _Recorder:
         self._step = operation.step
 
     async def begin(self) -> None:
-        """Open the step's record, or go on with that of a step that waits."""
+        """Open the step's record, or continue that of a waiting step."""
 
         async def change(session: AsyncSession, server: Server, operation: Operation) -> None:
             now = self._context.clock()
@@ -99,9 +99,7 @@ class _Recorder:
             if record is not None and record.outcome is StepOutcome.WAITING:
                 record.outcome = StepOutcome.RUNNING
                 return
-            await self._close_record(
-                session, StepOutcome.INTERRUPTED, "it did not come to an end", now
-            )
+            await self._close_record(session, StepOutcome.INTERRUPTED, "it did not finish", now)
             session.add(StepRecord(operation_id=operation.id, step=self._step, started_at=now))
 
         await self.commit(change)
@@ -126,7 +124,7 @@ class _Recorder:
     async def _moved(
         self, to: Step | None, outcome: StepOutcome, detail: str, also: Change | None
     ) -> None:
-        """The step is over: the operation goes on at `to`, or is done."""
+        """End the step: the operation continues at `to`, or is done if that is None."""
 
         async def change(session: AsyncSession, server: Server, operation: Operation) -> None:
             now = self._context.clock()
@@ -135,7 +133,7 @@ class _Recorder:
             await self._close_record(session, outcome, detail, now)
             operation.state = OperationState.RUNNING
             if self._step not in RAMDISK:
-                # Failures that led back to the ramdisk count on, or the way back had no end.
+                # Returning to the ramdisk keeps the count of failures, or it could loop for ever.
                 operation.attempt = 0
                 operation.memo = {k: v for k, v in operation.memo.items() if k != _DEFECT}
             if operation.request_id is None:
@@ -160,7 +158,7 @@ class _Recorder:
         await self.commit(change)
 
     async def failed(self, failure: Failure) -> Wait:
-        """Try again, park, or give up, by the kind of the failure."""
+        """Retry, park or give up, depending on the kind of failure."""
         wait = Wait(0, failure.reason)
 
         async def change(session: AsyncSession, server: Server, operation: Operation) -> None:
@@ -173,7 +171,7 @@ class _Recorder:
             await self._close_record(session, StepOutcome.FAILED, failure.reason, now)
             requested = operation.request_id is not None
             if not requested:
-                # Why a server is in quarantine, say, is not for a request to overwrite.
+                # A request must not overwrite why a server is in quarantine, for example.
                 server.reason, server.next_action = failure.reason, failure.next_action
             pause = backoff(operation.attempt)
             in_ramdisk = SPECS[self._step].in_ramdisk
@@ -208,7 +206,7 @@ class _Recorder:
         return wait
 
     def _count_defect(self, server: Server, operation: Operation, failure: Failure) -> int:
-        """How often this step met this exception; its trace is logged once."""
+        """Count how often this step raised this exception; log its traceback once."""
         error = failure.__cause__
         name = f"{self._step.value} {type(error).__name__}"
         last = operation.memo.get(_DEFECT, {})
@@ -240,5 +238,5 @@ class _Recorder:
 
 
 def _jittered(pause: timedelta) -> float:
-    """Up to a quarter longer, so that many servers do not come back at one instant."""
+    """Lengthen a pause by up to a quarter, so that servers do not all return at once."""
     return pause.total_seconds() * random.uniform(1, 1.25)  # noqa: S311 - no secret

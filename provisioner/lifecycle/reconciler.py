@@ -1,8 +1,8 @@
-"""The reconciler: claims servers that are due, and moves each on until there is nothing to do.
+"""The reconciler: claims servers that are due, and advances each until there is nothing to do.
 
-Level-triggered: a pass reads how things stand, carries out the transition that is due or runs the
-operation's current step, and records it. It may be killed anywhere; the next pass, of this process
-or another, goes on at the same step.
+Level-triggered: a pass reads the current state, carries out the transition that is due or runs the
+operation's current step, and records it. It may be killed anywhere; the next pass, in this process
+or another, continues at the same step.
 """
 
 import logging
@@ -32,7 +32,7 @@ log = logging.getLogger(__name__)
 
 
 class Reconciler(Loop):
-    """Moves servers on; any number of them share one database."""
+    """Advances servers; any number of reconcilers may share a database."""
 
     name: ClassVar[str] = "reconciler"
 
@@ -47,7 +47,7 @@ class Reconciler(Loop):
         site: str = "",
         period: timedelta = timedelta(seconds=1),
     ) -> None:
-        """Facts of this process wake it at once; those of others are seen after a `period`."""
+        """Facts from this process wake it at once; those from others are seen after a `period`."""
         super().__init__(
             period=period, clock=context.clock, wake=database.attention, concurrency=concurrency
         )
@@ -58,15 +58,15 @@ class Reconciler(Loop):
         self._watching_since = context.clock()
 
     async def turn(self, now: datetime) -> None:
-        """Keep the claims on the servers that are worked on, and begin on those that are due."""
+        """Renew the claims on servers in progress, and start on those that are due."""
         await self._claims.renew(now)
         claims = await self._claims.claim_due(self.clock(), self.workers.free, *self._of_site)
         for claim in claims:
             self.workers.start(claim.row_id, self.pass_over(claim))
 
     async def pass_over(self, claim: Claim[Server]) -> None:
-        """Move one server on as far as it goes. After a defect of ours its claim expires, and the
-        step is tried again."""
+        """Advance one server as far as it goes. After a defect its claim expires, and the step is
+        retried."""
         try:
             async with self._claims.held(claim):
                 due_at = await self._advance(claim)
@@ -74,10 +74,10 @@ class Reconciler(Loop):
         except ClaimLost:
             log.warning("claim on %s was taken over; its results are discarded", claim.row_id)
         finally:
-            self.wake.set()  # what it was told meanwhile is due at once
+            self.wake.set()  # facts that arrived meanwhile are due at once
 
     async def _advance(self, claim: Claim[Server]) -> datetime | None:
-        """Transitions and steps until one has to wait; returns when to look again."""
+        """Carry out transitions and steps until one has to wait; return when to look again."""
         while True:
             async with self._database.read() as session:
                 snapshot = await load(session, claim.row_id)
@@ -98,7 +98,7 @@ class Reconciler(Loop):
                 return self._waits_until(outcome, snapshot)
 
     async def _transition(self, claim: Claim[Server], class_name: str) -> None:
-        """Decide again under the locks, on what is true now, and carry it out."""
+        """Decide again under the locks, from current facts, and carry it out."""
         async with self._database.write() as session:
             await lock_class(session, class_name)
             server = await hold(session, claim)
@@ -110,7 +110,7 @@ class Reconciler(Loop):
                 await carry_out(session, transition, server, snapshot, now)
 
     async def _begin_requested(self, claim: Claim[Server]) -> None:
-        """Start the first of the operations that were requested, if it is still due."""
+        """Start the first requested operation, if it is still due."""
         async with self._database.write() as session:
             server = await hold(session, claim)
             snapshot = await load(session, claim.row_id)
@@ -123,7 +123,7 @@ class Reconciler(Loop):
     async def _held_back(
         self, session: AsyncSession, transition: Transition, now: datetime
     ) -> bool:
-        """Whether the circuit breaker is open, or opens by this one; the facts say so then."""
+        """Whether the circuit breaker is open, or opens because of this transition."""
         return transition.for_health and await holds_back(session, now)
 
     async def _watch_sla(self, claim: Claim[Server], snapshot: Snapshot, now: datetime) -> None:
@@ -140,20 +140,20 @@ class Reconciler(Loop):
                 IncidentKind.STUCK,
                 f"{server.state.value} for {now - server.state_since}, allowed {allowed}; "
                 f"at {step}" + (f": {server.reason}" if server.reason else ""),
-                server.next_action or f"look at its log: rackctl operation follow {server.name}",
+                server.next_action or f"check its log: rackctl operation follow {server.name}",
                 now=now,
                 operation_id=snapshot.operation.id if snapshot.operation else None,
             )
 
     def _waits_until(self, wait: Wait, snapshot: Snapshot) -> datetime:
-        """When to go on with a step; a lease that ends before is not to wait for it."""
+        """Return when to continue a step: no later than the end of the lease."""
         now = self._context.clock()
         until = now + timedelta(seconds=wait.seconds)
         lease = snapshot.lease
         return min(until, lease.ends_at) if lease and lease.ends_at > now else until
 
     def _idle_until(self, snapshot: Snapshot, now: datetime) -> datetime | None:
-        """The next instant at which something could become due without a new fact."""
+        """Return when something could next become due without a new fact."""
         if snapshot.lease is not None and snapshot.lease.ends_at > now:
             return snapshot.lease.ends_at
         return now + SILENCE if snapshot.server.state is State.AVAILABLE else None

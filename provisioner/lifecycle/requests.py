@@ -1,4 +1,4 @@
-"""Requests as the reconciler sees them: begun as an operation, ended with it or with the state."""
+"""Starts requested operations, and ends requests together with the operation or the state."""
 
 from datetime import datetime
 
@@ -31,7 +31,7 @@ async def begin(
     )
     image_id = request.arguments.get("image_id")
     if verb is Verb.INSTALL:
-        server.last_used_at = now  # whoever logs in to it may write to its disks
+        server.last_used_at = now  # whoever logs in may write to its disks
     elif verb is Verb.REINSTALL and image_id and snapshot.reservation is not None:
         reservation = await session.get_one(Reservation, snapshot.reservation.id)
         reservation.image_id = image_id
@@ -52,8 +52,10 @@ async def end_with_operation(
 async def end_with_state(
     session: AsyncSession, server_id: str, target: State, now: datetime
 ) -> None:
-    """What was asked for is reached, or cannot be done any more. A request for another state goes
-    on waiting, but not for what is in quarantine now."""
+    """End requests that the new state fulfils or makes impossible.
+
+    A request for another state keeps waiting, unless the server is now quarantined.
+    """
     for request in await open_requests(session, server_id):
         reached = REACHED.get(request.verb)
         if reached is not None and target in reached:

@@ -1,4 +1,4 @@
-"""A server as it stands: the rows that belong to it, and the facts that the rules decide on."""
+"""A server's current rows, and the facts that the rules decide on."""
 
 from dataclasses import dataclass
 from datetime import datetime, timedelta
@@ -28,7 +28,7 @@ from provisioner.store.tables import (
 )
 
 SILENCE = timedelta(seconds=90)
-"""A waiting ramdisk that has not reported for so long is taken for lost."""
+"""A waiting ramdisk that has not reported for this long counts as lost."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,25 +36,25 @@ class Snapshot:
     server: Server
     server_class: ServerClass
     disks: tuple[Disk, ...]
-    """Present ones."""
+    """The disks that are present."""
     certificates: dict[str, ErasureCertificate]
-    """By disk serial: those newer than the server's last use."""
+    """Certificates newer than the server's last use, by disk serial."""
     requested: ServerRequest | None
-    """What is to be done first of all that was requested."""
+    """The request to carry out first."""
     operation: Operation | None
-    """The one that the server's state runs, or that carries out a request in it."""
+    """The operation that the state runs, or that carries out a request."""
     request: ServerRequest | None
-    """What that operation carries out."""
+    """The request that this operation carries out."""
     boot: Boot | None
-    """The ramdisk boot that is not closed."""
+    """The open ramdisk boot."""
     lease: Lease | None
     reservation: Reservation | None
     image: Image | None
-    """Of the reservation; in maintenance, the one that an operator wants."""
+    """The reservation's image; in maintenance, the one that an operator requested."""
     agent: AgentIdentity | None
-    """The unrevoked identity: of the lease if there is one, else of the boot."""
+    """The unrevoked identity of the open boot, or else of the lease."""
     fault: Finding | None
-    """What its health holds against the next lease; None while the circuit breaker is open."""
+    """The finding that forbids the next lease; None while the circuit breaker is open."""
 
     @property
     def sanitised(self) -> bool:
@@ -64,8 +64,11 @@ class Snapshot:
         return self.agent.seen_at if self.agent else None
 
     def facts(self, now: datetime, watching_since: datetime) -> Facts:
-        """What the table looks at. An agent's silence counts from `watching_since` at the
-        earliest, as nobody listened before, and from when the ramdisk was last looked at."""
+        """Return the facts for the transition table.
+
+        Silence counts from `watching_since` at the earliest, as nobody listened before, and from
+        when the server entered its state.
+        """
         lease = self.lease
         heard = max(filter(None, (self.agent_seen_at(), watching_since, self.server.state_since)))
         return Facts(
@@ -74,7 +77,7 @@ class Snapshot:
             lease_open=lease is not None,
             lease_over=lease is not None and lease.ends_at <= now,
             ramdisk_silent=self.server.state is State.AVAILABLE and now - heard > SILENCE,
-            # What a tenant's system says while it is prepared moves nobody to another server.
+            # During preparation, reports of the tenant's system do not move the lease.
             faulty=self.fault is not None
             and (self.server.state is not State.IMAGING or self.boot is not None),
             bmc_lost=self.server.bmc_lost_at is not None,
@@ -172,7 +175,7 @@ async def _image(
 
 
 async def _agent(session: AsyncSession, server: Server, boot: Boot | None) -> AgentIdentity | None:
-    """Ramdisk's identity while its boot is open, otherwise the tenant system's."""
+    """Return the ramdisk's identity while its boot is open, otherwise the tenant system's."""
     query = select(AgentIdentity).where(
         AgentIdentity.server_id == server.id, col(AgentIdentity.revoked_at).is_(None)
     )

@@ -1,4 +1,4 @@
-"""The log of a running step: lines are written to the database as they come, in small batches."""
+"""The log of a running step: writes lines to the database as they arrive, in small batches."""
 
 import asyncio
 from collections.abc import Callable
@@ -14,8 +14,8 @@ _BATCH_S = 0.2
 
 
 class StepLogWriter:
-    """Collects lines from the loop's thread and flushes them while the step goes on; what cannot be
-    written waits."""
+    """Collects lines in the event loop's thread and flushes them while the step runs. Lines that
+    cannot be written wait."""
 
     def __init__(
         self, database: Database, operation_id: str, step: Step, clock: Callable[[], datetime]
@@ -64,7 +64,7 @@ class StepLogWriter:
         try:
             async with self._database.write() as session:
                 for line in lines:
-                    await session.merge(line)  # it may be there: only the answer did not come
+                    await session.merge(line)  # it may be there already: only the answer was lost
         except DatabaseUnavailable:
             self._lines = lines + self._lines
             self._arrived.set()

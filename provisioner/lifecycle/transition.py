@@ -1,6 +1,6 @@
-"""Carrying out one row of the transition table, in the session that holds the claim.
+"""Carries out one row of the transition table, in the session that holds the claim.
 
-What a row brings with it stands in the row; here is one function for each such effect.
+The row lists its effects; this module has one function for each.
 """
 
 from collections.abc import Awaitable, Callable
@@ -47,21 +47,21 @@ from provisioner.store.tables import (
 )
 
 _OF_ONE_STATE = (IncidentKind.STUCK, IncidentKind.STEP, IncidentKind.ACCESS)
-"""Incidents that are over when the state is left."""
+"""Incidents that end when the server leaves its state."""
 
 _KEEPS_REASON = (State.QUARANTINED, State.RECLAIMING)
-"""States in which the server still says why it left the one before."""
+"""States in which the server keeps the reason why it left the previous one."""
 
 
 @dataclass(frozen=True, slots=True)
 class Change:
-    """One row of the table, as it is carried out on one server."""
+    """One row of the table, applied to one server."""
 
     session: AsyncSession
     transition: Transition
     server: Server
     snapshot: Snapshot
-    """As it was before."""
+    """The server before the change."""
     now: datetime
 
 
@@ -74,8 +74,8 @@ async def carry_out(
 ) -> None:
     """Change the state and everything that must change with it, or nothing at all.
 
-    The caller holds the lock of the server's class and then the claim, in this order: binding a
-    reservation takes them in the same one.
+    The caller takes the lock of the server's class first and then the claim, in the same order as
+    binding a reservation does.
     """
     change = Change(session, transition, server, snapshot, now)
     await _end_operation(change)
@@ -97,7 +97,7 @@ async def carry_out(
 
 
 async def _end_operation(change: Change) -> None:
-    """An operation that is still running when its state is left did not finish."""
+    """Mark an operation as failed if it is still running when the server leaves its state."""
     if change.snapshot.operation is None:
         return
     operation = await change.session.get_one(Operation, change.snapshot.operation.id)
@@ -129,7 +129,7 @@ def _start_operation(change: Change) -> None:
 
 
 async def quarantine(change: Change) -> None:
-    """The reason is what its health says, or the operator, or the step, or the open incident."""
+    """Take the reason from its health, the operator, the step, or the open incident."""
     server, finding, requested = change.server, change.snapshot.fault, change.snapshot.requested
     if requested is not None and requested.arguments.get("reason"):
         server.reason, server.next_action = requested.arguments["reason"], ""
@@ -148,8 +148,8 @@ async def quarantine(change: Change) -> None:
 
 
 async def quarantine_afterwards(change: Change) -> None:
-    """Out of the pool, but only after it was powered off and its lease closed. Until then the
-    incident keeps the reason: the steps of taking it back have reasons of their own."""
+    """Request quarantine, to follow once it is powered off and its lease is closed. Until then
+    the incident keeps the reason, as the steps of reclaiming overwrite the server's."""
     change.session.add(
         ServerRequest(
             server_id=change.server.id,
@@ -175,7 +175,7 @@ async def _open_fault(change: Change) -> None:
 
 
 async def move_lease(change: Change) -> None:
-    """A lease that was never handed over goes on elsewhere: its reservation waits again."""
+    """End a lease that was never handed over: its reservation waits for another server."""
     lease = await lease_on(change.session, change.server.id)
     if lease is None or lease.ready_at is not None or lease.ends_at <= change.now:
         return
@@ -184,7 +184,7 @@ async def move_lease(change: Change) -> None:
     set_end(lease, change.now, change.now)
     lease.end_reason = LeaseEndReason.MOVED
     if change.transition.source is State.AVAILABLE:
-        # Nothing of the tenant's was ever on it: there is no access to take away.
+        # The tenant's system was never on it, so there is no access to revoke.
         lease.ended_at = change.now
 
 
@@ -198,8 +198,8 @@ async def end_leases_troubles(change: Change) -> None:
 
 
 async def begin_anew(change: Change) -> None:
-    """What was found before the repair, and cannot be read now, is over. Whoever repaired it may
-    have written to its disks."""
+    """Drop findings from before the repair. The disks count as used: the repair may have written
+    to them."""
     session, server = change.session, change.server
     await close_incidents(session, server, IncidentKind.FAULT, now=change.now)
     await session.exec(delete(ServerHealth).where(col(ServerHealth.server_id) == server.id))
@@ -230,4 +230,4 @@ EFFECTS: dict[Effect, Callable[[Change], Awaitable[None]]] = {
     Effect.SPEND_CERTIFICATES: spend_certificates,
     Effect.BIND_WAITING: bind_reservations,
 }
-"""What each effect of the table does."""
+"""The function that applies each effect."""

@@ -1,1 +1,1 @@
-"""What customers are told, and how it reaches them: the outbox, webhooks, the sender."""
+"""Notifications to customers: the outbox, webhooks, and the sender."""

@@ -1,6 +1,6 @@
-"""What customers are told: enqueued with what happened, or once the clock says that it is due.
+"""Enqueues messages to customers, together with the event or when the clock makes them due.
 
-Sending is left to `sender.py`.
+`sender.py` sends them.
 """
 
 from datetime import datetime, timedelta
@@ -37,11 +37,11 @@ async def enqueue(
     occasion: str = "",
     **more: Any,
 ) -> None:
-    """Enqueue a message to a lease's customer, once, in the session of what happened; none without
-    a webhook.
+    """Enqueue a message to a lease's customer once, in the event's session. Does nothing if the
+    customer has no webhook.
 
-    `subject` is what it is about where that is not the lease itself; `occasion` tells several
-    events of one kind apart.
+    `subject` is what the message is about, if not the lease itself. `occasion` distinguishes
+    several events of one kind.
     """
     reservation = await session.get_one(Reservation, lease.reservation_id)
     server = await session.get_one(Server, lease.server_id)
@@ -74,7 +74,7 @@ async def enqueue_about(
     occasion: str = "",
     **more: Any,
 ) -> None:
-    """The same about a reservation that has no server."""
+    """Do the same for a reservation that has no server."""
     data = {
         "reservation": reservation.id,
         "hostname": reservation.hostname,
@@ -149,11 +149,11 @@ _NEW_INCIDENTS = (
         ~_enqueued(col(Incident.id), literal(occasion_key(WebhookEvent.INCIDENT))),
     )
 )
-"""Both are asked every second: they are put together once."""
+"""Both queries run every second, so they are built once."""
 
 
 async def enqueue_due(database: Database, now: datetime, contained: Contained) -> None:
-    """Enqueue warnings of ends that come near, and incidents that were opened."""
+    """Enqueue warnings of approaching ends, and newly opened incidents."""
     async with database.read() as session:
         warnings = [
             (lease, before)
@@ -185,16 +185,16 @@ async def enqueue_due(database: Database, now: datetime, contained: Contained) -
 
 
 def _occasion(before: timedelta, sequence: int | str) -> str:
-    """The sequence stands for the end: when the end moves it rises, and warnings are due anew."""
+    """The sequence stands for the end: it rises when the end moves, so warnings are due again."""
     return f"{before.total_seconds():.0f} {sequence}"
 
 
 async def _to_warn(
     session: AsyncSession, before: timedelta, after: timedelta, now: datetime
 ) -> list[Lease]:
-    """Leases of which `before` is the warning to be given now, and was not.
+    """Return leases whose warning `before` the end is due now and was not sent.
 
-    A warning whose time had passed when the end was set, or the webhook, is none.
+    A warning is skipped if its time had passed when the end or the webhook was set.
     """
     warning = occasion_key(WebhookEvent.ENDS_SOON, _occasion(before, ""))
     found = await session.exec(

@@ -25,7 +25,7 @@ from provisioner.store.secrets import SecretBox
 from provisioner.store.tables import Webhook, WebhookMessage
 
 CLAIM = timedelta(seconds=6 * LIMIT_S)
-"""Longer than an attempt takes, lookup included; after it a killed process's message is due."""
+"""Longer than an attempt including its lookup; then a killed process's message is due again."""
 AT_ONCE = 16
 _FORGET_EVERY = timedelta(hours=1)
 
@@ -51,14 +51,14 @@ class WebhookSender(Loop):
         self._forget_at = clock()
 
     async def turn(self, now: datetime) -> None:
-        """Enqueue what is due by the clock, and begin to send what is due."""
+        """Enqueue messages that the clock makes due, and start sending due messages."""
         await enqueue_due(self._database, now, self.status.contained)
         await self._forget(now)
         for message in await self._claim(now, self.workers.free):
             self.workers.start(message.id, self._send(message))
 
     async def _forget(self, now: datetime) -> None:
-        """Delete what arrived, or was given up, long ago: nothing so old is told again."""
+        """Delete messages that were delivered or given up long ago."""
         if now < self._forget_at:
             return
         self._forget_at = now + _FORGET_EVERY
@@ -71,8 +71,10 @@ class WebhookSender(Loop):
             )
 
     async def _claim(self, now: datetime, limit: int) -> list[WebhookMessage]:
-        """Due messages, the longest due first, that no other process takes at this moment. The
-        attempt is the claim: its outcome counts only while there was no later one."""
+        """Claim due messages, longest due first.
+
+        The attempt is the claim: its outcome counts only until there is a later attempt.
+        """
         if limit <= 0:
             return []
         due = (
@@ -94,7 +96,7 @@ class WebhookSender(Loop):
             return list(claimed.scalars())
 
     async def _write(self, message: WebhookMessage, **values: object) -> bool:
-        """Change the message unless somebody else made an attempt since it was read."""
+        """Change the message unless another attempt was made since it was read."""
         async with self._database.write() as session:
             changed = await session.exec(
                 update(WebhookMessage)
@@ -110,14 +112,14 @@ class WebhookSender(Loop):
         async with self._database.read() as session:
             webhook = await session.get(Webhook, message.account_id)
         if webhook is None:
-            await self._write(message, due_at=None, error="there is no webhook any more")
+            await self._write(message, due_at=None, error="the webhook was removed")
             return
         try:
             status = await self._post_to(webhook, message)
         except NotDelivered as failure:
             error = failure.reason
         except DatabaseUnavailable:
-            raise  # it is due again when its claim has passed
+            raise  # it is due again when its claim expires
         except Exception:
             await self._ended(message, "an internal error of the provisioner")
             raise
@@ -126,7 +128,7 @@ class WebhookSender(Loop):
         await self._ended(message, error)
 
     async def _ended(self, message: WebhookMessage, error: str) -> None:
-        """An attempt: note that the message arrived, or when it is tried again."""
+        """Record that the message was delivered, or when it is retried."""
         now = self.clock()
         if not error:
             await self._write(message, due_at=None, delivered_at=now, error="")
@@ -139,7 +141,7 @@ class WebhookSender(Loop):
     async def _post_to(self, webhook: Webhook, message: WebhookMessage) -> int:
         try:
             url = self._rules.url(webhook.url)
-        except ValueError as error:  # the rules were changed since it was set
+        except ValueError as error:  # the rules have changed since it was set
             raise NotDelivered(str(error)) from error
         addresses = await fit_addresses(self._database, self._post, self._rules, url)
         body = json.dumps(message.body, separators=(",", ":")).encode()

@@ -1,4 +1,4 @@
-"""An account's webhook: the address that is set, its secret, and the messages that go there."""
+"""An account's webhook: its address, its secret, and the messages sent to it."""
 
 from collections.abc import Sequence
 from datetime import datetime, timedelta
@@ -25,18 +25,18 @@ _BETWEEN_TESTS = timedelta(seconds=10)
 async def fit_addresses(
     database: Database, post: WebhookDelivery, rules: AddressRules, url: URL
 ) -> list[IPAddress]:
-    """Where a URL leads, when messages may go there. Raises :class:`NotDelivered`.
+    """Return the addresses of a URL to which messages may go. Raises :class:`NotDelivered`.
 
-    Why it is unfit stays unsaid: what names of the inside mean is nothing for strangers.
+    The error does not say why: strangers must not learn what internal names resolve to.
     """
     addresses = await post.look_up(url)
     if rules.admit(addresses) and not await _are_ours(database, addresses):
         return addresses
-    raise NotDelivered(f"{url.host} was not found, or is no address of the Internet")
+    raise NotDelivered(f"{url.host} was not found, or is not on the public Internet")
 
 
 async def _are_ours(database: Database, addresses: Sequence[IPAddress]) -> bool:
-    """Servers and BMCs are not posted to, in whatever network they are."""
+    """Whether a server or BMC has one of these addresses: they never receive webhooks."""
     texts = [str(address) for address in addresses]
     async with database.read() as session:
         found = await session.exec(
@@ -58,7 +58,7 @@ async def _checked_url(
             RefusalKind.INVALID,
             "bad_webhook",
             f"messages cannot be sent there: {error}",
-            next_action="give the address of a receiver that the Internet reaches",
+            next_action="give a receiver that is reachable from the Internet",
             faults=(Fault("/url", str(error)),),
         ) from error
     return url
@@ -74,8 +74,8 @@ async def set_webhook(
     actor: Actor,
     now: datetime,
 ) -> tuple[Webhook, str]:
-    """Send the actor's messages to this address from now on. The secret, which is new with every
-    call, is known to nobody else. Raises :class:`Refusal` (forbidden, bad_webhook)."""
+    """Send the actor's messages to this address from now on. Every call returns a new secret.
+    Raises :class:`Refusal` (forbidden, bad_webhook)."""
     actor.require(Permission.RENT)
     url = await _checked_url(database, post, rules, text)
     secret = webhooks.new_secret()
@@ -105,7 +105,7 @@ async def webhook_of(session: AsyncSession, account_id: str) -> Webhook:
 async def messages_of(
     session: AsyncSession, account_id: str, limit: int
 ) -> Sequence[WebhookMessage]:
-    """The newest first."""
+    """Return an account's messages, newest first."""
     found = await session.exec(
         select(WebhookMessage)
         .where(WebhookMessage.account_id == account_id)
@@ -116,16 +116,16 @@ async def messages_of(
 
 
 async def remove_webhook(session: AsyncSession, *, actor: Actor, now: datetime) -> None:
-    """Send nothing any more; messages under way are given up. Raises :class:`Refusal`
-    (forbidden, unknown_webhook)."""
+    """Stop sending; pending messages are given up. Raises :class:`Refusal` (forbidden,
+    unknown_webhook)."""
     actor.require(Permission.RENT)
     await session.delete(await webhook_of(session, actor.account_id))
     audit.record(session, actor, "webhook.remove", actor.account_id, now)
 
 
 async def send_test(session: AsyncSession, *, actor: Actor, now: datetime) -> WebhookMessage:
-    """A message that reports nothing; it is tried once. Raises :class:`Refusal`
-    (forbidden, unknown_webhook, too_soon)."""
+    """Enqueue a test message, which is tried once. Raises :class:`Refusal` (forbidden,
+    unknown_webhook, too_soon)."""
     actor.require(Permission.RENT)
     account_id = actor.account_id
     await webhook_of(session, account_id)
@@ -140,8 +140,8 @@ async def send_test(session: AsyncSession, *, actor: Actor, now: datetime) -> We
         raise Refusal(
             RefusalKind.CONFLICT,
             "too_soon",
-            f"one test in {_BETWEEN_TESTS.seconds} seconds is enough",
-            next_action="look at the outcome of the one before",
+            f"only one test is allowed every {_BETWEEN_TESTS.seconds} seconds",
+            next_action="check the outcome of the previous one",
         )
     message = message_of(
         account_id, account_id, WebhookEvent.TEST, {}, occasion=new_id("tst"), now=now
@@ -159,7 +159,7 @@ def message_of(
     occasion: str,
     now: datetime,
 ) -> WebhookMessage:
-    """A message due at once."""
+    """Build a message that is due at once."""
     return WebhookMessage(
         account_id=account_id,
         subject=subject,
@@ -171,5 +171,5 @@ def message_of(
 
 
 def occasion_key(event: WebhookEvent, occasion: str = "") -> str:
-    """What is told once of a subject: an event, on one occasion where it has several."""
+    """Return the key under which a subject's event, or one occasion of it, is sent only once."""
     return f"{event.value} {occasion}" if occasion else event.value

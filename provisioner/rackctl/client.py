@@ -1,4 +1,4 @@
-"""The HTTP API as plain calls: JSON objects in and out, problems and silence as typed errors.
+"""The HTTP API as plain calls: JSON objects in and out, problems and outages as typed errors.
 
 The commands know what the objects mean; `follow.py` knows how long to retry.
 """
@@ -19,7 +19,7 @@ Parameters = Mapping[str, str | int | None]
 """Query parameters; those that are None are left out."""
 
 TIMEOUT_S = 30.0
-"""For one answer. Power commands wait for a BMC, whose own limit is 10 s."""
+"""The limit for one response. Power commands wait for a BMC, whose own limit is 10 s."""
 PAGE = 200
 _LOCAL = ("all://127.0.0.1", "all://localhost", "all://[::1]")
 
@@ -33,7 +33,7 @@ class ServerSentEvent:
 
 
 def path(*parts: str) -> str:
-    """`/v1/…` of these parts, each quoted: a name can never lead to another resource."""
+    """Return the path `/v1/…` of these parts, each quoted so that a name stays one segment."""
     return "/v1/" + "/".join(quote(part, safe="") for part in parts)
 
 
@@ -67,7 +67,7 @@ class Api:
         self._http = httpx.Client(
             base_url=self.url,
             headers=headers,
-            # A proxy for the outside world cannot reach this machine's loopback.
+            # A proxy cannot reach this machine's loopback.
             mounts=dict.fromkeys(_LOCAL),
         )
 
@@ -192,7 +192,7 @@ class Api:
 
     def _foreign(self, status: int) -> ApiRefusal:
         return ApiRefusal(
-            f"{self.url} answered {status}, but not as the API does",
+            f"{self.url} answered {status}, but it is not the API",
             status=status,
             next_action="check that --url or IRONLEASE_URL is the address of a provisioner",
         )

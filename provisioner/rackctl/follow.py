@@ -13,11 +13,12 @@ from provisioner.rackctl.client import Api, JsonObject, ServerSentEvent, path
 from provisioner.rackctl.errors import ApiRefusal, Unreachable, WaitTimeout
 
 ENDED = frozenset({"done", "failed"})
-"""States of an operation in which nothing more happens to it."""
+"""Final states of an operation."""
 PATIENCE_S = 60.0
 _LONGEST_PAUSE_S = 5.0
 _DROPPED_AFTER_S = 60.0
-"""Without a byte. The service sends a comment after 15 s without news."""
+"""A stream without a byte for this long counts as dropped; the service sends a comment every
+15 s."""
 _LOOK_UP_S = 10.0
 """A quiet stream with a deadline is reopened this often, to check the deadline."""
 

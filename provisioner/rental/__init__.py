@@ -1,1 +1,1 @@
-"""A customer's use cases, reserve to release, and binding servers to what was promised."""
+"""A customer's use cases from reserve to release, and binding servers to reservations."""

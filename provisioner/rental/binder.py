@@ -1,8 +1,8 @@
-"""The binder: sees to reservations that wait for a server.
+"""The binder: looks after reservations that wait for a server.
 
-Whoever frees a server binds it at once (`bind_waiting`). The binder is the safety net, and the one
-place where time passes for those who wait: a wait is an incident at once, and ends with the
-reservation.
+Whatever frees a server binds it at once (`bind_waiting`). The binder is the safety net, and it
+alone watches the clock for waiting reservations: it opens an incident at once, and ends the wait
+with the reservation.
 """
 
 from collections.abc import Callable, Sequence
@@ -28,11 +28,11 @@ _DELAY = (
     & (col(Incident.kind) == IncidentKind.DELAYED)
     & col(Incident.closed_at).is_(None)
 )
-"""The open incident that says that a reservation waits."""
+"""The open incident of a waiting reservation."""
 
 
 class Binder(Loop):
-    """Any number of processes may run one: each class is seen to under its lock."""
+    """Any number of processes may run one: each class is handled under its lock."""
 
     name: ClassVar[str] = "binder"
 
@@ -58,7 +58,7 @@ class Binder(Loop):
 
 
 async def open_delays(session: AsyncSession, reservation_ids: Sequence[str]) -> dict[str, datetime]:
-    """Those of the reservations that wait, with since when."""
+    """Return which of the reservations are delayed, and since when."""
     found = await session.exec(
         select(Reservation.id, Incident.opened_at)
         .join(Incident, _DELAY)
@@ -68,7 +68,7 @@ async def open_delays(session: AsyncSession, reservation_ids: Sequence[str]) -> 
 
 
 async def _classes_with_waits(session: AsyncSession, now: datetime) -> Sequence[str]:
-    """Classes of reservations that wait, or whose wait is still told to be open."""
+    """Return classes with waiting reservations, or with open incidents about them."""
     found = await session.exec(
         select(Reservation.class_name)
         .outerjoin(Incident, _DELAY)
@@ -79,7 +79,7 @@ async def _classes_with_waits(session: AsyncSession, now: datetime) -> Sequence[
 
 
 async def _record_delays(session: AsyncSession, class_name: str, now: datetime) -> None:
-    """Each reservation that still waits has an open incident, and no other has."""
+    """Open an incident for each reservation that still waits, and close all others."""
     waiting = await session.exec(
         select(Reservation)
         .outerjoin(Incident, _DELAY)
@@ -101,7 +101,7 @@ async def _record_delays(session: AsyncSession, class_name: str, now: datetime) 
 
 async def _open(session: AsyncSession, reservation: Reservation, now: datetime) -> None:
     reason = (
-        f"{reservation.id} ({reservation.hostname}) waits: no server of class "
+        f"{reservation.id} ({reservation.hostname}) is waiting: no server of class "
         f"{reservation.class_name} is free. It ends at {reservation.ends_at:%Y-%m-%d %H:%M} UTC."
     )
     incident = Incident(
@@ -122,7 +122,7 @@ async def _open(session: AsyncSession, reservation: Reservation, now: datetime) 
         WebhookEvent.DELAYED,
         now,
         occasion=incident.id,
-        reason="no server of the class is free; the next one is yours",
+        reason="no server of the class is free; you get the next one",
     )
 
 

@@ -25,7 +25,7 @@ USER_DATA_LIMIT = 64 * 1024
 
 @dataclass(frozen=True, slots=True)
 class Request:
-    """A reservation as requested; `account` is whom an operator reserves for."""
+    """A reservation as requested; `account` is the one that an operator reserves for."""
 
     class_name: str
     image: str
@@ -57,9 +57,9 @@ async def reserve(
         raise Refusal(
             RefusalKind.INVALID,
             "no_keys",
-            "without an SSH key nobody could log in",
+            "without an SSH key, nobody could log in",
             next_action="add an SSH public key to the account and name it in the request",
-            faults=(Fault("/ssh_keys", "at least one is needed"),),
+            faults=(Fault("/ssh_keys", "at least one key is required"),),
         )
     await lock_class(session, request.class_name)
     image = await image_named(session, request.image)
@@ -67,7 +67,7 @@ async def reserve(
     if earlier is not None:
         return _same_request(earlier, request, image)
 
-    # Waiting reservations go first, and those that waited past their end no longer count.
+    # Waiting reservations go first, and those past their end no longer count.
     await bind_waiting(session, request.class_name, now)
     wanted = Period(now, now + request.duration)
     await _require_capacity(session, request.class_name, wanted)
@@ -126,7 +126,7 @@ def _hostname(text: str) -> str:
 def _check_user_data(text: str) -> None:
     size = len(text.encode())
     if size > USER_DATA_LIMIT:
-        reason = f"user data may have {USER_DATA_LIMIT} bytes at most; this has {size}"
+        reason = f"user data may have at most {USER_DATA_LIMIT} bytes; this has {size}"
         raise _invalid("bad_user_data", "/user_data", reason)
 
 
@@ -136,7 +136,7 @@ def _check_duration(duration: timedelta) -> None:
             RefusalKind.INVALID,
             "bad_duration",
             f"a reservation lasts from {SHORTEST.seconds} seconds to {LONGEST.days} days",
-            faults=(Fault("/duration_s", f"{duration.total_seconds():.0f} s is outside of that"),),
+            faults=(Fault("/duration_s", f"{duration.total_seconds():.0f} s is out of range"),),
         )
 
 

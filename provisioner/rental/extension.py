@@ -1,6 +1,6 @@
-"""Extends a reservation before it ends, if its server is promised to nobody else.
+"""Extends a reservation before it ends, if no other reservation needs its server.
 
-The decision is made under the class's lock, like every promise; the lease's end follows.
+Like every promise, this is decided under the class's lock; the lease's end follows.
 """
 
 from datetime import UTC, datetime, timedelta
@@ -22,7 +22,7 @@ from provisioner.store.database import call_attention
 from provisioner.store.tables import Extension, Reservation, Server
 
 _SERVING = frozenset({State.AVAILABLE, State.IMAGING, State.LEASED})
-"""States of a bound server that is not being taken away from its customer."""
+"""States in which a bound server is not being taken away from its customer."""
 
 
 async def extend(
@@ -37,7 +37,7 @@ async def extend(
 ) -> Reservation:
     """Move the end of a reservation `by` a span or `until` a time; exactly one is given.
 
-    Nothing happens if that is the end already, or if the same `idempotency_key` was used on the
+    Does nothing if it already ends then, or if the same `idempotency_key` was used on the
     reservation before. Raises :class:`Refusal` (unknown_reservation, bad_extension,
     reservation_over, no_capacity, idempotency_mismatch).
     """
@@ -49,7 +49,7 @@ async def extend(
     lease = await open_lease(session, reservation.id)
     if reservation.state.is_over or reservation.released_at is not None:
         raise _over(reservation)
-    # `now` was read before the lock was taken: a server being taken back is the better evidence.
+    # `now` was read before the lock was taken, so also check whether the server is being reclaimed.
     server = await session.get(Server, lease.server_id, populate_existing=True) if lease else None
     if reservation.ends_at <= now or (server is not None and server.state not in _SERVING):
         raise _over(reservation)
@@ -63,7 +63,7 @@ async def extend(
             "no_capacity",
             f"every server of class {reservation.class_name!r} is promised to others "
             f"before {wanted.end:%Y-%m-%d %H:%M:%S} UTC",
-            next_action="extend by less, or reserve another server when one is free",
+            next_action="extend by less, or reserve another server once one is free",
         )
     extension = Extension(
         reservation_id=reservation.id,
@@ -129,25 +129,25 @@ def _over(reservation: Reservation) -> Refusal:
     return Refusal(
         RefusalKind.CONFLICT,
         "reservation_over",
-        f"{reservation.id} is over; only one that still goes on can be extended",
-        next_action="reserve a server anew",
+        f"{reservation.id} is over and can no longer be extended",
+        next_action="make a new reservation",
     )
 
 
 def _wanted(
     reservation: Reservation, by: timedelta | None, until: datetime | None
 ) -> Period | None:
-    """Return the period to add; None if the reservation ends then already."""
+    """Return the period to add; None if the reservation already ends then."""
     pointer = "/by_s" if by is not None else "/until"
     start, end = reservation.ends_at, until
     if by is not None:
         end = None if abs(by) > LONGEST else start + by
     if end is None or end - reservation.starts_at > LONGEST:
-        raise _bad(pointer, f"a reservation lasts {LONGEST.days} days at most, extensions included")
+        raise _bad(pointer, f"a reservation lasts at most {LONGEST.days} days with its extensions")
     if until is not None and end == start:
         return None
     if end <= start:
-        raise _bad(pointer, "an extension ends later than the reservation; give it back by release")
+        raise _bad(pointer, "the new end must be later than the current one; to shorten, release")
     return Period(start, end.astimezone(UTC))
 
 

@@ -1,6 +1,6 @@
-"""A lease as granted to its server's agent: signed with the site's key, and dated.
+"""Grants: a lease in the form that its server's agent gets, dated and signed by the site's key.
 
-Callers send it; `agent.grants` checks it.
+Callers send them; `agent.grants` verifies them.
 """
 
 import base64
@@ -30,5 +30,5 @@ def grant_of(
 
 
 def public_key(box: SecretBox) -> str:
-    """Return the key with which agents verify grants: raw, in base64."""
+    """Return the key that agents verify grants with: raw, in base64."""
     return base64.b64encode(box.grant_key.public_key().public_bytes_raw()).decode()

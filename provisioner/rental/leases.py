@@ -1,6 +1,6 @@
-"""When a lease ends: every change of that goes through here, so that the agent's grant follows.
+"""The end of a lease: every change goes through here, so that the agent's grant follows.
 
-Callers decide whether it may change, and what else must.
+Callers decide whether it may change, and what else must change with it.
 """
 
 from datetime import datetime
@@ -9,7 +9,7 @@ from provisioner.store.tables import Lease
 
 
 def set_end(lease: Lease, ends_at: datetime, now: datetime) -> None:
-    """Move the end; the next grant supersedes those that the agent has.
+    """Move the end; the next grant supersedes those that the agent already has.
 
     The caller holds the lock of the server's class.
     """

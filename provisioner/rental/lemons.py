@@ -1,4 +1,4 @@
-"""How often a class's free servers were in trouble lately: customers get the others first."""
+"""Scores a class's free servers by recent trouble, so that customers get the best ones first."""
 
 from collections import defaultdict
 from datetime import datetime, timedelta
@@ -14,9 +14,9 @@ from provisioner.store.tables import HealthFinding, Incident, Server
 
 
 async def lemon_scores(session: AsyncSession, class_name: str, now: datetime) -> dict[str, float]:
-    """Return scores by server, from its health and from how often it was quarantined for a fault.
+    """Return scores by server, from its health findings and its quarantines for faults.
 
-    Servers without either are left out.
+    Servers with neither are left out.
     """
     since = now - timedelta(days=LEMON_DAYS)
     free = (Server.class_name == class_name, Server.state == State.AVAILABLE)

@@ -1,6 +1,6 @@
-"""Outages: the intervals of a lease in which its server was not usable, and the time that was.
+"""Outages: the intervals of a lease in which its server was unusable.
 
-The lifecycle decides what counts as one; billing decides what it means in money.
+The lifecycle decides what counts as an outage; billing decides what it costs.
 """
 
 from datetime import datetime
@@ -14,10 +14,10 @@ from provisioner.store.tables import Lease, Outage
 async def begin_outage(
     session: AsyncSession, lease: Lease, since: datetime, reason: str, now: datetime
 ) -> None:
-    """Record that the server has not been usable since then.
+    """Record that the server has been unusable since then.
 
-    The outage starts no earlier than the handover or the end of the outage before. Does nothing if
-    one is open already.
+    The outage starts no earlier than the handover or the end of the previous outage. Does nothing
+    if one is already open.
     """
     past = await outages_of(session, lease.id)
     ended = [outage.ended_at for outage in past if outage.ended_at is not None]

@@ -1,4 +1,4 @@
-"""What a customer asks of a leased server: power, and its system installed anew."""
+"""A customer's requests on a leased server: power, and reinstallation."""
 
 from datetime import datetime
 from typing import Any
@@ -25,15 +25,15 @@ async def request(
     actor: Actor,
     now: datetime,
 ) -> ServerRequest:
-    """Ask for work on the server of a reservation. `image` is for a reinstallation; without one the
-    reservation's own is installed. Raises :class:`Refusal` (unknown_reservation, not_ready,
-    request_refused, unknown_image, too_many_requests)."""
+    """Request work on a reservation's server. `image` is for a reinstallation and defaults to the
+    reservation's own. Raises :class:`Refusal` (unknown_reservation, not_ready, request_refused,
+    unknown_image, too_many_requests)."""
     reservation = await locked_reservation(session, reservation_id, actor)
     if verb not in ON_LEASE:
         raise Refusal(
             RefusalKind.CONFLICT,
             "request_refused",
-            f"{verb.value!r} cannot be requested of a leased server",
+            f"{verb.value!r} cannot be requested on a leased server",
             next_action=f"request one of: {', '.join(ON_LEASE)}",
         )
     lease = await open_lease(session, reservation.id)
@@ -43,8 +43,8 @@ async def request(
         raise Refusal(
             RefusalKind.CONFLICT,
             "not_ready",
-            f"{reservation_id} has no server now that was handed over",
-            next_action="see whether it is being prepared, or is over",
+            f"{reservation_id} has no server that is ready for use",
+            next_action="check whether it is still being prepared, or is over",
         )
     arguments: dict[str, Any] = {}
     if verb is RequestVerb.REINSTALL:

@@ -1,7 +1,7 @@
-"""Reservations: what is promised, the servers bound to it, and giving one back.
+"""Reservations: what is promised, binding servers to it, and giving one back.
 
-Every change of a class's bookings first takes the row lock of the class, so that no two of them
-decide on the same free server.
+Every change to a class's bookings first takes the row lock of the class, so that no two of them
+pick the same free server.
 """
 
 from datetime import datetime
@@ -24,7 +24,7 @@ from provisioner.store.tables import Lease, Reservation, Server, ServerClass, Se
 _IS_REQUESTED = exists().where(
     col(ServerRequest.server_id) == col(Server.id), col(ServerRequest.ended_at).is_(None)
 )
-"""Something is asked of a server that takes it out of the pool."""
+"""An open request will take the server out of the pool."""
 
 
 async def lock_class(session: AsyncSession, class_name: str) -> None:
@@ -39,7 +39,7 @@ async def lock_class(session: AsyncSession, class_name: str) -> None:
             RefusalKind.INVALID,
             "unknown_class",
             f"there is no server class {class_name!r}",
-            next_action="choose one of GET /v1/classes",
+            next_action="choose one from GET /v1/classes",
             faults=(Fault("/class", "no such server class"),),
         )
 
@@ -67,10 +67,10 @@ async def free_servers(session: AsyncSession, class_name: str) -> int:
 async def is_free(
     session: AsyncSession, class_name: str, wanted: Period, *, beside: str = ""
 ) -> bool:
-    """Whether the pool of a class has one server more than it promised for a period.
+    """Whether a class has one more server in the pool than it has promised for a period.
 
-    The reservation `beside` does not count: the period is meant for it. The caller holds the
-    class's lock.
+    The reservation `beside` does not count, as the period is for it. The caller holds the class's
+    lock.
     """
     pool = await session.exec(
         select(func.count()).where(Server.class_name == class_name, col(Server.state).in_(IN_POOL))
@@ -89,8 +89,9 @@ async def is_free(
 async def bind_waiting(session: AsyncSession, class_name: str, now: datetime) -> list[Lease]:
     """Bind free servers to a class's waiting reservations, oldest first.
 
-    Servers least in trouble go first (:mod:`provisioner.rental.lemons`), then those free longest. A
-    reservation whose time is up without a server ends. The caller holds the class's lock.
+    Servers with the least trouble go first (:mod:`provisioner.rental.lemons`), then those free for
+    longest. A reservation that is still without a server at its end is ended. The caller holds the
+    class's lock.
     """
     found = await session.exec(
         select(Reservation)
@@ -124,7 +125,7 @@ async def bind_waiting(session: AsyncSession, class_name: str, now: datetime) ->
             continue
         server = next(servers, None)
         if server is None:
-            continue  # others' time may be up
+            continue  # later ones may have reached their end
         lease = Lease(
             reservation_id=reservation.id,
             server_id=server.id,
@@ -141,7 +142,7 @@ async def bind_waiting(session: AsyncSession, class_name: str, now: datetime) ->
 
 
 async def lease_on(session: AsyncSession, server_id: str) -> Lease | None:
-    """Return the open lease on a server; None if nobody has it."""
+    """Return the open lease on a server, or None if there is none."""
     found = await session.exec(
         select(Lease).where(Lease.server_id == server_id, col(Lease.ended_at).is_(None))
     )
@@ -149,9 +150,9 @@ async def lease_on(session: AsyncSession, server_id: str) -> Lease | None:
 
 
 async def open_lease(session: AsyncSession, reservation_id: str) -> Lease | None:
-    """Return the lease that now serves a reservation; None while it waits or after its end.
+    """Return a reservation's current lease; None while it waits or after its end.
 
-    A lease that was swapped away stays open beside it until its server is taken back.
+    After a swap the previous lease also stays open until its server is reclaimed.
     """
     found = await session.exec(
         select(Lease).where(
@@ -166,9 +167,10 @@ async def open_lease(session: AsyncSession, reservation_id: str) -> Lease | None
 async def visible_reservation(
     session: AsyncSession, reservation_id: str, actor: Actor
 ) -> Reservation:
-    """Return a reservation that the actor may see; others' are as unknown as ones that never were.
+    """Return a reservation that the actor may see.
 
-    Raises :class:`Refusal` (unknown_reservation).
+    Raises :class:`Refusal` (unknown_reservation), also for those of others, so as not to reveal
+    that they exist.
     """
     reservation = await session.get(Reservation, reservation_id)
     if reservation is None or not actor.may_see(reservation.account_id):
@@ -181,7 +183,7 @@ async def visible_reservation(
 async def locked_reservation(
     session: AsyncSession, reservation_id: str, actor: Actor
 ) -> Reservation:
-    """Do the same under the class's lock, which is held until the session ends."""
+    """Return a visible reservation, with its class locked until the session ends."""
     actor.require(Permission.RENT)
     reservation = await visible_reservation(session, reservation_id, actor)
     await lock_class(session, reservation.class_name)
@@ -192,7 +194,7 @@ async def locked_reservation(
 async def release(
     session: AsyncSession, reservation_id: str, *, actor: Actor, now: datetime
 ) -> Reservation:
-    """End a reservation now: the server is taken back at once. Repeating it changes nothing.
+    """End a reservation now and reclaim its server at once. Repeating it changes nothing.
 
     Raises :class:`Refusal` (unknown_reservation).
     """

@@ -1,4 +1,4 @@
-"""Swap: a customer whose server is faulty gets another for the rest of the reservation."""
+"""Swap: a customer with a faulty server gets another one for the rest of the reservation."""
 
 from datetime import datetime
 
@@ -26,10 +26,10 @@ from provisioner.store.tables import Lease, Reservation
 async def swap(
     session: AsyncSession, reservation_id: str, *, actor: Actor, now: datetime
 ) -> Reservation:
-    """Take the server back now and prepare another. Whatever is on its disks is lost.
+    """Reclaim the server now and prepare another one. Whatever is on its disks is lost.
 
-    A customer may do so once, while an incident says that the server is faulty: that is what the
-    server's own system reports, so the second time a person checks. An operator always may. Raises
+    A customer may do so once, while an incident reports the server as faulty. The customer's own
+    system can forge that, so a second time needs an operator, who may always swap. Raises
     :class:`Refusal` (unknown_reservation, nothing_to_swap, not_faulty, swapped_already,
     no_capacity).
     """
@@ -41,8 +41,8 @@ async def swap(
         raise Refusal(
             RefusalKind.CONFLICT,
             "nothing_to_swap",
-            f"{reservation_id} has no server now that could be swapped",
-            next_action="see whether it waits for one, or is over",
+            f"{reservation_id} has no server to swap",
+            next_action="check whether it is waiting for one, or is over",
         )
     if not actor.may(Permission.SEE_ALL):
         await _require_reason(session, lease)
@@ -51,7 +51,7 @@ async def swap(
             RefusalKind.CONFLICT,
             "no_capacity",
             f"no other server of class {reservation.class_name!r} is free now",
-            next_action="try again later; the time in which the server is faulty is not charged",
+            next_action="try again later; time during which the server is faulty is not charged",
         )
     set_end(lease, now, now)
     lease.end_reason = LeaseEndReason.MOVED
@@ -68,8 +68,8 @@ async def _require_reason(session: AsyncSession, lease: Lease) -> None:
         raise Refusal(
             RefusalKind.CONFLICT,
             "not_faulty",
-            "nothing is known to be wrong with the server",
-            next_action="tell an operator what is wrong with it: they may swap it",
+            "no fault is known on the server",
+            next_action="tell an operator what is wrong with it; they can swap it",
         )
     swaps = await session.exec(
         select(func.count()).where(
@@ -82,6 +82,6 @@ async def _require_reason(session: AsyncSession, lease: Lease) -> None:
         raise Refusal(
             RefusalKind.CONFLICT,
             "swapped_already",
-            "this reservation got another server once before",
+            "this reservation was already swapped once",
             next_action="ask an operator to swap it again",
         )

@@ -1,1 +1,1 @@
-"""HTTP: the API, the pages, what machines and agents ask; use cases live in rental and fleet."""
+"""HTTP: the API, the pages, machines' and agents' requests; use cases are in rental and fleet."""

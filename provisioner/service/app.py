@@ -1,4 +1,4 @@
-"""The web application, put together: middlewares, the API, pages, what machines and agents ask."""
+"""Assembles the web application: middlewares, the API, pages, machines' and agents' requests."""
 
 from aiohttp import web
 
@@ -16,7 +16,7 @@ from provisioner.service.metrics.site import METRICS, Metrics, measured, metrics
 from provisioner.service.web import login, reference, render
 
 _FORM_LIMIT = 512 * 1024
-"""Bytes of a page's form; 64 KiB of user data may take three times that when it is encoded."""
+"""The longest form of a page in bytes: encoding may triple 64 KiB of user data."""
 
 
 def make_app(services: Services) -> web.Application:

@@ -1,4 +1,4 @@
-"""What the handlers work with, put together once at the start."""
+"""What the handlers work with, assembled once at the start."""
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -32,9 +32,9 @@ class Services:
     authorized_key: str
     """The provisioner's own public key line: the only one that ramdisks let in."""
     public_url: str = "http://127.0.0.1:8080"
-    """As people see it; with https, cookies are for https only."""
+    """URL that people use; with https, cookies are for https only."""
     machine_networks: tuple[IPv4Network | IPv6Network, ...] = ()
-    """Where boot, agent and image requests may come from; empty is anywhere."""
+    """Where boot, agent and image requests may come from; empty means anywhere."""
     webhook_post: WebhookDelivery = field(default_factory=WebhookPost)
     webhook_rules: AddressRules = field(default_factory=AddressRules)
     """Where customers' webhooks may go."""
@@ -42,9 +42,9 @@ class Services:
     report_interval_s: float = 10.0
     """How often agents are asked to report."""
     poll_s: float = 1.0
-    """How often an event stream looks for changes."""
+    """How often an event stream polls for changes."""
     driver: Driver = field(default_factory=Driver)
-    """Of the daemon's background work; knows how it does."""
+    """Runs the daemon's background work and knows its status."""
 
     @property
     def secure(self) -> bool:

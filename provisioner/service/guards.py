@@ -39,7 +39,7 @@ async def problems(request: web.Request, handler: Handler) -> web.StreamResponse
             raise
         failed = answer_to(error)
     except ConnectionResetError:
-        raise  # the client has gone: nobody is left to answer
+        raise  # the client has disconnected
     except Exception as error:
         failed = answer_to(error)
     if request.path.startswith(_PROGRAMS):
@@ -67,7 +67,7 @@ async def strict_headers(request: web.Request, response: web.StreamResponse) -> 
 
 @web.middleware
 async def machine_networks_only(request: web.Request, handler: Handler) -> web.StreamResponse:
-    """Answer machines' requests on their networks alone: a boot token is for nobody else."""
+    """Answer machines' requests only on their networks: nobody else may get a boot token."""
     networks = services_of(request).machine_networks
     if networks and request.path.startswith(_MACHINES):
         peer = ip_address((request.remote or "0.0.0.0").partition("%")[0])  # noqa: S104

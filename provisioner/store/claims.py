@@ -1,8 +1,8 @@
-"""Claims on rows: who works on one, until when, and the proof that it still does.
+"""Claims on rows: which process works on one, until when, and the proof that it still does.
 
-A process claims rows that are due, works outside of any transaction, and writes what came of it
-only while its token is still on the row. Anyone may take over a claim that has expired; the first
-owner's results are then discarded (:class:`ClaimLost`).
+A process claims rows that are due, works outside of any transaction, and writes its results only
+while its token is still on the row. Any process may take over an expired claim; the first owner's
+results are then discarded (:class:`ClaimLost`).
 """
 
 import asyncio
@@ -28,12 +28,12 @@ class Claimable(Protocol):
 
     id: str
     due_at: datetime | None
-    """When to look at the row next; None is not before something happens."""
+    """When to process the row next; None means not until something happens."""
     attention: int
-    """Raised by whoever makes the row due for a new fact."""
+    """Incremented by every new fact that makes the row due."""
     claim_owner: str
     claim_token: str
-    """Empty while nobody works on the row."""
+    """Empty while the row is unclaimed."""
     claim_expires_at: datetime | None
 
 
@@ -41,7 +41,7 @@ Row = TypeVar("Row", bound=Claimable)
 
 
 class ClaimLost(Exception):
-    """Somebody else works on this row now: what we found out about it is void."""
+    """Another process works on this row now: our results are void."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,16 +52,16 @@ class Claim(Generic[Row]):
     attention: int
     """The row's attention count when it was claimed."""
     expires: float
-    """By the event loop's clock, if it is not renewed."""
+    """When the claim expires unless it is renewed, by the event loop's clock."""
 
 
 def owner_name() -> str:
-    """This process, on this machine."""
+    """Return the name of this process on this machine."""
     return f"{socket.gethostname()}:{os.getpid()}"
 
 
 class Claims(Generic[Row]):
-    """What one process claims of one table."""
+    """The claims of one process on one table."""
 
     def __init__(
         self, database: Database, table: type[Row], *, ttl: timedelta, owner: str = ""
@@ -85,7 +85,7 @@ class Claims(Generic[Row]):
             .where(col(table.due_at) <= now, free, *where)
             .order_by(col(table.due_at))
             .limit(limit)
-            # Rows that others claim, or write to, at this moment are left to the next time
+            # Rows that others are claiming or writing to right now are left for the next time.
             .with_for_update(skip_locked=True, key_share=True)
             .cte("due")
         )
@@ -102,8 +102,8 @@ class Claims(Generic[Row]):
 
     @asynccontextmanager
     async def held(self, claim: Claim[Row]) -> AsyncIterator[None]:
-        """Around the work on a row: it is cancelled as soon as another process may have taken the
-        row over. Raises ClaimLost."""
+        """Wrap the work on a row, which is cancelled as soon as another process may have taken
+        over. Raises ClaimLost."""
         try:
             async with asyncio.timeout_at(claim.expires) as time_left:
                 self._held[claim] = time_left
@@ -117,8 +117,8 @@ class Claims(Generic[Row]):
             raise
 
     async def renew(self, now: datetime) -> None:
-        """Push the end of the claims that are held to a `ttl` from now, all at once, when a third
-        of it has passed. Works whose claims are lost end."""
+        """Extend all held claims of which a third of the `ttl` has passed, in one statement. Work
+        whose claim is lost is cancelled."""
         table, expires = self._table, self._expires()
         due_by = expires - self._ttl.total_seconds() / 3
         due = {
@@ -129,8 +129,8 @@ class Claims(Generic[Row]):
         if not due:
             return
         mine = tuple_(col(table.id), col(table.claim_token)).in_(list(due))
-        # A row that is locked now is renewed the next time: to wait for one while others are
-        # locked would be a deadlock with transactions on several rows.
+        # A row that is locked now is renewed the next time: waiting for it while others are
+        # locked could deadlock with transactions on several rows.
         free = select(table.id).where(mine).with_for_update(skip_locked=True, key_share=True)
         renewal = (
             update(table)
@@ -153,10 +153,10 @@ class Claims(Generic[Row]):
                 time_left.reschedule(0.0)
 
     async def release(self, claim: Claim[Row], *, due_at: datetime | None) -> None:
-        """Give the row back, to be looked at again at `due_at`.
+        """Release the row, to be processed again at `due_at`.
 
-        A fact that arrived since the claim makes it due at once. A lost claim is no one's to
-        release.
+        A fact that arrived since the claim makes it due at once. Releasing a lost claim does
+        nothing.
         """
         table = self._table
         async with self._database.write() as session:

@@ -28,10 +28,10 @@ _OUTAGES = (
     *("08", "53", "57P"),
     *(f"SQLITE_{name}" for name in ("BUSY", "CANTOPEN", "FULL", "IOERR", "READONLY")),
 )
-"""Prefixes of the error codes that mean an outage; any other is a bug of ours.
+"""Prefixes of the error codes that mean an outage; any other is a bug.
 
-PostgreSQL's (appendix A of its manual): the connection is lost, it is out of resources, or an
-operator is stopping or starting it.
+PostgreSQL's (appendix A of its manual) mean that the connection is lost, that it is out of
+resources, or that an operator is stopping or starting it.
 """
 _ASYNC_DRIVERS = {"sqlite": "sqlite+aiosqlite", "postgresql": "postgresql+asyncpg"}
 
@@ -53,7 +53,7 @@ class Database:
         self.is_sqlite = self.url.get_backend_name() == "sqlite"
         self.engine = self._engine()
         self.attention = asyncio.Event()
-        """Set when a server needs attention: reconcilers of this process wait for it."""
+        """Set when a server needs attention, to wake the reconcilers of this process."""
         self._available = True
 
     def _engine(self) -> AsyncEngine:

@@ -1,4 +1,4 @@
-"""What a booting machine is told, for every state, and every step of imaging."""
+"""What a machine boots, in every state and at every step of imaging."""
 
 from dataclasses import replace
 

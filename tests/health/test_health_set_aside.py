@@ -1,5 +1,5 @@
-"""One server's report, or its row, that cannot be judged or recorded keeps no other from its
-verdict, and is told."""
+"""A report or row that cannot be judged or recorded opens an incident and does not affect other
+servers."""
 
 from typing import Any
 

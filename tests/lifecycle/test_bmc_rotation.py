@@ -1,4 +1,4 @@
-"""The BMC's password after a tenancy: rotated, or won back where the tenant changed it."""
+"""The BMC's password after a lease: rotated, or recovered if the tenant changed it."""
 
 from collections.abc import Mapping
 from dataclasses import replace
@@ -102,7 +102,7 @@ async def test_a_bmc_that_refuses_us_after_a_lease_is_lost_and_not_asked_again(
     server = await world.server()
     assert server.state is State.RECLAIMING
     assert server.bmc_lost_at is not None
-    assert "cycle the server's power by hand" in server.next_action
+    assert "power cycle the server by hand" in server.next_action
     incidents = {incident.kind: incident for incident in await world.incidents()}
     assert "refuses the login" in incidents["access"].reason
     assert world.machine().counts["refused_logins"] == 2

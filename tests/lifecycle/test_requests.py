@@ -193,19 +193,19 @@ async def test_a_queue_has_an_end(leased: World) -> None:
     leased.machine().faults.append("no_bmc")
     for _ in range(MOST_OPEN):
         await leased.request(RequestVerb.REBOOT)
-    with pytest.raises(Refusal, match="wait for sim-01 already"):
+    with pytest.raises(Refusal, match="sim-01 already has"):
         await leased.request(RequestVerb.REBOOT)
 
 
 async def test_a_customer_cannot_request_what_is_an_operators(leased: World) -> None:
     for verb in (RequestVerb.SANITISE, RequestVerb.QUARANTINE, RequestVerb.IMAGE):
-        with pytest.raises(Refusal, match="cannot be requested of a leased server"):
+        with pytest.raises(Refusal, match="cannot be requested on a leased server"):
             await leased.request(verb)
 
 
 async def test_nothing_is_requested_of_a_lease_that_was_not_handed_over(world: World) -> None:
     reservation = await world.reserve()
-    with pytest.raises(Refusal, match="no server now that was handed over"):
+    with pytest.raises(Refusal, match="no server that is ready for use"):
         async with world.database.write() as session:
             await rental_requests.request(
                 session,
@@ -410,7 +410,7 @@ async def test_power_in_quarantine_lets_no_tenant_in_whose_lease_was_not_closed(
 
 async def test_an_operator_is_sent_to_the_reservation_of_a_leased_server(leased: World) -> None:
     server = await leased.server()
-    with pytest.raises(Refusal, match="requested of its reservation"):
+    with pytest.raises(Refusal, match="file the request on its reservation"):
         async with leased.database.write() as session:
             await fleet_requests.request(
                 session,

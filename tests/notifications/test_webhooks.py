@@ -1,4 +1,4 @@
-"""What is told by webhook from a lease's start to its end, and how it is sent."""
+"""Which webhook messages a lease causes from start to end, and how they are sent."""
 
 import asyncio
 import json
@@ -78,7 +78,7 @@ async def test_a_warning_is_told_once_and_an_extension_arms_it_anew(
 async def test_a_warning_from_before_the_end_was_set_is_none(
     leased: tuple[Site, Reservation],
 ) -> None:
-    """Ten minutes are left after the extension: who asked for it need not be told so."""
+    """Ten minutes are left after the extension: whoever extended it needs no warning of that."""
     site, reservation = leased
     await site.turn(minutes=116)
     await site.extend(reservation, minutes=5)
@@ -208,7 +208,7 @@ async def test_a_name_that_leads_inside_by_now_is_not_posted_to(site: Site) -> N
     await site.send_test()
     await site.turn()
     (message,) = await site.messages()
-    assert "no address of the Internet" in message.error
+    assert "not on the public Internet" in message.error
     assert site.receiver.got == []
 
 
@@ -228,7 +228,7 @@ async def test_messages_under_way_are_given_up_with_the_webhook(site: Site) -> N
         await remove_webhook(session, actor=CUSTOMER, now=site.world.clock())
     await site.turn()
     (message,) = await site.messages()
-    assert (message.due_at, message.error) == (None, "there is no webhook any more")
+    assert (message.due_at, message.error) == (None, "the webhook was removed")
     assert site.receiver.got == []
 
 

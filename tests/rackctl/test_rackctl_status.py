@@ -1,4 +1,4 @@
-"""How the service does, by rackctl."""
+"""The service's status in rackctl."""
 
 import json
 

@@ -73,4 +73,4 @@ def test_a_test_that_does_not_arrive_fails_and_says_why(rackctl: Rackctl, servic
 def test_an_address_of_the_inside_is_refused(rackctl: Rackctl) -> None:
     refused = rackctl("webhook", "set", "http://10.0.0.1/")
     assert refused.code == 1
-    assert "no address of the Internet" in refused.err
+    assert "not on the public Internet" in refused.err

@@ -1,4 +1,5 @@
-"""A reservation whose server falls out is bound to the next free one, or ends, and is told of."""
+"""A reservation whose server fails is bound to the next free one, or ends, and its customer is
+notified."""
 
 import json
 from collections.abc import AsyncIterator

@@ -53,7 +53,7 @@ async def test_an_extension_at_the_end_is_refused_with_what_to_do(customer, leas
     clock.turn(hours=2)
     status, problem = await extend(customer, lease, {"by_s": HOUR_S})
     assert (status, problem["code"]) == (409, "reservation_over")
-    assert problem["next_action"] == "reserve a server anew"
+    assert problem["next_action"] == "make a new reservation"
 
 
 @pytest.mark.parametrize(

@@ -102,7 +102,7 @@ async def test_a_healthy_server_is_not_swapped_and_a_full_house_says_so(browser,
     path = f"/reservations/{lease.reservation_id}"
     assert "Get another server" not in (await browser.get(path))[1]
     answer = await browser.post(path, f"{path}/swap")
-    assert (answer.status, "Nothing is known to be wrong" in await answer.text()) == (409, True)
+    assert (answer.status, "No fault is known" in await answer.text()) == (409, True)
     await incident(make, server, lease)
     answer = await browser.post(path, f"{path}/swap")
     assert (answer.status, "No other server of class" in await answer.text()) == (409, True)

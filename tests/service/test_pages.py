@@ -172,11 +172,11 @@ async def test_a_mistake_keeps_what_was_typed_and_no_key(ada, make, services):
         ({"amount": "nan"}, "Enter a number"),
         ({"amount": "1e400"}, "Enter a number"),
         ({"unit": "years"}, "Enter a number"),
-        ({"amount": "0"}, "outside of that"),
+        ({"amount": "0"}, "out of range"),
         ({"public_key": "hello"}, "not an SSH public key"),
         ({"image": "none"}, "No such image"),
         ({"class": "none"}, "No such server class"),
-        ({}, "At least one is needed"),
+        ({}, "At least one key is required"),
     ],
 )
 async def test_each_mistake_is_told_at_its_field(ada, make, changes, text):

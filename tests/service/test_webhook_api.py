@@ -166,7 +166,7 @@ async def test_the_page_sets_tests_and_removes_it(anybody, make, receiver, sende
     await send("/login", "/login", email="ada@example.com", password=PASSWORD)
     answer = await send("/webhook", "/webhook", url="http://10.0.0.1/")
     assert answer.status == 422
-    assert "no address of the Internet" in await answer.text()
+    assert "not on the public Internet" in await answer.text()
     answer = await send("/webhook", "/webhook", url=str(receiver.make_url("/hook")))
     assert "whsec_" in await answer.text()
     assert "whsec_" not in await (await anybody.get("/webhook")).text()

@@ -1,4 +1,4 @@
-"""A database outage is told apart from a bug of ours."""
+"""A database outage is distinguished from a bug."""
 
 from pathlib import Path
 

@@ -1,4 +1,4 @@
-"""One function for every step: look, act on the difference, say what came of it."""
+"""One function per step: check, act on the difference, and return the outcome."""
 
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
@@ -31,7 +31,7 @@ from provisioner.lifecycle.steps.sanitise import sanitise_disks
 class StepSpec:
     run: Callable[[Job], Awaitable[Outcome]]
     in_ramdisk: bool = False
-    """Needs a live ramdisk: after repeated failures it is looked for, or booted, again."""
+    """Needs a live ramdisk; after repeated failures the ramdisk is found or booted again."""
 
 
 SPECS: dict[Step, StepSpec] = {

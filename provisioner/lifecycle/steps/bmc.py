@@ -1,6 +1,6 @@
-"""The BMC after a tenancy: root on the server could change its users and passwords in band.
+"""Secures the BMC after a lease: root on the server could change its users and passwords in band.
 
-What power and boot need of it is in `ramdisk.py`; a BMC that refuses us is won back from inside.
+A BMC that refuses us is recovered from inside the ramdisk. Power and boot are in `ramdisk.py`.
 """
 
 from collections.abc import Sequence
@@ -22,8 +22,11 @@ from provisioner.store.tables import Operation, Server
 
 
 async def reach_bmc(job: Job) -> Outcome:
-    """Log in. A BMC that refuses us twice is lost: it is not asked again, as BMCs lock out who
-    goes on, until it was won back or an operator gave its password."""
+    """Log in to the BMC.
+
+    After two refusals it counts as lost. It is then left alone, as BMCs lock accounts after failed
+    logins, until it is recovered or an operator enters its password.
+    """
     if job.server.bmc_lost_at is None:
         try:
             await job.drivers.bmc.power(job.bmc_target())
@@ -33,23 +36,23 @@ async def reach_bmc(job: Job) -> Outcome:
             job.log(refused.reason)
             await job.commit(_lose(job, refused))
         else:
-            return Done("the BMC takes our password")
+            return Done("the BMC accepts our password")
     switch, port = job.drivers.switch, job.server.switch_port
     if switch is None or not port or not job.context.rotate_bmc_passwords:
-        return Wait(PATIENCE.total_seconds(), "waits for the password of the BMC")
+        return Wait(PATIENCE.total_seconds(), "waiting for the BMC's password")
     return await _recover_access(job, switch, port)
 
 
 def _lose(job: Job, refused: BmcLoginRefused) -> Change:
     by_hand = (
-        "set its password at the BMC itself, then: "
+        "set the password at the BMC itself, then: "
         f"rackctl server set-bmc {job.server.name} --username … --password-stdin"
     )
     if job.drivers.switch is None or not job.server.switch_port:
-        action = f"cut the power of the server, its last tenant may still use it; {by_hand}"
+        action = f"cut the power of the server, as its last tenant may still use it; {by_hand}"
     elif job.context.rotate_bmc_passwords:
         action = (
-            "cycle the server's power by hand and let it boot from the network: its ramdisk then "
+            "power cycle the server by hand and let it boot from the network: the ramdisk then "
             f"sets the BMC's password from inside. Or {by_hand}"
         )
     else:
@@ -76,8 +79,8 @@ def _lose(job: Job, refused: BmcLoginRefused) -> Change:
 async def _recover_access(job: Job, switch: Switch, port: str) -> Outcome:
     """Set our password in the BMC from inside the ramdisk, once somebody has booted it.
 
-    The tenant's system may be running still, and can take the ramdisk's place: it then only helps
-    us to our BMC, which cuts its power, and the password that it saw is replaced after that.
+    The tenant's system may still be running and pose as the ramdisk. It then only gives us back the
+    BMC, which cuts its power; the password that it saw is rotated afterwards.
     """
     await switch.allow_boot(port, job.server.boot_mac)
     boot = job.snapshot.boot
@@ -87,7 +90,7 @@ async def _recover_access(job: Job, switch: Switch, port: str) -> Outcome:
         window = await open_boot_window(job)
         if isinstance(window, Done) and window.change is not None:
             await job.commit(window.change)
-    return Wait(PATIENCE.total_seconds(), "the BMC is lost; waits for a boot of the ramdisk")
+    return Wait(PATIENCE.total_seconds(), "the BMC is lost; waiting for the ramdisk to boot")
 
 
 async def _set_from_inside(job: Job) -> Outcome:
@@ -105,11 +108,11 @@ async def _set_from_inside(job: Job) -> Outcome:
         _take_over(server, sealed)
         await close_incidents(session, server, IncidentKind.ACCESS, now=job.now())
 
-    return Done("the BMC was won back from inside", change)
+    return Done("BMC access was recovered from inside", change)
 
 
 async def disable_bmc_users(job: Job) -> Outcome:
-    """Root on the server can make BMC users, or set their passwords: only ours stays enabled."""
+    """Disable all BMC users but ours: root on the server can create users and set passwords."""
     target = job.bmc_target()
     kept = {target.username, *job.context.kept_bmc_users}
     unexpected = _unexpected_users(await job.drivers.bmc.users(target), kept)
@@ -120,7 +123,7 @@ async def disable_bmc_users(job: Job) -> Outcome:
     if left:
         raise Failure(
             f"BMC users cannot be disabled: {', '.join(repr(user.name) for user in left)}",
-            next_action="disable them in the BMC itself, or reset it to its defaults; "
+            next_action="disable them in the BMC itself, or reset it to factory defaults; "
             f"then: rackctl server repaired {job.server.name}",
             kind=FailureKind.SERVER_FAULT,
         )
@@ -128,15 +131,17 @@ async def disable_bmc_users(job: Job) -> Outcome:
 
 
 def _unexpected_users(users: Sequence[BmcUser], kept: set[str]) -> list[BmcUser]:
-    """All but the first of each kept name: a second one of our name has another password."""
+    """Return all users but the first of each kept name; a second one is not ours."""
     first = {user.name: user.id for user in reversed(users)}
     return [user for user in users if user.name not in kept or user.id != first[user.name]]
 
 
 async def rotate_bmc_password(job: Job) -> Outcome:
-    """Give our BMC user a new password, in two phases: it is stored before it is set, and takes
-    the place of the old one after it was logged in with. In between either may be right, and
-    every login tries both."""
+    """Give our BMC user a new password in two phases.
+
+    It is stored before it is set, and replaces the old one after a login with it. In between either
+    may be valid, so every login tries both.
+    """
     if not job.context.rotate_bmc_passwords:
         return Done("rotation is switched off")
     sealed, password = await _next_password(job)
@@ -159,7 +164,7 @@ async def rotate_bmc_password(job: Job) -> Outcome:
 
 
 async def _next_password(job: Job) -> tuple[str, str]:
-    """The password on its way into the BMC, sealed and open: written down before it is used."""
+    """Return the BMC's next password, sealed and open; it is stored before it is used."""
     sealed = job.server.bmc_next_secret
     if not sealed:
         sealed = job.context.box.seal(new_bmc_password())

@@ -1,4 +1,4 @@
-"""Imaging: write the image, make it the customer's, start it, and hand it over."""
+"""Imaging: write the image, personalise it, start it, and hand the server over."""
 
 import asyncio
 import time
@@ -24,16 +24,16 @@ from provisioner.store.secrets import new_token, token_hash
 from provisioner.store.tables import AgentIdentity, Lease, Operation, Server
 
 KEXEC = "sync; nohup sh -c 'sleep 0.2; exec kexec -e' >/dev/null 2>&1 </dev/null &"
-"""Leaves the SSH session time to end before the kernel is replaced."""
+"""Gives the SSH session time to end before the kernel is replaced."""
 
 _LOOKS = 20
-"""Looks' worth of pauses before the claim is given back for a moment."""
+"""Checks before the claim is released for a moment."""
 
 
 async def write_image(job: Job) -> Outcome:
-    """Write the image; a server that fails at it is power cycled once and tried again.
+    """Write the image; if that fails, power cycle the server once and try again.
 
-    A disk controller that hangs comes back with power, and with nothing less.
+    Only a power cycle revives a disk controller that hangs.
     """
     image = job.system().image
     variables = {
@@ -47,21 +47,19 @@ async def write_image(job: Job) -> Outcome:
         if failure.kind is not FailureKind.SERVER_FAULT or job.operation.boots > 0:
             raise
         job.log(failure.reason)
-        return GoTo(
-            Step.POWER_OFF, f"{failure.reason}: power cycle, and once more", close_boots(job)
-        )
+        return GoTo(Step.POWER_OFF, f"{failure.reason}: power cycle and retry", close_boots(job))
     imaging = answer["imaging"]
     return Done(f"{imaging['bytes_written']} bytes in {imaging['seconds']:.1f} s")
 
 
 def boot_disk(job: Job) -> str:
-    """Where the system goes: the disk that the inventory names, else the first by serial."""
+    """Return the system disk's serial: the inventory's boot disk, or else the first by serial."""
     named = job.server.expect.get("boot_disk")
     return str(named) if named else job.snapshot.disks[0].serial
 
 
 async def personalise(job: Job) -> Outcome:
-    """Keys, host name, user data, the agent's identity; then the kernel is loaded for kexec."""
+    """Write keys, host name, user data and the agent's identity; load the kernel for kexec."""
     system = job.system()
     if not system.host_key:
         lease = system.lease
@@ -84,14 +82,14 @@ async def personalise(job: Job) -> Outcome:
         job.context.limits.play,
     )
     if system.lease is None:
-        return Done(f"the system is the operator's; its host key is {system.host_key}")
-    return Done("the system is the customer's")
+        return Done(f"personalised for the operator; the host key is {system.host_key}")
+    return Done("personalised for the customer")
 
 
 def _issue_host_key(job: Job) -> Change:
     private, public = new_host_key(job.server.name)
     issued = {"host_key": public, "host_key_secret": job.context.box.seal(private)}
-    # The row of the snapshot is this process's copy: the step goes on with it.
+    # The snapshot's row is this process's copy, with which the step continues.
     job.operation.memo = {**job.operation.memo, **issued}
 
     async def change(session: AsyncSession, server: Server, operation: Operation) -> None:
@@ -104,7 +102,7 @@ def _issue_identity(job: Job, lease: Lease) -> Change:
     private, public = new_host_key(job.server.name)
     token = new_token("ilagent")
     box = job.context.box
-    # The rows of the snapshot are this process's copies: the step goes on with them.
+    # The snapshot's rows are this process's copies, with which the step continues.
     lease.host_key = public
     lease.host_key_secret = box.seal(private)
     lease.agent_token_secret = box.seal(token)
@@ -141,7 +139,7 @@ def agent_config(job: Job, lease: Lease) -> dict[str, Any]:
 
 
 def network_file(job: Job) -> str:
-    """The tenant system's systemd-networkd file: a known address saves the wait for DHCP."""
+    """Return the tenant system's systemd-networkd file; a fixed address saves waiting for DHCP."""
     network = job.context.network
     lines = [
         "[Match]",
@@ -155,44 +153,44 @@ def network_file(job: Job) -> str:
 
 
 async def boot_tenant(job: Job) -> Outcome:
-    """Replace the ramdisk's kernel by the tenant's, without a firmware reset."""
+    """Replace the ramdisk's kernel with the tenant's, without a firmware reset."""
     if job.snapshot.boot is None:
-        return Done("the tenant system was started already")
+        return Done("the tenant system has already been started")
     try:
         result = await job.drivers.ssh.run(job.ramdisk(), KEXEC)
     except (SshUnreachable, HostKeyMismatch, SshLoginRefused) as gone:
-        # The kexec before a crash of ours may have happened: the next step sees what runs.
+        # Kexec may have run before a crash of ours; the next step checks what is running.
         return Done(f"the ramdisk no longer answers ({gone.reason})", close_boots(job))
     if result.status != 0:
         raise Failure(
             f"kexec was refused: {result.stderr.strip() or result.status}",
-            next_action="look at the step's log; the image's kernel may not be loadable",
+            next_action="check the step's log; the image's kernel may not be loadable",
             kind=FailureKind.SERVER_FAULT,
         )
     return Done("kexec", close_boots(job))
 
 
 async def await_tenant(job: Job) -> Outcome:
-    """Wait for the SSH server with the issued host key; reset by firmware once if it is late."""
+    """Wait for an SSH server with the issued host key; if it is late, reset the server once."""
     if await _tenant_comes_up(job):
-        return Done("SSH answers with the issued host key, and takes the customer's")
+        return Done("SSH answers with the issued host key and accepts the customer's key")
     limits = job.context.limits
     reset_at = job.operation.memo.get("firmware_reset_at")
     if reset_at is None:
         if job.step_age() < limits.tenant_boot:
-            return Wait(0.5, "the tenant system starts")
+            return Wait(0.5, "the tenant system is starting")
         return await _boot_by_firmware(job)
     if job.now() - datetime.fromisoformat(reset_at) < limits.boot + limits.tenant_boot:
-        return Wait(0.5, "the tenant system starts through firmware")
+        return Wait(0.5, "the tenant system is starting through firmware")
     raise Failure(
         "the tenant system does not answer on SSH, neither after kexec nor after a reset",
-        next_action="look at the serial console; the image may not fit the hardware",
+        next_action="check the serial console; the image may not support the hardware",
         kind=FailureKind.SERVER_FAULT,
     )
 
 
 async def _tenant_comes_up(job: Job) -> bool:
-    """Look for a while. Bounded by time: a look at a machine that is gone takes seconds."""
+    """Check for a while. It is bounded by time, as checking a dead machine takes seconds."""
     until = time.monotonic() + _LOOKS * job.context.limits.look_s
     while not await _tenant_answers(job):
         if time.monotonic() > until:
@@ -202,28 +200,28 @@ async def _tenant_comes_up(job: Job) -> bool:
 
 
 async def _boot_by_firmware(job: Job) -> Outcome:
-    """Kexec did not lead to SSH: the machine boots the disk as it will after every power cut."""
+    """Boot the disk through firmware, as after every power cut, because kexec did not work."""
     reset_at = job.now()
 
     async def remember(session: AsyncSession, server: Server, operation: Operation) -> None:
         operation.memo = {**operation.memo, "firmware_reset_at": reset_at.isoformat()}
 
     await job.commit(remember)
-    job.log("kexec did not lead to SSH: reset through firmware, boot from disk")
+    job.log("no SSH after kexec: reset and boot from disk through firmware")
     await job.drivers.bmc.set_boot_device(job.bmc_target(), BootDevice.DISK, once=False)
-    # A reset does not turn a server on that lost its power.
+    # A reset does not turn on a server that has lost power.
     running = await job.drivers.bmc.power(job.bmc_target()) is Power.ON
     action = PowerAction.RESET if running else PowerAction.ON
     await job.drivers.bmc.set_power(job.bmc_target(), action)
-    return Wait(2, "the server boots its disk")
+    return Wait(2, "the server is booting from disk")
 
 
 async def _tenant_answers(job: Job) -> bool:
-    """Asks for the first key at once: on a starting system every handshake counts."""
+    """Try the first key right away: on a starting system every handshake counts."""
     try:
         await _require_login(job, job.system().authorized_keys[:1])
     except (SshUnreachable, HostKeyMismatch):
-        # Right after kexec the ramdisk's server may still answer, with its own key.
+        # Right after kexec the ramdisk's SSH server may still answer, with its own key.
         return False
     return True
 
@@ -239,23 +237,23 @@ async def _require_login(job: Job, keys: list[str]) -> None:
 
 
 async def open_port(job: Job) -> Outcome:
-    """The image runs: from now on the server is reached by its customer, and reaches the world."""
+    """Open the switch port: the customer can reach the server, and the server the network."""
     switch, port = job.drivers.switch, job.server.switch_port
     if switch is None or not port:
         return Done("no switch port is under control")
     if job.server.state not in (State.IMAGING, State.LEASED):
-        # A lease that was not taken back yet may be open: it is no reason to let anybody in.
-        return Done(f"the server is {job.server.state}: its port leads to the provisioner alone")
+        # An open lease that is still to be reclaimed is no reason to let anybody in.
+        return Done(f"the server is {job.server.state}: its port reaches only the provisioner")
     await switch.set_port(port, is_open=True)
     return Done("the port is open")
 
 
 async def hand_over(job: Job) -> Outcome:
-    """Ready only when each key is accepted (the first was, just now) and the agent reports."""
+    """Hand over once every key is accepted (the first just was) and the agent reports."""
     lease, reservation, _ = job.tenancy()
     await _require_login(job, reservation.authorized_keys[1:])
     seen = job.snapshot.agent_seen_at()
-    # The agent of a system that was there before may have reported until its power was cut.
+    # The previous system's agent may have reported until its power was cut.
     if seen is None or seen < (lease.stopped_at or job.operation.started_at):
         if job.step_age() < job.context.limits.tenant_boot:
             return Wait(1, "the agent has not reported yet")
@@ -267,7 +265,7 @@ async def hand_over(job: Job) -> Outcome:
 
     async def change(session: AsyncSession, server: Server, operation: Operation) -> None:
         row = (await session.exec(select(Lease).where(Lease.id == lease.id))).one()
-        if row.ready_at is not None:  # it was installed anew
+        if row.ready_at is not None:  # a reinstallation
             row.stopped_at, row.started_at = None, job.now()
             return
         row.ready_at = job.now()

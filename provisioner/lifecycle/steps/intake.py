@@ -1,4 +1,4 @@
-"""Steps that look at the hardware: inspection against the inventory, checks before the pool."""
+"""Hardware steps: inspection against the inventory, and checks before the pool."""
 
 from typing import Any
 
@@ -12,7 +12,7 @@ from provisioner.store.tables import Disk, Operation, Server
 
 
 async def collect_facts(job: Job) -> Outcome:
-    """Inspect from the ramdisk; a server that is not what the inventory says is quarantined."""
+    """Inspect the hardware; a server that differs from its inventory is quarantined."""
     answer = await job.play("inspect", {}, job.context.limits.play)
     facts: dict[str, Any] = answer["facts"]
 
@@ -54,7 +54,7 @@ async def _record_disks(
 
 
 async def check_hardware(job: Job) -> Outcome:
-    """Held against the last inspection, from the same ramdisk, before it is offered."""
+    """Compare the hardware with the last inspection before the server is offered."""
     answer = await job.play(
         "validate",
         {

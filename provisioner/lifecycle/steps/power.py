@@ -1,4 +1,4 @@
-"""Power on request: shut down, switch on, reset. Whether a system starts is its owner's to see."""
+"""Requested power steps: shut down, switch on, reset. They do not check that a system starts."""
 
 from datetime import timedelta
 
@@ -14,12 +14,12 @@ _LOOK = timedelta(seconds=2)
 
 
 async def shut_down(job: Job) -> Outcome:
-    """Press the power button; who does not go off in time is switched off."""
+    """Press the power button; cut the power if the server does not shut down in time."""
     target = job.bmc_target()
     if await job.drivers.bmc.power(target) is Power.OFF:
         return Done("power is off", note_off(job))
     if "shutdown_sent" not in job.operation.memo:
-        job.log("ask the system to shut down")
+        job.log("asking the system to shut down")
         await job.drivers.bmc.set_power(target, PowerAction.SHUTDOWN)
 
         async def remember(session: AsyncSession, server: Server, operation: Operation) -> None:
@@ -27,15 +27,15 @@ async def shut_down(job: Job) -> Outcome:
 
         await job.commit(remember)
     if job.step_age() < job.context.limits.shutdown:
-        return Wait(_LOOK.total_seconds(), "the system shuts down")
+        return Wait(_LOOK.total_seconds(), "the system is shutting down")
     if not await reach_power(job, Power.OFF, PowerAction.OFF):
         return Wait(_LOOK.total_seconds(), "the BMC accepted power off; the server is still on")
-    return Done("it did not shut down in time: power was switched off", note_off(job))
+    return Done("it did not shut down in time: the power was cut", note_off(job))
 
 
 async def switch_on(job: Job) -> Outcome:
-    """The firmware's boot order holds: from the network it is told what it may boot. A ramdisk that
-    a failed reinstallation left on a leased server has to go first."""
+    """Switch on with the firmware's boot order; the boot service decides what may boot. On a leased
+    server, a ramdisk left by a failed reinstallation is switched off first."""
     in_ramdisk = job.server.state is State.LEASED and job.snapshot.boot is not None
     if in_ramdisk and not await reach_power(job, Power.OFF, PowerAction.OFF):
         return Wait(_LOOK.total_seconds(), "the BMC accepted power off; the server is still on")
@@ -52,7 +52,7 @@ async def reset(job: Job) -> Outcome:
 
 
 def note_on(job: Job) -> Change:
-    """A ramdisk that ran is gone; a tenant's agent is to be heard soon."""
+    """Record that the server was started: its ramdisk is gone, and its agent reports soon."""
 
     async def change(session: AsyncSession, server: Server, operation: Operation) -> None:
         await close_boots(job)(session, server, operation)

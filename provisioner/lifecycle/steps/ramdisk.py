@@ -1,4 +1,4 @@
-"""Steps that bring a server into its deploy ramdisk, by power and network boot alone."""
+"""Steps that boot a server into the deploy ramdisk, using only power control and network boot."""
 
 import asyncio
 from datetime import timedelta
@@ -19,19 +19,19 @@ from provisioner.store.secrets import new_token, token_hash
 from provisioner.store.tables import AgentIdentity, Boot, Lease, Operation, Server
 
 FRESH = timedelta(seconds=30)
-"""A ramdisk that reported so recently is alive without asking it."""
+"""A ramdisk that reported this recently counts as alive."""
 
 _READBACKS = 20
-"""Looks at the power state after a command before waiting longer."""
+"""Checks of the power state after a command before waiting longer."""
 
 
 async def find_ramdisk(job: Job) -> Outcome:
-    """Skip the boot when a ramdisk of ours runs already: on real hardware that saves minutes."""
+    """Skip the boot if our ramdisk is already running: on real hardware that saves minutes."""
     boot = job.snapshot.boot
     if boot is None or boot.ready_at is None:
         return Done("no ramdisk is waiting")
     seen = job.snapshot.agent_seen_at()
-    # After a failure in the ramdisk its last report proves nothing.
+    # After a failure in the ramdisk, its last report proves nothing.
     if job.operation.attempt == 0 and seen is not None and job.now() - seen < FRESH:
         alive = True
     else:
@@ -60,7 +60,7 @@ async def power_off(job: Job) -> Outcome:
 
 
 async def reach_power(job: Job, wanted: Power, action: PowerAction) -> bool:
-    """Command a power state unless it is there already, and read it back."""
+    """Bring the server into a power state and read it back; return whether it got there."""
     target = job.bmc_target()
     bmc = job.drivers.bmc
     if await bmc.power(target) is wanted:
@@ -75,7 +75,7 @@ async def reach_power(job: Job, wanted: Power, action: PowerAction) -> bool:
 
 
 def close_boots(job: Job) -> Change:
-    """The ramdisk is gone: its window, token and agent identity are worth nothing any more."""
+    """Close open boots and revoke their agent identities: the ramdisk is gone."""
 
     async def change(session: AsyncSession, server: Server, operation: Operation) -> None:
         now = job.now()
@@ -98,7 +98,7 @@ def close_boots(job: Job) -> Change:
 
 
 def note_off(job: Job) -> Change:
-    """Whatever ran is gone; that a tenant's agent is not heard, who asked for it knows."""
+    """Record that the server is off; a silent tenant's agent is then expected."""
 
     async def change(session: AsyncSession, server: Server, operation: Operation) -> None:
         await close_boots(job)(session, server, operation)
@@ -111,17 +111,17 @@ def note_off(job: Job) -> Change:
 
 
 async def open_boot_window(job: Job) -> Outcome:
-    """Allow one boot of the ramdisk: a token for iPXE, a host key known before the first login.
+    """Allow one boot of the ramdisk, with a token for iPXE and a host key for the first login.
 
-    Whatever boots instead, as a tenant's system that its firmware prefers, is to reach nobody else:
-    until the next tenant's system runs, the server's port leads to the provisioner alone.
+    Until the next tenant's system runs, the server's port reaches only the provisioner. So whatever
+    else boots, such as an old tenant's system that the firmware prefers, reaches nobody.
     """
     switch, port = job.drivers.switch, job.server.switch_port
     if switch is not None and port:
         await switch.allow_boot(port, job.server.boot_mac)
     boot = job.snapshot.boot
     if boot is not None and boot.identified_at is None and boot.expires_at > job.now():
-        return Done("the boot window is open already")
+        return Done("the boot window is already open")
     await _reserve_addresses(job)
     private, public = new_host_key(job.server.name)
     token, agent_token = new_token("ilboot"), new_token("ilagent")
@@ -147,7 +147,7 @@ async def open_boot_window(job: Job) -> Outcome:
 
 
 async def _reserve_addresses(job: Job) -> None:
-    """Tell DHCP every server's address, as the rows say now."""
+    """Give DHCP every server's current address."""
     hosts: list[tuple[str, str, str]] = []
 
     async def read(session: AsyncSession, server: Server, operation: Operation) -> None:
@@ -158,7 +158,7 @@ async def _reserve_addresses(job: Job) -> None:
 
 
 async def address_reservations(session: AsyncSession) -> list[tuple[str, str, str]]:
-    """(MAC, address, host name) of every server, for DHCP."""
+    """Return (MAC, address, host name) of every server, for DHCP."""
     rows = await session.exec(
         select(Server.boot_mac, Server.address, Server.name).order_by(col(Server.name))
     )
@@ -166,7 +166,7 @@ async def address_reservations(session: AsyncSession) -> list[tuple[str, str, st
 
 
 async def power_on(job: Job) -> Outcome:
-    """Network boot once, then power on, read back. Spends one of the operation's boots."""
+    """Set network boot for once, power on and read it back. Uses one of the operation's boots."""
     target = job.bmc_target()
     if await job.drivers.bmc.power(target) is Power.OFF:
         job.log("next boot from the network")
@@ -181,16 +181,16 @@ async def power_on(job: Job) -> Outcome:
 
 
 async def await_ramdisk(job: Job) -> Outcome:
-    """Wait until the ramdisk that we allowed says it is ready; boot again when it does not come."""
+    """Wait until the ramdisk reports that it is ready; boot again if it does not."""
     boot = job.snapshot.boot
     if boot is None:
         return GoTo(Step.POWER_OFF, "its boot was closed")
     if boot.ready_at is not None:
         return Done("the ramdisk is ready")
     if await job.drivers.bmc.power(job.bmc_target()) is Power.OFF:
-        reason = "the server went off while it booted"
+        reason = "the server went off while booting"
     elif boot.identified_at is None and await _other_system_answers(job, boot):
-        reason = "another system than the ramdisk runs on it: it did not boot from the network"
+        reason = "a system other than the ramdisk is running: it did not boot from the network"
     elif job.step_age() < job.context.limits.boot:
         return Wait(5, _progress(boot))
     else:
@@ -198,7 +198,7 @@ async def await_ramdisk(job: Job) -> Outcome:
     job.log(reason)
     if job.operation.boots < BOOTS:
         return GoTo(Step.POWER_OFF, reason)
-    # Whatever runs there is not ours: leave it off.
+    # Whatever is running is not ours: leave the server off.
     if not await reach_power(job, Power.OFF, PowerAction.OFF):
         return Wait(2, "the server is still on")
     raise Failure(
@@ -209,7 +209,7 @@ async def await_ramdisk(job: Job) -> Outcome:
 
 
 async def _other_system_answers(job: Job, boot: Boot) -> bool:
-    """A server that ignores the boot override may run its last tenant's system: off with it."""
+    """Whether another system runs: a server that ignored the boot override may run a tenant's."""
     try:
         await job.drivers.ssh.probe(SshTarget(job.server.address, boot.host_key))
     except HostKeyMismatch:
@@ -219,25 +219,25 @@ async def _other_system_answers(job: Job, boot: Boot) -> bool:
 
 def _progress(boot: Boot) -> str:
     if boot.identified_at is not None:
-        return "the ramdisk starts"
-    return "the ramdisk loads" if boot.asked_at is not None else "firmware starts"
+        return "the ramdisk is starting"
+    return "the ramdisk is loading" if boot.asked_at is not None else "firmware is starting"
 
 
 def _evidence(job: Job, boot: Boot) -> str:
     if boot.identified_at is not None:
-        return "it identified itself and never became ready"
+        return "it identified itself but never became ready"
     if boot.asked_at is not None:
-        return "iPXE was given its boot script, the ramdisk never identified itself"
+        return "iPXE got its boot script, but the ramdisk never identified itself"
     dhcp = job.drivers.netboot.dhcp_seen(job.server.boot_mac)
     if dhcp is not None and dhcp >= boot.opened_at:
-        return f"{job.server.boot_mac} got an address by DHCP and never asked for a boot script"
+        return f"{job.server.boot_mac} got an address by DHCP but never asked for a boot script"
     return f"no DHCP request from {job.server.boot_mac} was seen"
 
 
 def _remedy(job: Job, boot: Boot) -> str:
     if boot.asked_at is not None:
-        return "look at the serial console during boot; check memory and the ramdisk's drivers"
+        return "watch the serial console during boot; check memory and the ramdisk's drivers"
     return (
-        f"check that {job.server.boot_mac} is the NIC on the provisioning network, its cable and "
-        "VLAN, and that network boot is enabled in the firmware; then: rackctl server repaired NAME"
+        f"check that {job.server.boot_mac} is the NIC on the provisioning network, check its cable "
+        "and VLAN, and enable network boot in the firmware; then: rackctl server repaired NAME"
     ).replace("NAME", job.server.name)

@@ -1,4 +1,4 @@
-"""Taking a server back: its port is shut, its power is read off, and its lease is closed."""
+"""Reclaims a server: shuts its port, makes sure that it is off, and closes its lease."""
 
 from datetime import datetime
 
@@ -17,9 +17,9 @@ from provisioner.store.tables import AgentIdentity, Lease, Operation, Reservatio
 
 
 async def shut_port(job: Job) -> Outcome:
-    """Cut the server off the network: that ends access whatever agent and BMC do.
+    """Cut the server off the network, which ends access whatever agent and BMC do.
 
-    A switch that fails must not delay the power-off: it is told, and the BMC comes next.
+    A switch that fails must not delay the power-off: it opens an incident, and the BMC comes next.
     """
     switch, port = job.drivers.switch, job.server.switch_port
     if switch is None or not port:
@@ -27,7 +27,7 @@ async def shut_port(job: Job) -> Outcome:
     try:
         await switch.set_port(port, is_open=False)
         if await switch.port_is_open(port):
-            raise SwitchUnreachable(port, "it reads open after it was shut")
+            raise SwitchUnreachable(port, "it still reads open after it was shut")
     except SwitchUnreachable as failure:
         job.log(failure.reason)
         return Done(f"not shut: {failure.reason}", _tell(job, failure))
@@ -50,12 +50,12 @@ def _tell(job: Job, failure: SwitchUnreachable) -> Change:
 
 
 async def close_lease(job: Job) -> Outcome:
-    """The server is off: nobody has access, and nobody writes to its disks any more."""
+    """Close the lease: the server is off, so nobody has access or writes to its disks."""
     return Done("access is gone", _end_lease(job))
 
 
 def _end_lease(job: Job) -> Change:
-    """The tenant's access is known to be gone: the lease ends, its agent's identity with it."""
+    """End the lease and revoke its agent's identity: the tenant's access is known to be gone."""
 
     async def change(session: AsyncSession, server: Server, operation: Operation) -> None:
         now = job.now()

@@ -1,4 +1,4 @@
-"""Sanitising: each disk by the strongest method it supports, read back, one certificate each."""
+"""Sanitises each disk by its strongest method, verifies it, and issues a certificate per disk."""
 
 from typing import Any
 
@@ -22,7 +22,7 @@ async def sanitise_disks(job: Job) -> Outcome:
     if not disks:
         raise _fault(job, "inspection found no disk, so nothing can be certified")
     orders = [{"serial": disk.serial, "methods": _methods(job, disk, floor)} for disk in disks]
-    # Our clock, not the server's: certificates are compared with the last use by it.
+    # By our clock, not the server's: it is compared with the time of last use.
     started_at = job.now()
     answer = await job.play("sanitise", {"disks": orders}, job.context.limits.sanitise)
     results = {result["serial"]: result for result in answer["results"]}
@@ -59,7 +59,7 @@ def _methods(job: Job, disk: Disk, floor: SanitisationLevel) -> list[str]:
 def _require_proof(
     job: Job, disk: Disk, result: dict[str, Any] | None, floor: SanitisationLevel
 ) -> None:
-    """Only a read-back counts, and only of the disk, by the method, that we asked for."""
+    """Accept only a verified result for this disk, by a method that satisfies the floor."""
     if result is None:
         raise _fault(job, f"disk {disk.serial} was not sanitised")
     if result["verified"] is not True:

@@ -54,13 +54,13 @@ def create(
     context: typer.Context,
     *,
     name: Annotated[str, typer.Option(help="Name of the person or organisation.")],
-    email: Annotated[str, typer.Option(help="E-mail address, also the login.")],
+    email: Annotated[str, typer.Option(help="E-mail address to log in with.")],
     role: Annotated[Role, typer.Option(help="What the account may do.")] = Role.CUSTOMER,
     password_stdin: Annotated[
         bool,
         typer.Option(
             "--password-stdin",
-            help="Read a password for the web pages from stdin. Without it, tokens only.",
+            help="Read a password for the web pages from stdin. Without it, only tokens work.",
         ),
     ] = False,
     output: Output = Format.TABLE,
@@ -80,7 +80,7 @@ def token(
     account: Account,
     name: Annotated[str, typer.Option(help="What the token is for.")],
     expires_in: Annotated[
-        str | None, typer.Option(metavar="DURATION", help="Such as 30d. Without it, never.")
+        str | None, typer.Option(metavar="DURATION", help="Lifetime, such as 30d. Default: none.")
     ] = None,
     output: Output = Format.TABLE,
 ) -> None:
@@ -115,7 +115,7 @@ def _resolve(api: Api, account: str) -> str:
 
 
 def seconds(text: str) -> int:
-    """A duration option in seconds; a usage error when it is not one."""
+    """Return a duration option in seconds. Raises a usage error if it is not a duration."""
     try:
         return int(parse_duration(text).total_seconds())
     except ValueError as error:

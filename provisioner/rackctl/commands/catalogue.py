@@ -13,7 +13,7 @@ from provisioner.rackctl.formats import local_time, size
 from provisioner.rackctl.output import Format, Output, rows
 from provisioner.rackctl.session import session
 
-classes = typer.Typer(no_args_is_help=True, help="Server classes: what you sell.")
+classes = typer.Typer(no_args_is_help=True, help="Server classes that can be rented.")
 images = typer.Typer(no_args_is_help=True, help="Images: operating systems for servers.")
 _IMPORT_S = 3600.0
 """The service answers once the image is compressed and in the library."""
@@ -23,7 +23,7 @@ keys = typer.Typer(no_args_is_help=True, help="SSH public keys of accounts.")
 
 @classes.command("list")
 def list_classes(context: typer.Context, output: Output = Format.TABLE) -> None:
-    """List the server classes with price and number of free servers."""
+    """List the server classes with their prices and free servers."""
     shared = session(context)
     found = shared.api.items(path("classes"))
     lines = (

@@ -10,7 +10,7 @@ from provisioner.rackctl.output import rows
 
 
 def certificate_table(certificates: Iterable[JsonObject]) -> Table:
-    """`occasion` is for reservations: before the start, or after the end."""
+    """Build the table. Only a reservation's certificates have an `occasion`, before or after."""
     return rows(
         ["CERTIFICATE", "DISK", "METHOD", "LEVEL", "FINISHED", "OCCASION"],
         (

@@ -10,8 +10,8 @@ _ANSWER_WITHIN_S = 1.0
 
 
 def server_names(context: typer.Context, incomplete: str) -> list[str]:
-    """Names that begin like this; none when the service cannot be asked, because a shell cannot
-    show an error here."""
+    """Return names with this prefix; none if the service does not answer, as a shell cannot show
+    an error here."""
     options = context.find_root().params
     try:
         token = token_for(options.get("token", ""))

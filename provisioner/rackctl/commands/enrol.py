@@ -1,4 +1,4 @@
-"""rackctl enrol: inventory files into the fleet, all or nothing."""
+"""rackctl enrol: enrols the servers of inventory files, all or nothing."""
 
 from pathlib import Path
 from typing import Annotated
@@ -16,13 +16,13 @@ def enrol(
     context: typer.Context,
     files: Annotated[list[Path], typer.Argument(metavar="FILE…", help="Inventory files (YAML).")],
     dry_run: Annotated[
-        bool, typer.Option("--dry-run", help="Check them with the service, but change nothing.")
+        bool, typer.Option("--dry-run", help="Check the files, but change nothing.")
     ] = False,
     output: Output = Format.TABLE,
 ) -> None:
     """Enrol or update the servers in inventory files, all or nothing.
 
-    Every fault is printed with its file and line. Nothing is sent while there is one.
+    Every fault is printed with its file and line. With any fault, nothing is changed.
     """
     inventory = read_inventory(files)
     shared = session(context)
@@ -39,7 +39,7 @@ def enrol(
         raise Failed(
             refusal.reason,
             details=[inventory.explain(pointer, reason) for pointer, reason in refusal.faults],
-            next_action="correct these lines and enrol again",
+            next_action="fix these lines and enrol again",
         ) from refusal
     lines = [
         (name, outcome)

@@ -1,4 +1,4 @@
-"""rackctl operation: what happens to a server, step by step, live."""
+"""rackctl operation: work on servers, step by step and live."""
 
 from typing import Annotated
 
@@ -21,7 +21,7 @@ Which = Annotated[
     str,
     typer.Argument(
         metavar="ID|SERVER",
-        help="An operation, or a server (its running or else its latest operation).",
+        help="An operation, or a server (its running or latest operation).",
         autocompletion=server_names,
     ),
 ]
@@ -85,10 +85,10 @@ def _summary(operation: JsonObject) -> Table:
 
 @app.command()
 def follow(context: typer.Context, which: Which, output: Output = Format.TABLE) -> None:
-    """Print an operation's log live until it ends. Exits with 1 if it failed.
+    """Print an operation's log live until it ends. Exits with 1 if it fails.
 
-    A dropped connection resumes where it broke. With `-o json` every line is one object
-    with the key `log` or `operation`.
+    Resumes after a dropped connection. With `-o json`, every line is one object with the key `log`
+    or `operation`.
     """
     shared = session(context)
     screen = shared.screen

@@ -1,4 +1,4 @@
-"""Requests on servers: file one, and show what became of it."""
+"""Requests on servers: file one, and show its outcome."""
 
 from collections.abc import Iterable
 
@@ -12,7 +12,7 @@ from provisioner.rackctl.session import session
 
 
 def file(context: typer.Context, address: str, body: JsonObject, output: Format) -> None:
-    """`address` is where requests on the server, or the reservation, are filed."""
+    """File a request; `address` is the endpoint of the server's or reservation's requests."""
     shared = session(context)
     request = shared.api.post(address, body)
     shared.screen.show(output, request, request_table([request] if request else []))

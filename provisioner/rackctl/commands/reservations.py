@@ -124,7 +124,7 @@ def _await_ready(api: Api, screen: Screen, reservation_id: str, timeout_s: float
 
 @app.command("list")
 def list_reservations(context: typer.Context, output: Output = Format.TABLE) -> None:
-    """List reservations: your own, or all for an operator."""
+    """List your reservations; operators see all."""
     shared = session(context)
     found = shared.api.items(path("reservations"))
     table = rows(
@@ -217,7 +217,7 @@ def start(context: typer.Context, which: Reservation, output: Output = Format.TA
 
 @app.command()
 def stop(context: typer.Context, which: Reservation, output: Output = Format.TABLE) -> None:
-    """Shut the server down; its power is cut if that takes too long."""
+    """Shut the server down. Cuts the power if that takes too long."""
     _request(context, which, {"verb": "stop"}, output)
 
 
@@ -229,7 +229,7 @@ def reboot(context: typer.Context, which: Reservation, output: Output = Format.T
 
 @app.command("power-cycle")
 def power_cycle(context: typer.Context, which: Reservation, output: Output = Format.TABLE) -> None:
-    """Cut the server's power at once, and switch it on again."""
+    """Cut the server's power at once and switch it on again."""
     _request(context, which, {"verb": "power_cycle"}, output)
 
 
@@ -239,16 +239,16 @@ def reinstall(
     which: Reservation,
     *,
     image: Annotated[
-        str | None, typer.Option(help="Another image than the one that was reserved with.")
+        str | None, typer.Option(help="Install this image instead of the reservation's.")
     ] = None,
     yes: Annotated[
         bool, typer.Option("--yes", help="Do not ask before the disk is erased.")
     ] = False,
     output: Output = Format.TABLE,
 ) -> None:
-    """Erase the system disk and install the system anew. Address, host key, keys stay the same."""
+    """Erase the system disk and reinstall. Address, host key and SSH keys stay the same."""
     if not yes:
-        typer.confirm("All data on the system disk will be lost. Go on?", abort=True, err=True)
+        typer.confirm("All data on the system disk will be lost. Continue?", abort=True, err=True)
     body: JsonObject = {"verb": "reinstall"}
     body |= {"image": image} if image else {}
     _request(context, which, body, output)
@@ -262,7 +262,7 @@ def _request(context: typer.Context, which: str, body: JsonObject, output: Forma
 def list_requests(
     context: typer.Context, which: Reservation, output: Output = Format.TABLE
 ) -> None:
-    """List what was requested of the server and what became of it, newest first."""
+    """List requests on the server and their outcomes, newest first."""
     requests.show_all(context, path("reservations", which, "requests"), output)
 
 
@@ -276,7 +276,7 @@ def release(context: typer.Context, which: Reservation, output: Output = Format.
 
 @app.command()
 def certificates(context: typer.Context, which: Reservation, output: Output = Format.TABLE) -> None:
-    """List the erasure certificates of a reservation, from before and after it."""
+    """List the erasure certificates from before and after a reservation."""
     shared = session(context)
     found = shared.api.items(path("reservations", which, "certificates"))
     shared.screen.show(output, {"items": found, "next": None}, certificate_table(found))

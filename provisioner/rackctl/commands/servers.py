@@ -1,4 +1,4 @@
-"""rackctl server: the servers, and an operator's requests for them."""
+"""rackctl server: the servers, and an operator's requests on them."""
 
 from enum import StrEnum
 from pathlib import Path
@@ -40,7 +40,7 @@ _VERBS = {
     PowerAction.CYCLE: "power_cycle",
     PowerAction.SHUTDOWN: "stop",
 }
-"""What is requested of the server for each."""
+"""The request that each action files."""
 
 
 @app.command("list")
@@ -83,7 +83,7 @@ def power(
     action: Annotated[PowerAction, typer.Argument(help="Action.")] = PowerAction.STATUS,
     output: Output = Format.TABLE,
 ) -> None:
-    """Read a server's power, or request to switch it during quarantine or maintenance."""
+    """Show a server's power state, or switch it during quarantine or maintenance."""
     if action is not PowerAction.STATUS:
         _request(context, name, _VERBS[action], "", output)
         return
@@ -163,25 +163,25 @@ def image(
     image: Annotated[str, typer.Option("--image", help="Image to install.")],
     key: Annotated[
         list[str],
-        typer.Option(help="Public key file, or name or id of a registered key. Repeat for more."),
+        typer.Option(help="Public key file, or name or id of a registered key. Repeatable."),
     ],
     reason: Reason = "",
     output: Output = Format.TABLE,
 ) -> None:
-    """Install an image on a server in maintenance, to log in to it yourself."""
+    """Install an image on a server in maintenance, so that you can log in to it."""
     keys = [read_public_key(Path(given)) if Path(given).is_file() else given for given in key]
     _request(context, name, "image", reason, output, image=image, ssh_keys=keys)
 
 
 @app.command("requests")
 def list_requests(context: typer.Context, name: Name, output: Output = Format.TABLE) -> None:
-    """List what was requested of a server and what became of it, newest first."""
+    """List requests on a server and their outcomes, newest first."""
     requests.show_all(context, path("servers", name, "requests"), output)
 
 
 @app.command()
 def retry(context: typer.Context, name: Name, output: Output = Format.TABLE) -> None:
-    """Retry a parked operation now, after its cause was fixed."""
+    """Retry a parked operation now, once its cause is fixed."""
     shared = session(context)
     server = shared.api.post(path("servers", name, "retry"))
     server = server or shared.api.get(path("servers", name))

@@ -1,4 +1,4 @@
-"""rackctl status: the state of the service itself."""
+"""rackctl status: the status of the service itself."""
 
 from datetime import datetime
 
@@ -12,9 +12,9 @@ from provisioner.rackctl.session import session
 
 
 def status(context: typer.Context, output: Output = Format.TABLE) -> None:
-    """Show the service's own state: version, database, servers, incidents and background work.
+    """Show the service's status: version, database, servers, incidents and background work.
 
-    Each loop of the background work is listed with its last turn, its duration and its last error.
+    Each background loop is listed with its last turn, its duration and its last error.
     """
     shared = session(context)
     found = shared.api.get(path("status"))

@@ -1,4 +1,4 @@
-"""rackctl webhook: messages about your leases to your own program."""
+"""rackctl webhook: notifies your own program about your leases."""
 
 import time
 from typing import Annotated
@@ -12,17 +12,17 @@ from provisioner.rackctl.formats import local_time
 from provisioner.rackctl.output import Format, Output, rows, section, sheet
 from provisioner.rackctl.session import session
 
-app = typer.Typer(no_args_is_help=True, help="Messages about your leases to your own program.")
+app = typer.Typer(no_args_is_help=True, help="Notify your own program about your leases.")
 
 _POLL_S = 0.5
 _PATIENCE_S = 30.0
-"""For the outcome of a test: the service tries for ten seconds, or twice that with the lookup."""
+"""How long to wait for a test: an attempt takes up to ten seconds, twice that with the lookup."""
 
 
 @app.command("set")
 def set_webhook(
     context: typer.Context,
-    url: Annotated[str, typer.Argument(help="Address to post messages to, https://….")],
+    url: Annotated[str, typer.Argument(help="Address to send messages to, https://….")],
     output: Output = Format.TABLE,
 ) -> None:
     """Set the address, and print the new signing secret to stdout, once."""
@@ -91,7 +91,7 @@ def test(context: typer.Context, output: Output = Format.TABLE) -> None:
 
 
 def _outcome_of(api: Api, message: JsonObject) -> JsonObject:
-    """The message once it was attempted, or as it is when that takes too long."""
+    """Return the message once it was attempted, or as it is if that takes too long."""
     until = time.monotonic() + _PATIENCE_S
     while message["next_try_at"] and time.monotonic() < until:
         time.sleep(_POLL_S)

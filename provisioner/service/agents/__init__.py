@@ -1,1 +1,1 @@
-"""The agents' link: reports in, grants out."""
+"""The link to agents: reports in, grants out."""

@@ -1,7 +1,7 @@
 """Agents' requests about their lease.
 
 `GET /agents/grant` waits for a newer grant, so that an extension arrives within two seconds. `POST
-/agents/release` ends the lease early, when the tenant asks for it on the machine. `links` notices
+/agents/release` ends the lease early, at the tenant's request on the machine. `links` picks up
 other processes' changes once a second.
 """
 
@@ -23,10 +23,10 @@ from provisioner.store.secrets import token_hash
 from provisioner.store.tables import Lease
 
 PATIENCE_S = 50.0
-"""Proxies cut off an answer that takes a minute.
+"""The longest wait: proxies cut off an answer that takes a minute.
 
-Each agent waits for a random time of at least half of it, so that thousands that came at once,
-after a start of this process, do not return at once.
+Each agent waits for a random time of at least half of it, so that thousands that connect together
+after a restart do not come back together.
 """
 
 _LONGEST_ECHO = 64
@@ -65,7 +65,7 @@ async def _tenant(request: web.Request) -> tuple[Link, Lease]:
     if link is None:
         raise unknown_agent()
     if link.lease is None:
-        raise HttpError(403, "no_lease", "this is a ramdisk's agent: it has no lease")
+        raise HttpError(403, "no_lease", "a ramdisk's agent has no lease")
     return link, link.lease
 
 

@@ -1,7 +1,7 @@
 """Takes reports into memory and writes them once a second, all in one transaction.
 
 What the lifecycle waits for, an identity's first report and a lock, is written at once. A crash
-loses at most a second of `seen_at`, and of health what the agent tells again within a minute.
+loses at most a second of `seen_at`, and health data that the agent repeats within a minute.
 """
 
 from collections import defaultdict
@@ -27,12 +27,12 @@ from provisioner.store.database import Database, DatabaseUnavailable, call_atten
 from provisioner.store.tables import Lease
 
 _SLICE = 200
-"""Rows given to the driver at once: it prepares them in this thread, some milliseconds."""
+"""Rows given to the driver at once: preparing them blocks this thread for some milliseconds."""
 _Row = TypeVar("_Row")
 _TABLE = SQLModel.metadata.tables["agent_identity"]
 _LATER = (
     update(_TABLE)
-    # Never backwards: a report may meanwhile have been written at once, or elsewhere
+    # Never backwards: a newer report may meanwhile have been written at once, or elsewhere.
     .where(or_(_TABLE.c.seen_at.is_(None), _TABLE.c.seen_at <= bindparam("at")))
     .values(seen_at=bindparam("at"))
 )
@@ -44,7 +44,7 @@ _REPORTED = _LATER.where(_TABLE.c.id == bindparam("identity")).values(
 
 @dataclass(frozen=True, slots=True)
 class _Kept:
-    """What of an identity is to be written; of its reports, the last to be stored whole."""
+    """What is to be written for an identity, with its last report that is stored whole."""
 
     seen_at: datetime
     told_at: datetime | None = None
@@ -55,7 +55,7 @@ class _Kept:
 
 
 class Ingest(Loop):
-    """One of an application. What waits to be written is bounded: one entry per identity."""
+    """One per application. What waits to be written is bounded: one entry per identity."""
 
     name: ClassVar[str] = "reports"
 
@@ -73,10 +73,10 @@ class Ingest(Loop):
         self._loaded = False
 
     async def take(self, link: Link, said: Report) -> None:
-        """Keep a report, once: one that is not newer than the newest of its boot changes nothing.
+        """Keep a report, unless it is older than the newest one of its boot.
 
-        It is stored whole when it tells the health, or is the first of its boot; any other says
-        only that the agent lives.
+        It is stored whole if it has health data or is the first of its boot; any other is only a
+        sign of life.
         """
         if link.knows(said):
             return
@@ -88,7 +88,7 @@ class Ingest(Loop):
             await self._write_at_once(link, link.lease, kept, locked=link.newly_locked(said))
         else:
             self._wait(link.identity_id, kept)
-        if not link.knows(said):  # a newer one may have come meanwhile
+        if not link.knows(said):  # a newer one may have arrived meanwhile
             link.boot_id, link.uptime_s = said.boot_id, said.uptime_s
 
     async def _write_at_once(self, link: Link, lease: Lease, kept: _Kept, *, locked: bool) -> None:
@@ -112,11 +112,11 @@ class Ingest(Loop):
         self._waiting[identity_id] = earlier.before(kept) if earlier else kept
 
     async def turn(self, now: datetime) -> None:
-        """Write what waits, and see what other processes revoked or extended."""
+        """Write what waits, and pick up what other processes revoked or extended."""
         if not self._loaded:
             with self.status.contained("the links of all agents"):
                 await self.links.load_all()
-            self._loaded = True  # whoever is missing is found when its agent reports
+            self._loaded = True  # a missing link is loaded when its agent reports
         try:
             await self.flush()
         finally:
@@ -127,8 +127,8 @@ class Ingest(Loop):
         await self.flush()
 
     async def flush(self) -> None:
-        """Write all that waits. During an outage it waits on; a report that cannot be written at
-        all keeps no other from being written."""
+        """Write all that waits. During an outage it keeps waiting. A report that cannot be written
+        does not hold up the others."""
         batch, self._waiting = self._waiting, {}
         try:
             try:
@@ -153,7 +153,7 @@ class Ingest(Loop):
 
 
 async def _write(session: AsyncSession, batch: dict[str, _Kept]) -> None:
-    """Signs of life of one second are written as if they came together, with its last."""
+    """Write signs of life in one batch per second, dated by the last of that second."""
     seen: defaultdict[datetime, dict[str, datetime]] = defaultdict(dict)
     reported: list[dict[str, Any]] = []
     for identity_id, kept in sorted(batch.items()):  # one order in all processes
@@ -180,6 +180,6 @@ INGEST = web.AppKey("ingest", Ingest)
 
 
 async def running(app: web.Application) -> AsyncIterator[None]:
-    """From the start of the application to its end, when all that was taken is written."""
+    """Run the ingest for the application's lifetime; at its end, all reports are written."""
     async with app[SERVICES].driver.running(app[INGEST]):
         yield

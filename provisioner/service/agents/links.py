@@ -1,6 +1,6 @@
-"""Who may report, held in memory: each live identity with its lease, by the token's hash.
+"""Keeps in memory who may report: each live identity with its lease, by the token's hash.
 
-`refresh`, called every second, notices what other processes revoke or extend.
+`refresh`, called every second, picks up what other processes revoke or extend.
 """
 
 import asyncio
@@ -16,7 +16,7 @@ from provisioner.store.database import Database
 from provisioner.store.tables import AgentIdentity, Lease, Reservation, Server
 
 _MARGIN = timedelta(seconds=30)
-"""Changes are dated by other machines' clocks, and before they are committed."""
+"""Changes are dated by other machines' clocks, and before they are committed: look back a bit."""
 
 
 @dataclass(slots=True)
@@ -27,18 +27,18 @@ class Link:
     server_id: str
     serial: str
     account_id: str
-    """Whose lease it is; empty for a ramdisk."""
+    """The lease's account; empty for a ramdisk."""
     lease: Lease | None
     """The row, detached; replaced when its grant changes."""
     seen: bool
-    """Whether the lifecycle knows that it reports."""
+    """Whether the lifecycle knows that it has reported."""
     boot_id: str
     uptime_s: float
     changed: asyncio.Event = field(default_factory=asyncio.Event, compare=False)
     """Set when the grant changes."""
 
     def knows(self, said: Report) -> bool:
-        """Whether this report, or one made after it, has already arrived."""
+        """Whether this report, or a later one, has already arrived."""
         return said.boot_id == self.boot_id and said.uptime_s <= self.uptime_s
 
     def newly_locked(self, said: Report) -> bool:
@@ -49,7 +49,7 @@ class Link:
 
 
 class Links:
-    """At most one link for each identity that is not revoked."""
+    """At most one link per identity that is not revoked."""
 
     def __init__(self, database: Database) -> None:
         self._database = database
@@ -57,7 +57,7 @@ class Links:
         self._refreshed_at: datetime | None = None
 
     async def find(self, token_hash: str) -> Link | None:
-        """Return the link; None if the token is unknown or revoked, which is checked each time."""
+        """Return the link, or None if the token is unknown or revoked, which is never cached."""
         link = self._links.get(token_hash)
         if link is None:
             async with self._database.read() as session:
@@ -68,8 +68,8 @@ class Links:
         return link
 
     async def refresh(self, now: datetime) -> None:
-        """Drop links revoked lately, and update leases whose grant changed lately."""
-        # Since the last refresh that succeeded: the database may have been away for long.
+        """Drop recently revoked links, and update leases whose grant changed recently."""
+        # Since the last successful refresh: the database may have been away for long.
         since = (self._refreshed_at or now) - _MARGIN
         async with self._database.read() as session:
             revoked = await session.exec(
@@ -88,7 +88,7 @@ class Links:
                 link.changed.set()
 
     async def load_all(self) -> None:
-        """After a start every agent reports within seconds: each would be looked up by itself."""
+        """Load all links at once: after a start every agent reports within seconds."""
         async with self._database.read() as session:
             for token_hash, link in (await _load(session)).items():
                 self._links.setdefault(token_hash, link)

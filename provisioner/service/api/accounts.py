@@ -39,9 +39,9 @@ class NewSshKey(
     """An SSH public key to add."""
 
     name: Line
-    """Name to know the key by."""
+    """Name to recognise the key by."""
     public_key: str = Field(min_length=1, max_length=LONGEST_KEY)
-    """The key as one line of a `.pub` file."""
+    """The key, as the single line of a `.pub` file."""
 
 
 class NewAccount(
@@ -54,13 +54,13 @@ class NewAccount(
     name: Line
     """Name of the person or organisation."""
     email: Email
-    """Address to log in with."""
+    """E-mail address to log in with."""
     role: Role = Role.CUSTOMER
     """What the account may do. Only administrators create operators and administrators."""
     password: str | None = Field(
         default=None, min_length=passwords.SHORTEST, max_length=passwords.LONGEST
     )
-    """Password for the pages. Without one the account has API tokens only."""
+    """Password for the web pages. Without one, the account can only use API tokens."""
 
 
 class NewToken(
@@ -71,9 +71,9 @@ class NewToken(
     """An API token to create."""
 
     name: Line
-    """Name to know the token by."""
+    """Name to recognise the token by."""
     expires_in_s: int | None = Field(default=None, ge=60, le=_TEN_YEARS_S)
-    """Lifetime in seconds. Without one the token does not expire."""
+    """Lifetime in seconds. Without one, the token does not expire."""
 
 
 class TokenView(View, title="CreatedToken"):
@@ -88,7 +88,7 @@ class TokenView(View, title="CreatedToken"):
 
 
 async def me(call: Call) -> AccountView:
-    """Show the account that is calling."""
+    """Show the caller's account."""
     async with call.services.database.read() as session:
         return account_view(await accounts.known_account(session, call.actor.account_id))
 
@@ -112,14 +112,14 @@ async def add_key(call: Call, body: NewSshKey) -> SshKeyView:
 async def remove_key(call: Call) -> None:
     """Remove an SSH public key.
 
-    Servers that are leased already keep it.
+    Servers that are already leased keep it.
     """
     async with call.services.database.write() as session:
         await ssh_keys.remove_key(session, call.path("id"), actor=call.actor, now=call.now())
 
 
 async def list_accounts(call: Call, query: PageQuery) -> Page[AccountView]:
-    """List accounts, the oldest first."""
+    """List accounts, oldest first."""
     async with call.services.database.read() as session:
         rows = await accounts.all_accounts(session, after=query.cursor, limit=query.fetch)
     shown, following = page(query, rows, lambda row: row.id)

@@ -1,4 +1,4 @@
-"""What the server's BMC reports, read when somebody asks."""
+"""What a server's BMC reports, read on request."""
 
 from datetime import datetime
 
@@ -13,42 +13,42 @@ class PowerView(View, title="ServerPower"):
     """Whether a server is on."""
 
     power: Power
-    """What the BMC reports."""
+    """Power state, as the BMC reports it."""
 
 
 class SensorView(View, title="Sensor"):
-    """A reading of a sensor."""
+    """A sensor's reading."""
 
     name: str
     """Name of the sensor."""
     kind: str
     """What the sensor measures."""
     value: float | None
-    """The reading in `unit`. Null when the sensor has a state and no number."""
+    """The reading in `unit`. Null if the sensor has a state instead of a number."""
     unit: str
-    """Unit of the reading. Empty without a number."""
+    """Unit of the reading. Empty if there is no number."""
     health: SensorHealth
-    """How the part is, as the BMC reports it."""
+    """Health of the part, as the BMC reports it."""
 
 
 class LogEntryView(View, title="BmcLogEntry"):
     """A record of the BMC's system event log."""
 
     at: datetime | None
-    """When it happened, by the BMC's clock. Null when the BMC does not know."""
+    """When it happened, by the BMC's clock. Null if the BMC does not know."""
     source: str
     """Sensor or part that the record is about."""
     text: str
     """What happened."""
     severity: str
-    """How severe the BMC considers it."""
+    """Severity that the BMC assigned."""
 
 
 class BmcInventoryView(View, title="BmcInventory"):
-    """Parts of a server as its BMC knows them."""
+    """Parts of a server, as its BMC reports them."""
 
     items: dict[str, dict[str, str]]
-    """Name and value of each part's attributes, by the name of the part."""
+    """Names and values of each part's attributes, by the name of the part."""
 
 
 async def _target(call: Call) -> BmcTarget:

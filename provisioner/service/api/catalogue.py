@@ -1,4 +1,4 @@
-"""What can be rented; importing images."""
+"""The catalogue of classes and images, and importing images."""
 
 from pathlib import Path
 
@@ -19,16 +19,16 @@ from provisioner.service.views.catalogue import (
 
 
 class ImageBoot(Body, title="ImageBoot"):
-    """How an image's system is started without firmware. Paths are inside its root partition."""
+    """How to start an image's system without firmware. Paths are inside its root partition."""
 
     partition: int = Field(ge=1, le=128)
     """Number of the root partition."""
     kernel: Line
     """Path of the kernel."""
     cmdline: Line
-    """Path of the file that holds the kernel's command line."""
+    """Path of the file with the kernel's command line."""
     initrd: Line | None = None
-    """Path of the initial ramdisk. Null when the kernel needs none."""
+    """Path of the initial ramdisk. Null if the kernel needs none."""
     user: Line
     """User that customers log in as."""
 
@@ -66,11 +66,11 @@ class NewImage(
     path: Line
     """Absolute path of a raw disk image on the provisioner's machine."""
     name: Line
-    """Name to reserve with. An image of that name is replaced."""
+    """Name to reserve it by. An existing image of that name is replaced."""
     title: Line
     """The system and its version, in words."""
     boot: ImageBoot
-    """How the system is started."""
+    """How to start the system."""
 
 
 async def list_classes(call: Call) -> Page[ClassView]:
@@ -88,7 +88,7 @@ async def list_images(call: Call) -> Page[ImageView]:
 async def add_image(call: Call, body: NewImage) -> ImageView:
     """Import a raw disk image, or a newer version of one.
 
-    The answer comes when the image is in the library.
+    The response is sent once the image is in the library.
     """
     row = await import_image(
         call.services.database,

@@ -1,4 +1,4 @@
-"""The table of `/v1`: every endpoint with the permission that its caller needs."""
+"""The table of `/v1`: every endpoint, and the permission that its caller needs."""
 
 from aiohttp import web
 

@@ -1,4 +1,4 @@
-"""Enrolment of servers from inventory documents."""
+"""Enrols servers from inventory documents."""
 
 from typing import Annotated, Any
 
@@ -12,7 +12,7 @@ from provisioner.service.views.base import View
 Document = Annotated[
     Any, WithJsonSchema({"$ref": f"#/components/schemas/{InventoryDocument.__name__}"})
 ]
-"""Taken as it is: enrolment reads it piece by piece, so that it can name every fault at once."""
+"""Accepted as it is: enrolment validates it piece by piece, so as to report every fault at once."""
 
 
 class EnrolmentRequest(
@@ -56,7 +56,7 @@ class EnrolmentRequest(
     """Racks to enrol."""
 
     documents: list[Document] = Field(min_length=1, max_length=1000)
-    """Inventory documents, each one rack of a site."""
+    """Inventory documents, one for each rack of a site."""
 
 
 class EnrolmentQuery(BaseModel):
@@ -67,20 +67,20 @@ class EnrolmentQuery(BaseModel):
 
 
 class EnrolmentView(View, title="EnrolmentResult"):
-    """What became of the servers of an enrolment."""
+    """Outcome of an enrolment for each server."""
 
     created: list[str]
-    """Names of the servers that are new."""
+    """Names of the servers that were added."""
     updated: list[str]
     """Names of the servers that were changed."""
     unchanged: list[str]
-    """Names of the servers that were enrolled like this before."""
+    """Names of the servers that were already enrolled like this."""
 
 
 async def create(call: Call, body: EnrolmentRequest, query: EnrolmentQuery) -> EnrolmentView:
     """Enrol servers, or change enrolled ones.
 
-    All documents are taken or none is; every fault is named.
+    Either all documents are accepted or none is. Every fault is reported.
     """
     database = call.services.database
     async with database.read() if query.dry_run else database.write() as session:

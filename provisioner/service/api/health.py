@@ -1,4 +1,4 @@
-"""How servers, GPUs and a customer's lease are."""
+"""The health of servers, GPUs and leases."""
 
 from provisioner.fleet.servers import server_named
 from provisioner.rental.reservations import visible_reservation
@@ -32,7 +32,7 @@ async def list_gpus(call: Call, query: GpuQuery) -> Page[GpuView]:
 async def reservation(call: Call) -> LeaseHealthView:
     """Show the health of a reservation's server.
 
-    It has the GPUs' readings of the last 24 hours, open incidents, and outages, which are not
+    Includes the GPUs' readings of the last 24 hours, open incidents, and outages, which are not
     billed.
     """
     async with call.services.database.read() as session:

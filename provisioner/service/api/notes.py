@@ -1,5 +1,5 @@
-"""What the API's document says of operations beyond their types: headers that they read, events
-that they stream, and the problems that are their own. Tests hold every answer to it.
+"""What the API's document says about operations beyond their types: headers, streamed events, and
+specific problems. Tests hold every answer to it.
 """
 
 from collections.abc import Mapping
@@ -22,28 +22,28 @@ class Header:
 class PathParameter:
     description: str
     unknown: str
-    """Code of the problem when nothing has this name or identifier."""
+    """Code of the problem if nothing has this name or identifier."""
     example: str
 
 
 @dataclass(frozen=True, slots=True)
 class Notes:
-    """`problems` are codes by status, without those of any request and of a path's parameter."""
+    """`problems` are codes by status, without those common to all requests or path parameters."""
 
     headers: tuple[Header, ...] = ()
     events: Mapping[str, type[BaseModel]] = field(default_factory=dict)
-    """What the stream carries, by the name of the event."""
+    """Model of each streamed event, by the event's name."""
     problems: Mapping[int, tuple[str, ...]] = field(default_factory=dict)
 
 
 IDEMPOTENCY_KEY = Header(
     "Idempotency-Key",
-    "Any text that is new for every request, such as a UUID. A request that is sent again with "
-    "the same key is carried out once and answered as before.",
+    "Any text that is unique to the request, such as a UUID. A request that is repeated with the "
+    "same key is carried out only once and gets the same answer.",
     example="4f0c8a52-6a1b-4c55-9a1e-2d3c7b6f9e10",
 )
 LAST_EVENT_ID = Header(
-    "Last-Event-ID", "`id` of the last event received. The stream goes on after it."
+    "Last-Event-ID", "`id` of the last event received. The stream resumes after it."
 )
 _BMC = {502: ("bmc_unreachable", "bmc_login_refused", "bmc_command_failed")}
 
@@ -65,7 +65,7 @@ PATH_PARAMETERS: dict[str, PathParameter] = {
         "Identifier of the account.", "unknown_account", "acc_01K2X3M4N5P6Q7R8S9T0V1W2X3"
     ),
 }
-"""By the beginning of the path."""
+"""Path parameters by the beginning of the path."""
 
 NOTES: dict[str, Notes] = {
     "importImage": Notes(
@@ -135,4 +135,4 @@ NOTES: dict[str, Notes] = {
     "createAccountToken": Notes(problems={403: ("admin_only",)}),
     "disableAccount": Notes(problems={403: ("admin_only",), 409: ("own_account",)}),
 }
-"""By the operation's identifier."""
+"""Notes by the operation's identifier."""

@@ -1,6 +1,6 @@
-"""OpenAPI 3.1 of `/v1`, made from the table of endpoints: it cannot say anything else.
+"""OpenAPI 3.1 document of `/v1`, generated from the table of endpoints.
 
-Run as a program it prints the document as it is kept in docs/openapi.json.
+Run as a program, it prints the document as kept in docs/openapi.json.
 """
 
 import json
@@ -23,17 +23,17 @@ from provisioner.service.http.problem_codes import CODES, STATUSES
 from provisioner.service.http.problems import CONTENT_TYPE, Problem, answer
 
 _DESCRIPTION = """\
-Rent whole GPU servers, and run the fleet that they are rented from.
+Rent whole GPU servers, and operate the fleet behind them.
 
-Every request carries an API token: `Authorization: Bearer TOKEN`. An operation names the least \
-role that may call it: `customer`, `operator` or `admin`.
+Every request carries an API token: `Authorization: Bearer TOKEN`. Each operation names the least \
+privileged role that may call it: `customer`, `operator` or `admin`.
 
-Times are RFC 3339 in UTC, durations are seconds, prices are decimal numbers in text.
+Times are RFC 3339 in UTC, durations are in seconds, and prices are decimal strings.
 
-Lists come in pages: `next` is the cursor of the following page, to be sent as `cursor`. It is \
-null on the last page.
+Lists are paginated: `next` is the cursor of the next page, to be sent as `cursor`. It is null on \
+the last page.
 
-Errors are problems (RFC 9457). `code` is stable and for programs, `detail` and `next_action` are \
+Errors are problems (RFC 9457). `code` is stable and for programs; `detail` and `next_action` are \
 for people."""
 
 
@@ -42,19 +42,19 @@ class _Tag:
     name: str
     description: str
     paths: tuple[str, ...]
-    """First parts of the paths that belong to it."""
+    """First segments of the paths that belong to it."""
 
 
 _TAGS = (
-    _Tag("Account", "The account that calls, and its SSH keys.", ("me", "ssh-keys")),
+    _Tag("Account", "Your account and its SSH keys.", ("me", "ssh-keys")),
     _Tag("Catalogue", "What can be rented.", ("classes", "images")),
     _Tag("Reservations", "Reserve a server, follow it, give it back.", ("reservations",)),
-    _Tag("Webhook", "Messages to the account's own programs.", ("webhook",)),
+    _Tag("Webhook", "Messages to your own programs.", ("webhook",)),
     _Tag("Servers", "The fleet: enrolment, state, BMC and health.", ("servers", "enrolments")),
     _Tag("GPUs", "GPUs of all servers.", ("gpus",)),
-    _Tag("Operations", "What is being done to servers.", ("operations",)),
+    _Tag("Operations", "Work on servers, with its steps and logs.", ("operations",)),
     _Tag("Incidents", "Failures that need attention.", ("incidents",)),
-    _Tag("Status", "How the service itself does.", ("status",)),
+    _Tag("Status", "Status of the service itself.", ("status",)),
     _Tag("Accounts", "Accounts of customers and operators.", ("accounts",)),
     _Tag("Audit", "Who did what, and when.", ("audit",)),
 )
@@ -75,7 +75,7 @@ _ANY_BODY = {
 _HEADERS = {
     401: {
         "WWW-Authenticate": {
-            "description": "The scheme to authenticate with: `Bearer`.",
+            "description": "The authentication scheme: `Bearer`.",
             "schema": {"type": "string"},
         }
     },
@@ -89,7 +89,7 @@ _HEADERS = {
 
 
 def problems_of(endpoint: Endpoint) -> dict[int, tuple[str, ...]]:
-    """Codes of the problems that an endpoint may answer with, by their status."""
+    """Return the codes of the problems that an endpoint may answer with, by status."""
     sources = [_ANY_REQUEST, NOTES.get(endpoint.operation_id, Notes()).problems]
     if least_role(endpoint.permission) is not Role.CUSTOMER:
         sources.append({403: ("forbidden",)})
@@ -107,7 +107,7 @@ def problems_of(endpoint: Endpoint) -> dict[int, tuple[str, ...]]:
 
 
 def document(endpoints: Sequence[Endpoint]) -> dict[str, Any]:
-    """The whole document for some endpoints."""
+    """Return the whole document for some endpoints."""
     references, components = schemas(_models(endpoints))
     paths: dict[str, dict[str, Any]] = {}
     for endpoint in endpoints:
@@ -142,8 +142,8 @@ def document(endpoints: Sequence[Endpoint]) -> dict[str, Any]:
                 "token": {
                     "type": "http",
                     "scheme": "bearer",
-                    "description": "An API token. Operators create tokens. The role that an "
-                    "operation names is the least that may call it.",
+                    "description": "An API token, created by an operator. Each operation names "
+                    "the least privileged role that may call it.",
                 }
             },
         },
@@ -204,7 +204,7 @@ def _answer(
         return {"description": "Done.", "content": {"application/json": {"schema": schema}}}
     events = NOTES.get(endpoint.operation_id, Notes()).events
     if not events:
-        return {"description": "Done; the answer has no body."}
+        return {"description": "Done; the response has no body."}
     return {
         "description": "Server-sent events; the data of each is JSON.",
         "content": {
@@ -230,7 +230,7 @@ def _problem(status: int, codes: tuple[str, ...], schema: dict[str, Any]) -> dic
 
 
 def _problem_name(status: int, code: str) -> str:
-    """The code alone, unless it comes with several statuses."""
+    """Return the code alone, unless it comes with several statuses."""
     return code if len(CODES[code].statuses) == 1 else f"{code}_{status}"
 
 
@@ -266,7 +266,7 @@ def _parameters(endpoint: Endpoint) -> list[dict[str, Any]]:
 
 
 def _beginning(endpoint: Endpoint) -> str:
-    """The path up to its parameter."""
+    """Return the path up to and including its parameter."""
     return endpoint.path[: endpoint.path.index("}") + 1]
 
 

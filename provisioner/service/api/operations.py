@@ -1,4 +1,4 @@
-"""Operations, live; incidents; the audit trail."""
+"""Operations and their live logs, incidents, and the audit trail."""
 
 import asyncio
 from collections.abc import AsyncIterator
@@ -40,7 +40,7 @@ class EventsQuery(PageQuery):
 
 
 async def list_all(call: Call, query: OperationQuery) -> Page[OperationView]:
-    """List operations, the newest first."""
+    """List operations, newest first."""
     async with call.services.database.read() as session:
         return await operation_page(session, query)
 
@@ -65,7 +65,7 @@ async def events(call: Call, query: EventsQuery) -> web.StreamResponse:
     """Follow an operation to its end.
 
     Server-sent events: `log` for each line of the log, with the line's identifier as `id`, and
-    `operation` on every change. After a lost connection, go on with `Last-Event-ID` or `after`.
+    `operation` on every change. After a lost connection, resume with `Last-Event-ID` or `after`.
     """
     after = call.request.headers.get("Last-Event-ID") or query.after
     async with call.services.database.read() as session:
@@ -79,7 +79,7 @@ async def _follow(
     last = ""
     while True:
         async with services.database.read() as session:
-            # The operation first: once it has ended, all of its lines are there to be read.
+            # Read the operation first: once it has ended, its log is complete.
             view = await operation_detail(session, await known_operation(session, operation_id))
             lines = await log_after(session, operation_id, after, _LINES_A_LOOK)
         for line in lines:
@@ -96,7 +96,7 @@ async def _follow(
 
 
 async def list_incidents(call: Call, query: IncidentQuery) -> Page[IncidentView]:
-    """List incidents, the newest first."""
+    """List incidents, newest first."""
     async with call.services.database.read() as session:
         return await incident_page(session, query)
 
@@ -114,6 +114,6 @@ async def close_incident(call: Call) -> IncidentView:
 
 
 async def list_audit(call: Call, query: AuditQuery) -> Page[AuditView]:
-    """List the audit trail, the newest entry first."""
+    """List the audit trail, newest entry first."""
     async with call.services.database.read() as session:
         return await audit_page(session, query)

@@ -1,4 +1,4 @@
-"""Requests on servers: an operator's on any that nobody rents, a customer's on a leased one."""
+"""Requests on servers: operators' on servers that are not leased, customers' on leased ones."""
 
 from pydantic import Field, model_validator
 
@@ -26,10 +26,10 @@ class NewServerRequest(
     title="NewServerRequest",
     json_schema_extra={"examples": [{"verb": "maintain", "reason": "new power supply"}]},
 ):
-    """Work that is requested of a server."""
+    """A request for work on a server."""
 
     verb: RequestVerb
-    """What to do. `allowed_requests` of the server lists what its state allows."""
+    """What to do. The server's `allowed_requests` lists what its state allows."""
     reason: str = Field(default="", max_length=1000)
     """Why, for the audit trail and other operators."""
     image: Line | None = None
@@ -42,33 +42,33 @@ class NewServerRequest(
     def _complete(self) -> "NewServerRequest":
         wanted = self.verb is RequestVerb.IMAGE
         if wanted != (self.image is not None) or wanted != bool(self.ssh_keys):
-            raise ValueError("image and ssh_keys go with the verb image, and with no other")
+            raise ValueError("image and ssh_keys are required by the verb image, and only by it")
         return self
 
 
 class NewLeaseRequest(
     Body, title="NewLeaseRequest", json_schema_extra={"examples": [{"verb": "reboot"}]}
 ):
-    """Work that is requested of a leased server."""
+    """A request for work on a leased server."""
 
     verb: RequestVerb
     """What to do: `start`, `stop`, `reboot`, `power_cycle` or `reinstall`."""
     image: Line | None = None
-    """Name of the image to install. Only for `reinstall`; null installs the reservation's image."""
+    """Name of the image to install. Only for `reinstall`; null means the reservation's image."""
 
     @model_validator(mode="after")
     def _fits(self) -> "NewLeaseRequest":
         if self.image is not None and self.verb is not RequestVerb.REINSTALL:
-            raise ValueError("image goes with the verb reinstall, and with no other")
+            raise ValueError("image is only for the verb reinstall")
         return self
 
 
 async def create(call: Call, body: NewServerRequest) -> RequestView:
     """Request work on a server.
 
-    The request waits in the server's queue until the server's state allows it and the requests
-    before it are done. One for another state of the server (`quarantine`, `repaired`, `maintain`,
-    `resume`, `retire`) goes first, and replaces any other of these that waits.
+    The request waits in the server's queue until the server's state allows it and earlier requests
+    are done. A request for another state (`quarantine`, `repaired`, `maintain`, `resume`, `retire`)
+    goes first, and replaces any other of these that is waiting.
     """
     async with call.services.database.write() as session:
         installation = None
@@ -88,18 +88,18 @@ async def create(call: Call, body: NewServerRequest) -> RequestView:
 
 
 async def list_all(call: Call, query: PageQuery) -> Page[RequestView]:
-    """List what was requested of a server, the newest first."""
+    """List the requests on a server, newest first."""
     async with call.services.database.read() as session:
         server = await server_named(session, call.path("name"))
         return await server_requests(session, server, query)
 
 
 async def create_for_lease(call: Call, body: NewLeaseRequest) -> RequestView:
-    """Start, stop, reboot, power-cycle or reinstall the server of a reservation.
+    """Start, stop, reboot, power cycle or reinstall a reservation's server.
 
     `stop` and `reboot` press the power button, and cut the power if the system does not shut down
-    within minutes. `reinstall` writes the image to the system disk again: lease, address, host
-    name, host key, SSH keys and user data stay the same, and other disks are left alone.
+    within a few minutes. `reinstall` writes the image to the system disk again: lease, address,
+    host name, host key, SSH keys and user data stay the same, and other disks are not touched.
     """
     async with call.services.database.write() as session:
         row = await rental.request(
@@ -114,7 +114,7 @@ async def create_for_lease(call: Call, body: NewLeaseRequest) -> RequestView:
 
 
 async def list_for_lease(call: Call, query: PageQuery) -> Page[RequestView]:
-    """List what was requested of a reservation's server, the newest first."""
+    """List the requests on a reservation's server, newest first."""
     async with call.services.database.read() as session:
         row = await visible_reservation(session, call.path("id"), call.actor)
         return await reservation_requests(session, row.id, query)

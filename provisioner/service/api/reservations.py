@@ -44,23 +44,23 @@ class NewReservation(
     """A server to reserve from now on."""
 
     class_: Line = Field(alias="class")
-    """Class of the server."""
+    """Class of server."""
     image: Line
     """Name of the image to install."""
     duration_s: int
-    """Length of the reservation in seconds, from 60 seconds to 366 days."""
+    """Duration in seconds, from 60 seconds to 366 days."""
     ssh_keys: list[str] = Field(max_length=50)
     """Identifiers or names of the account's keys. Operators may also give public key lines."""
     hostname: str = Field(default="", max_length=253)
-    """Host name of the server's system. Empty for a random one."""
+    """Host name of the server. Empty for a random one."""
     user_data: str = ""
     """Script to run on the first boot, up to 64 KiB."""
     account: str = Field(default="", max_length=200)
-    """Identifier or e-mail address of the account to reserve for. Only for operators."""
+    """Identifier or e-mail address of the account to reserve for. Operators only."""
 
 
 class WantedExtension(Body, title="NewExtension", json_schema_extra={"examples": [{"by_s": 7200}]}):
-    """How much longer a reservation is to last. Give one of the two."""
+    """How much longer a reservation should last. Give either `by_s` or `until`."""
 
     by_s: int | None = None
     """Seconds to add to the reservation's end."""
@@ -106,11 +106,11 @@ def _duration(seconds: int) -> timedelta:
     try:
         return timedelta(seconds=seconds)
     except OverflowError:
-        return timedelta.max if seconds > 0 else timedelta.min  # refused for what it is
+        return timedelta.max if seconds > 0 else timedelta.min  # refused as out of range
 
 
 async def list_all(call: Call, query: PageQuery) -> Page[ReservationView]:
-    """List reservations, the newest first.
+    """List reservations, newest first.
 
     Operators see those of all accounts.
     """
@@ -119,7 +119,7 @@ async def list_all(call: Call, query: PageQuery) -> Page[ReservationView]:
 
 
 async def show(call: Call) -> ReservationView:
-    """Show a reservation with its lease and how to log in."""
+    """Show a reservation, its lease, and how to log in."""
     return await current_reservation(call.services, call.actor, call.path("id"))
 
 
@@ -141,7 +141,7 @@ async def extend(call: Call, body: WantedExtension) -> ReservationView:
 async def swap(call: Call) -> ReservationView:
     """Replace a faulty server with another one.
 
-    The data on the faulty server's disks is lost.
+    All data on the faulty server's disks is lost.
     """
     async with call.services.database.write() as session:
         row = await swaps.swap(session, call.path("id"), actor=call.actor, now=call.now())
@@ -151,7 +151,7 @@ async def swap(call: Call) -> ReservationView:
 async def release(call: Call) -> ReservationView:
     """Give the server back now.
 
-    A reservation that is over already stays as it is.
+    A reservation that is already over is not changed.
     """
     async with call.services.database.write() as session:
         row = await reservations.release(session, call.path("id"), actor=call.actor, now=call.now())
@@ -160,7 +160,7 @@ async def release(call: Call) -> ReservationView:
 
 
 async def certificates(call: Call) -> Page[LeaseCertificateView]:
-    """List the erasure certificates from before the lease and after its end."""
+    """List the erasure certificates from before and after the lease."""
     async with call.services.database.read() as session:
         row = await reservations.visible_reservation(session, call.path("id"), call.actor)
         return Page(items=await reservation_certificates(session, row.id))

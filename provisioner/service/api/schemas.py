@@ -1,7 +1,7 @@
-"""The schemas of the API's document, each under a public name of its own.
+"""The schemas of the API's document, each under its own public name.
 
-Names never come from modules or classes: a model names its schema by `title`, an enumeration by
-the table here. So code can be moved and renamed without a change of the API.
+Names never come from modules or classes: a model names its schema by `title`, an enumeration by the
+table here. So code can be moved and renamed without changing the API.
 """
 
 import inspect
@@ -36,27 +36,27 @@ Mode = Literal["validation", "serialization"]
 
 ENUMERATIONS: dict[type[Enum], tuple[str, str]] = {
     HealthAction: ("HealthAction", "What repairs a server or a part of it."),
-    HealthLevel: ("HealthLevel", "How well a server or a part of it is."),
+    HealthLevel: ("HealthLevel", "Health of a server or of a part of it."),
     IncidentKind: ("IncidentKind", "What kind of failure an incident is about."),
-    LeaseState: ("LeaseState", "How far a lease is."),
-    OperationState: ("OperationState", "Whether an operation runs, waits or has ended."),
+    LeaseState: ("LeaseState", "Where a lease is in its lifecycle."),
+    OperationState: ("OperationState", "Whether an operation is running, waiting or over."),
     Power: ("PowerState", "Whether a server is on."),
-    RequestOutcome: ("RequestOutcome", "What became of a request."),
+    RequestOutcome: ("RequestOutcome", "Outcome of a request."),
     RequestVerb: ("RequestVerb", "What can be requested of a server."),
-    ReservationAction: ("ReservationAction", "What can be asked of a reservation."),
+    ReservationAction: ("ReservationAction", "What can be done with a reservation."),
     ReservationState: (
         "ReservationState",
         "Whether a reservation has a server, waits for one, or is over.",
     ),
-    Role: ("Role", "What an account may do. Each role may do what the ones before it may."),
+    Role: ("Role", "What an account may do. Each role includes the ones before it."),
     SanitisationLevel: (
         "SanitisationLevel",
-        "Sanitisation level of NIST SP 800-88 r2. Purge is the stronger.",
+        "Sanitisation level of NIST SP 800-88 r2. Purge is the stronger one.",
     ),
-    SensorHealth: ("SensorHealth", "How a part is, as the server's BMC reports it."),
+    SensorHealth: ("SensorHealth", "Health of a part, as the server's BMC reports it."),
     State: ("ServerState", "Where a server is in its lifecycle."),
     Step: ("Step", "A step of an operation."),
-    StepOutcome: ("StepOutcome", "What came of an attempt at a step."),
+    StepOutcome: ("StepOutcome", "Outcome of an attempt at a step."),
     Verb: ("OperationVerb", "What an operation does."),
 }
 """Public name and description of each enumeration."""
@@ -67,7 +67,7 @@ _NAMED = "x-named"
 
 
 class NoPublicName(Exception):
-    """A class of the API has no public name, or the name of another."""
+    """A class of the API has no public name, or another one's."""
 
 
 class _Generator(GenerateJsonSchema):
@@ -87,14 +87,14 @@ class _Generator(GenerateJsonSchema):
         named = ENUMERATIONS.get(schema["cls"])
         if named is None:
             raise NoPublicName(f"{schema['cls'].__qualname__} is missing in ENUMERATIONS")
-        # Pydantic writes the class's own name and docstring over title and description later
+        # Pydantic later overwrites title and description with the class's name and docstring.
         return super().enum_schema(schema) | {_NAMED: named}
 
 
 def schemas(
     wanted: Iterable[tuple[type[BaseModel], Mode]],
 ) -> tuple[dict[type[BaseModel], Any], dict[str, Any]]:
-    """A reference to each model's schema, and all schemas by their public name."""
+    """Return a reference to each model's schema, and all schemas by public name."""
     wanted = list(wanted)
     references, definitions = models_json_schema(
         wanted, ref_template=_REF, schema_generator=_Generator
@@ -109,7 +109,7 @@ def schemas(
 
 
 def _names(definitions: dict[str, Any]) -> dict[str, str]:
-    """The public name of each definition, which is its title from here on."""
+    """Return the public name of each definition, which becomes its title."""
     for schema in definitions.values():
         if _NAMED in schema:
             schema["title"], schema["description"] = schema.pop(_NAMED)
@@ -120,7 +120,7 @@ def _names(definitions: dict[str, Any]) -> dict[str, str]:
 
 
 def query_parameters(model: type[BaseModel]) -> list[dict[str, Any]]:
-    """The fields of a query model as parameters."""
+    """Return the fields of a query model as parameters."""
     schema = model.model_json_schema(ref_template=_REF, schema_generator=_QueryGenerator)
     names = _names(schema.get("$defs", {}))
     return [_parameter(name, _public(of, names)) for name, of in schema["properties"].items()]
@@ -143,7 +143,7 @@ def _parameter(name: str, schema: dict[str, Any]) -> dict[str, Any]:
 
 
 def _public(value: Any, names: Mapping[str, str]) -> Any:
-    """The value with public names in its references and descriptions on one line."""
+    """Return the value with public names in its references, and descriptions on one line."""
     if isinstance(value, list):
         return [_public(item, names) for item in value]
     if not isinstance(value, dict):

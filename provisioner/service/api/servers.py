@@ -1,4 +1,4 @@
-"""Servers: look, try again, credentials of the BMC."""
+"""Servers: show them, retry an operation, set BMC credentials."""
 
 from ipaddress import ip_address
 from typing import Annotated
@@ -36,9 +36,9 @@ class BmcAccess(
     password: str = Field(min_length=1, max_length=200)
     """Password of the user. It is stored encrypted and never shown."""
     address: Address | None = None
-    """IP address of the BMC. Null to leave it as it is."""
+    """IP address of the BMC. Null leaves it unchanged."""
     port: int | None = Field(default=None, ge=1, le=65535)
-    """UDP port of the BMC. Null to leave it as it is."""
+    """UDP port of the BMC. Null leaves it unchanged."""
 
 
 async def list_all(call: Call, query: ServerQuery) -> Page[ServerView]:
@@ -63,7 +63,7 @@ async def retry(call: Call) -> ServerView:
 
 
 async def set_bmc(call: Call, body: BmcAccess) -> ServerView:
-    """Change how the server's BMC is reached."""
+    """Change the credentials or address of the server's BMC."""
     async with call.services.database.write() as session:
         server = await servers.set_bmc(
             session,
@@ -80,7 +80,7 @@ async def set_bmc(call: Call, body: BmcAccess) -> ServerView:
 
 
 async def certificates(call: Call, query: PageQuery) -> Page[CertificateView]:
-    """List the erasure certificates of a server's disks, the newest first."""
+    """List the erasure certificates of a server's disks, newest first."""
     async with call.services.database.read() as session:
         server = await servers.server_named(session, call.path("name"))
         rows = await server_certificates(session, server, query)

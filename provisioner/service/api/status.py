@@ -1,12 +1,12 @@
-"""How the service does."""
+"""The status of the service."""
 
 from provisioner.service.http.endpoint import Call
 from provisioner.service.views.status import StatusView, status_view
 
 
 async def show(call: Call) -> StatusView:
-    """Show how the service does.
+    """Show the service's status.
 
-    Version, database, servers by state, open incidents, and each loop of the background work.
+    Includes version, database, servers by state, open incidents, and every background loop.
     """
     return await status_view(call.services)

@@ -1,4 +1,4 @@
-"""The account's webhook: where its own programs hear of leases."""
+"""The account's webhook, which notifies its own programs of leases."""
 
 from pydantic import Field
 
@@ -23,7 +23,7 @@ class WantedWebhook(
     """A webhook to set."""
 
     url: str = Field(min_length=1, max_length=LONGEST)
-    """Address to post messages to. It must be reachable from the Internet."""
+    """Address to send messages to. It must be reachable from the Internet."""
 
 
 async def show(call: Call) -> WebhookView:
@@ -33,7 +33,7 @@ async def show(call: Call) -> WebhookView:
 
 
 async def put(call: Call, body: WantedWebhook) -> NewWebhookView:
-    """Set where messages are sent.
+    """Set the address that messages are sent to.
 
     Every call creates a new secret, which is shown only once.
     """
@@ -52,7 +52,7 @@ async def put(call: Call, body: WantedWebhook) -> NewWebhookView:
 async def test(call: Call) -> WebhookMessageView:
     """Send a test message.
 
-    What became of it is among the webhook's messages.
+    Its outcome is listed with the webhook's messages.
     """
     async with call.services.database.write() as session:
         row = await webhooks.send_test(session, actor=call.actor, now=call.now())
@@ -62,7 +62,7 @@ async def test(call: Call) -> WebhookMessageView:
 async def remove(call: Call) -> None:
     """Remove the webhook.
 
-    Messages on their way are dropped.
+    Pending messages are dropped.
     """
     async with call.services.database.write() as session:
         await webhooks.remove_webhook(session, actor=call.actor, now=call.now())

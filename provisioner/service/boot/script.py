@@ -48,7 +48,7 @@ async def _script(services: Services, mac: str, serial: str) -> str:
 async def _look_up(
     services: Services, mac: str, serial: str
 ) -> tuple[Server | None, Boot | None, BootFacts | None]:
-    """The server of this MAC, its open boot window, and what the decision looks at."""
+    """Return the server with this MAC, its open boot window, and the facts for the decision."""
     try:
         mac = names.mac(mac)
     except ValueError:
@@ -105,7 +105,7 @@ async def _running_step(session: AsyncSession, server: Server) -> tuple[Verb, St
 
 
 async def _is_installed(session: AsyncSession, server: Server) -> bool:
-    """Whether the last of the operations that write to all of a disk wrote an operator's system."""
+    """Whether the last operation that wrote a whole disk installed an operator's system."""
     if server.state is not State.MAINTENANCE:
         return False
     found = await session.exec(

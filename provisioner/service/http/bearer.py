@@ -1,4 +1,4 @@
-"""Who is asking, by the bearer token of the request."""
+"""Identifies the caller by the request's bearer token."""
 
 from aiohttp import web
 
@@ -18,7 +18,7 @@ def bearer(request: web.Request) -> str:
 
 
 async def actor_by_token(request: web.Request) -> Actor:
-    """Raises HttpError (401) for a token that is not good."""
+    """Return the caller's actor. Raises HttpError (401) if the token is not valid."""
     services = services_of(request)
     token = bearer(request)
     async with services.database.read() as session:
@@ -29,5 +29,5 @@ async def actor_by_token(request: web.Request) -> Actor:
 
 
 def unknown_agent() -> HttpError:
-    """For an agent whose token is unknown or was revoked: it asks for nothing more."""
+    """Build the error for an agent whose token is unknown or revoked: it stops asking."""
     return unauthenticated("the agent's identity is unknown or was revoked")

@@ -36,7 +36,7 @@ class Body(BaseModel):
 
 @dataclass(frozen=True, slots=True)
 class Call:
-    """What every handler gets to know of its request."""
+    """What every handler knows about its request."""
 
     request: web.Request
     services: Services
@@ -54,14 +54,14 @@ class Endpoint:
     """`path` is below `/v1`; `permission` is what its caller needs."""
 
     operation_id: str
-    """Name of the operation in the API's document; no move of the handler changes it."""
+    """Name of the operation in the API's document; independent of the handler's name."""
     method: str
     path: str
     permission: Permission
     handler: Callable[..., Awaitable[Any]]
     status: int = 200
     body_limit: int = BODY_LIMIT
-    """Bytes of body read at most."""
+    """The longest body accepted, in bytes."""
 
     @property
     def full_path(self) -> str:
@@ -81,7 +81,7 @@ class Endpoint:
 
     @property
     def answer(self) -> Any:
-        """The model answered; NoneType for none, StreamResponse for server-sent events."""
+        """The response's model; NoneType for none, StreamResponse for server-sent events."""
         return self.hints["return"]
 
     @property
@@ -120,7 +120,7 @@ class Endpoint:
 
 
 def read_query(request: web.Request, model: type[M]) -> M:
-    """Raises :class:`HttpError` for a parameter that is given twice, unknown or wrong."""
+    """Parse the query. Raises :class:`HttpError` if a parameter is repeated, unknown or invalid."""
     repeated = {k for k in request.query if len(request.query.getall(k)) > 1}
     if repeated:
         raise HttpError(422, "invalid_request", f"given twice: {', '.join(sorted(repeated))}")
@@ -150,7 +150,7 @@ async def _read_body(request: web.Request, model: type[BaseModel], limit: int) -
 
 
 def _nuls(value: Any, at: str = "") -> Iterator[str]:
-    """Pointers to texts with NUL, which PostgreSQL cannot keep."""
+    """Return pointers to texts with NUL, which PostgreSQL cannot store."""
     match value:
         case str():
             if "\0" in value:
@@ -165,7 +165,7 @@ def _nuls(value: Any, at: str = "") -> Iterator[str]:
 
 
 async def read_limited(request: web.Request, limit: int) -> bytes:
-    """The body, refused as soon as it is known to be longer than `limit` bytes."""
+    """Read the body; refuse it as soon as it is known to be longer than `limit` bytes."""
     body = bytearray()
     if (request.content_length or 0) > limit:
         raise _too_large(limit)

@@ -1,6 +1,6 @@
-"""Every code that a problem may have: the statuses that it comes with, and what it means.
+"""Every code of a problem, its HTTP statuses, and its meaning.
 
-The document of the API and docs/api.md are made from this table; tests hold the code equal to it.
+The API's document and docs/api.md are generated from this table; tests hold the code equal to it.
 """
 
 from typing import NamedTuple
@@ -17,107 +17,107 @@ def _row(*statuses_and_meaning: int | str) -> ProblemCode:
 
 
 STATUSES = {
-    400: "The message cannot be read.",
+    400: "The request cannot be parsed.",
     401: "There is no valid token.",
     403: "The account may not do this.",
-    404: "There is no such thing, or it belongs to somebody else.",
-    405: "The address does not take this method.",
-    409: "The present state does not allow it.",
+    404: "It does not exist, or it belongs to somebody else.",
+    405: "The address does not support this method.",
+    409: "The current state does not allow it.",
     413: "The body is too large.",
     415: "The body is not JSON.",
-    422: "The request is wrong; `errors` points to the place.",
+    422: "The request is invalid; `errors` points to the place.",
     500: "The provisioner failed.",
-    502: "What the provisioner depends on, such as a BMC, failed.",
+    502: "Something that the provisioner depends on, such as a BMC, failed.",
     503: "The database does not answer. Try again after `Retry-After` seconds.",
 }
-"""What each status says, whatever the code."""
+"""The meaning of each status, whatever the code."""
 
 CODES: dict[str, ProblemCode] = {
     # Any request
-    "bad_request": _row(400, "The address or a parameter cannot be read."),
+    "bad_request": _row(400, "The address or a parameter cannot be parsed."),
     "malformed_json": _row(400, "The body is not valid JSON."),
     "unauthenticated": _row(401, "The token is missing, unknown, expired or revoked."),
     "forbidden": _row(403, "The account's role does not allow this."),
     "not_found": _row(404, "There is nothing at this address."),
-    "method_not_allowed": _row(405, "The address does not take this method; see `Allow`."),
+    "method_not_allowed": _row(405, "The address does not support this method; see `Allow`."),
     "too_large": _row(413, "The body is longer than allowed."),
-    "unsupported_media_type": _row(415, "The content type is not the expected one."),
-    "invalid_request": _row(422, "The body or the query does not fit its schema."),
-    "internal_error": _row(500, "The provisioner failed; nothing of the request was kept."),
+    "unsupported_media_type": _row(415, "The content type is not supported."),
+    "invalid_request": _row(422, "The body or the query does not match its schema."),
+    "internal_error": _row(500, "The provisioner failed; nothing was changed."),
     "no_database": _row(503, "The database does not answer."),
     # Accounts
     "unknown_account": _row(404, 422, "There is no such account."),
-    "email_exists": _row(409, "There is an account for this e-mail address already."),
-    "own_account": _row(409, "Nobody can disable the account they are using."),
-    "admin_only": _row(403, "Only administrators manage accounts of this role."),
+    "email_exists": _row(409, "An account with this e-mail address already exists."),
+    "own_account": _row(409, "You cannot disable your own account."),
+    "admin_only": _row(403, "Only administrators manage accounts with this role."),
     "bad_public_key": _row(422, "The text is not a usable SSH public key."),
-    "key_exists": _row(409, "The account has this key, or a key of this name, already."),
+    "key_exists": _row(409, "The account already has this key, or a key with this name."),
     "unknown_key": _row(404, 422, "The account has no such SSH key."),
     # Reservations
     "unknown_reservation": _row(404, "There is no such reservation."),
     "unknown_class": _row(422, "There is no such server class."),
     "unknown_image": _row(422, "There is no such image."),
-    "no_keys": _row(422, "Without an SSH key nobody could log in."),
-    "bad_duration": _row(422, "The duration is too short, too long or no number."),
+    "no_keys": _row(422, "Without an SSH key, nobody could log in."),
+    "bad_duration": _row(422, "The duration is too short, too long or not a number."),
     "bad_hostname": _row(422, "The host name is not valid."),
     "bad_user_data": _row(422, "The user data is too long."),
-    "bad_extension": _row(422, "The new end is not later, or too late."),
+    "bad_extension": _row(422, "The new end is not later than the current one, or too late."),
     "bad_idempotency_key": _row(422, "The `Idempotency-Key` is too long or not printable."),
     "idempotency_mismatch": _row(409, "The `Idempotency-Key` was used for another request."),
     "no_capacity": _row(409, "No server of the class is free for this time."),
     "reservation_over": _row(409, "The reservation is over."),
-    "not_ready": _row(409, "The reservation has no server now that was handed over."),
-    "nothing_to_swap": _row(409, "The reservation has no server now."),
-    "not_faulty": _row(409, "Nothing is known to be wrong with the server."),
-    "swapped_already": _row(409, "The reservation has been given another server once before."),
+    "not_ready": _row(409, "The reservation has no server that is ready for use."),
+    "nothing_to_swap": _row(409, "The reservation has no server to swap."),
+    "not_faulty": _row(409, "No fault is known on the server."),
+    "swapped_already": _row(409, "The reservation was already swapped once."),
     # Webhook
     "unknown_webhook": _row(404, "The account has no webhook."),
     "bad_webhook": _row(422, "Messages cannot be sent to this address."),
-    "too_soon": _row(409, "A test was sent only just before."),
+    "too_soon": _row(409, "A test was sent only seconds ago."),
     # Servers
     "unknown_server": _row(404, "There is no such server."),
     "bad_inventory": _row(422, "An inventory document has faults; nothing was changed."),
-    "enrolled_meanwhile": _row(409, "Somebody else enrolled one of the servers just now."),
-    "request_refused": _row(409, "This cannot be requested of the server in its state."),
-    "too_many_requests": _row(409, "Too many requests wait for the server already."),
+    "enrolled_meanwhile": _row(409, "Somebody else enrolled one of the servers at the same time."),
+    "request_refused": _row(409, "The server's state does not allow this request."),
+    "too_many_requests": _row(409, "The server already has too many open requests."),
     "nothing_parked": _row(409, "No operation of the server is parked."),
     "bmc_address_taken": _row(409, "Another server's BMC has this address."),
     "bmc_unreachable": _row(502, "The BMC does not answer."),
     "bmc_login_refused": _row(502, "The BMC refuses the user name or the password."),
     "bmc_command_failed": _row(502, "The BMC answered a command with an error."),
-    "too_many_servers": _row(422, "More servers match than one answer may hold."),
+    "too_many_servers": _row(422, "Too many servers match for one response."),
     # Images
     "no_such_file": _row(422, "There is no such file on the provisioner's machine."),
-    "not_an_image": _row(422, "The file is not a raw disk image of the kind described."),
+    "not_an_image": _row(422, "The file is not a raw disk image as described."),
     "library_full": _row(409, "The disk of the image library is full."),
-    "image_refused": _row(502, "A file cannot become an image."),
+    "image_refused": _row(502, "A file cannot be used as an image."),
     "image_missing": _row(404, 502, "A part of the image is not in the library."),
     "image_corrupt": _row(502, "A file of the image library has changed since the import."),
     # Operations and incidents
     "unknown_operation": _row(404, "There is no such operation."),
     "unknown_incident": _row(404, "There is no such incident."),
     "closes_by_itself": _row(409, "An incident of this kind closes when it is over."),
-    # What machines ask
-    "bad_message": _row(400, "The message does not fit the protocol."),
-    "not_a_machine": _row(403, "This is answered on the servers' network only."),
+    # Requests from machines
+    "bad_message": _row(400, "The message does not match the protocol."),
+    "not_a_machine": _row(403, "This is available only on the servers' network."),
     "no_lease": _row(403, "The agent of a ramdisk has no lease."),
-    "other_agent": _row(403, "The identity is that of another agent."),
+    "other_agent": _row(403, "The identity belongs to another agent."),
     "unknown_boot_token": _row(403, "The boot token is unknown."),
     "other_machine": _row(403, "The boot token was given to another machine."),
-    "spent_boot_token": _row(403, "The boot token was used already, or its window is closed."),
-    "no_ramdisk": _row(403, 404, "There is no such file, or the agent is not that of a ramdisk."),
+    "spent_boot_token": _row(403, "The boot token was already used, or its window is closed."),
+    "no_ramdisk": _row(403, 404, "There is no such file, or the agent does not run in a ramdisk."),
     # Pages
-    "unreadable_form": _row(400, "The form holds bytes that are not text."),
+    "unreadable_form": _row(400, "The form contains bytes that are not text."),
     "stale_form": _row(403, "The form is too old, or was not sent from a page of this site."),
-    # Failures of work in the background; rarely an answer
+    # Failures of background work; rarely in a response
     "failure": _row(502, "A step of an operation failed."),
     "ssh_unreachable": _row(502, "SSH on the server does not answer."),
     "ssh_refused": _row(502, "The server is up, but no SSH server answers."),
     "ssh_login_refused": _row(502, "SSH on the server refuses the provisioner's key."),
-    "host_key_mismatch": _row(502, "The server shows a host key that was not issued to it."),
+    "host_key_mismatch": _row(502, "The server presents a host key that was not issued to it."),
     "play_ended": _row(502, "A play ended early."),
     "play_failed": _row(502, "A play failed on the server."),
     "play_unreachable": _row(502, "The server was lost during a play."),
     "switch_unreachable": _row(502, "The switch does not answer or does not obey."),
-    "dnsmasq_failed": _row(502, "The DHCP server dnsmasq does not run as told."),
+    "dnsmasq_failed": _row(502, "The DHCP server dnsmasq does not run as configured."),
 }

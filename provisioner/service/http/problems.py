@@ -1,4 +1,4 @@
-"""Problems: every refusal and error as one kind of value, shown as RFC 9457 JSON or as a page."""
+"""Problems: every refusal and error as one type, rendered as RFC 9457 JSON or as a page."""
 
 import logging
 from collections.abc import Mapping
@@ -26,7 +26,7 @@ CONTENT_TYPE = "application/problem+json"
 
 
 class FaultView(BaseModel):
-    """One thing that is wrong in a request."""
+    """One fault in a request."""
 
     model_config = ConfigDict(title="FieldError", use_attribute_docstrings=True)
 
@@ -56,14 +56,14 @@ class Problem(BaseModel):
     code: str
     """Stable name of the kind of problem, such as `no_capacity`."""
     next_action: str = ""
-    """What to do about it. Empty when there is nothing to add."""
+    """What to do about it. Empty if there is nothing to add."""
     errors: list[FaultView] = []
-    """What is wrong in the request, place by place. Empty when no place is to blame."""
+    """Faults in the request, each with its place. Empty if none can be located."""
 
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """A problem with the headers that go with it."""
+    """A problem and the headers that belong to it."""
 
     problem: Problem
     headers: Mapping[str, str] = field(default_factory=dict)
@@ -78,7 +78,7 @@ class Answer:
 
 
 class HttpError(Exception):
-    """A request wrong as HTTP: its status, and what to do instead."""
+    """A request that is wrong at the HTTP level: its status, and what to do instead."""
 
     def __init__(
         self,
@@ -128,7 +128,7 @@ def unauthenticated(detail: str) -> HttpError:
 
 
 def invalid_request(error: ValidationError) -> HttpError:
-    """What pydantic found wrong in a body or query."""
+    """Build the error from what pydantic found wrong in a body or query."""
     malformed = any(item["type"] == "json_invalid" for item in error.errors())
     faults = tuple(validation_faults(error))
     return HttpError(
@@ -141,7 +141,7 @@ def invalid_request(error: ValidationError) -> HttpError:
 
 
 def answer_to(error: Exception) -> Answer:  # noqa: PLR0911  # one for each kind
-    """The answer to whatever a handler raised; what nobody foresaw is logged, not shown."""
+    """Return the response to an exception; unexpected ones are logged, not shown."""
     match error:
         case HttpError():
             return error.answer

@@ -1,4 +1,4 @@
-"""Serve the application on an address of its own and on sockets that the starter passed.
+"""Serves the application on its own address and on sockets passed by the parent process.
 
 Sockets are passed as systemd does it (sd_listen_fds(3)): LISTEN_PID names this process, LISTEN_FDS
 says how many there are from descriptor 3 on. So the service can listen outside of its namespace.
@@ -12,20 +12,20 @@ from aiohttp import web
 
 _FIRST = 3
 _GRACE_S = 2.0
-"""For answers under way when the service stops; event streams are cut after it."""
+"""Time for responses in progress when the service stops; then event streams are cut."""
 _KEEP_S = 75.0
-"""How long a connection may be idle: several of an agent's reports, but a machine that lost its
-power leaves its own behind."""
+"""How long a connection may be idle: longer than several of an agent's report intervals, but
+limited, as a machine that loses power leaves its connections behind."""
 _BACKLOG = 4096
-"""Connections that may wait to be taken: one turned away is tried again only after a second."""
+"""Connections that may wait to be accepted: a rejected one is retried only after a second."""
 
 
 class BadListenFds(Exception):
-    """The environment names sockets that are not there."""
+    """The environment names sockets that do not exist."""
 
 
 def passed_sockets() -> list[socket.socket]:
-    """The listening sockets that were passed to this process; the variables are used up."""
+    """Return the listening sockets passed to this process, and remove the variables."""
     for_us = os.environ.pop("LISTEN_PID", "") == str(os.getpid())
     count = os.environ.pop("LISTEN_FDS", "")
     os.environ.pop("LISTEN_FDNAMES", None)

@@ -1,4 +1,4 @@
-"""Server-sent events (WHATWG HTML, section 9.2) from what the database says as time goes on."""
+"""Server-sent events (WHATWG HTML, section 9.2) from changes in the database."""
 
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable
@@ -12,12 +12,12 @@ from provisioner.store.database import DatabaseUnavailable
 
 _M = TypeVar("_M", bound=BaseModel)
 _QUIET_S = 15.0
-"""A comment is sent after so long without an event, so that a lost client is noticed."""
+"""After this long without an event a comment is sent, so that a lost client is noticed."""
 
 
 @dataclass(frozen=True, slots=True)
 class ServerSentEvent:
-    """`data` is JSON on one line; `id` is what a client names to go on after it."""
+    """`data` is JSON on one line; a client resumes after the event by naming its `id`."""
 
     name: str
     data: str
@@ -31,7 +31,7 @@ class ServerSentEvent:
 async def send_events(
     request: web.Request, events: AsyncIterator[ServerSentEvent | None]
 ) -> web.StreamResponse:
-    """Send events until there are no more or the client goes; None is a look without news."""
+    """Send events until they end or the client disconnects; None means a poll without news."""
     response = web.StreamResponse(
         headers={
             "Content-Type": "text/event-stream",
@@ -50,9 +50,9 @@ async def send_events(
             await response.write(event.encode() if event else b": quiet\n\n")
             sent_at = loop.time()
     except ConnectionResetError:
-        return response  # the client went: nobody is left to tell
+        return response  # the client disconnected
     except DatabaseUnavailable:
-        pass  # the client asks again where it stands
+        pass  # the client reconnects and resumes
     await response.write_eof()
     return response
 
@@ -65,7 +65,7 @@ async def send_changes(
     over: Callable[[_M], bool],
     poll_s: float,
 ) -> web.StreamResponse:
-    """Send what `read` answers each time that it differs, until it is over.
+    """Send what `read` returns whenever it has changed, until it is over.
 
     What the first `read` raises is raised before anything is sent.
     """

@@ -24,11 +24,11 @@ MOST = 100
 _SERVERS_A_LOOK = 20
 """Reports are decoded on the event loop, which must not be held for long."""
 _FRESH = timedelta(minutes=3)
-"""An older report says nothing of now; Prometheus then ends the series."""
+"""Older reports are left out; Prometheus then ends the series."""
 
 
 class Wanted(BaseModel):
-    """Which servers; all parts that are given have to match."""
+    """A filter of servers; all given parts must match."""
 
     model_config = ConfigDict(extra="forbid")
 
@@ -39,7 +39,7 @@ class Wanted(BaseModel):
 
 
 async def gpu_metrics(request: web.Request) -> web.Response:
-    """For operators: what a GPU does is its tenant's business, and theirs."""
+    """For operators only: a GPU's activity is private to its tenant."""
     (await actor_by_token(request)).require(Permission.OPERATE)
     wanted = read_query(request, Wanted)
     services = services_of(request)

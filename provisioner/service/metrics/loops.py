@@ -1,4 +1,4 @@
-"""How the daemon's background work does, for `/metrics`."""
+"""The status of the daemon's background work, for `/metrics`."""
 
 from collections.abc import Callable, Iterable
 from datetime import datetime

@@ -1,4 +1,4 @@
-"""Accounts and SSH keys, without what is secret."""
+"""Accounts and SSH keys, without their secrets."""
 
 from datetime import datetime
 
@@ -8,14 +8,14 @@ from provisioner.store.tables import Account, SshKey
 
 
 class AccountView(View, title="Account"):
-    """Somebody who may log in or call the API."""
+    """A person or program that may log in or call the API."""
 
     id: str
     """Identifier of the account."""
     name: str
     """Name of the person or organisation."""
     email: str
-    """Address that the account logs in with."""
+    """E-mail address to log in with."""
     role: Role
     """What the account may do."""
     created_at: datetime
@@ -30,9 +30,9 @@ class SshKeyView(View, title="SshKey"):
     id: str
     """Identifier of the key."""
     name: str
-    """Name that the account knows the key by."""
+    """Name to recognise the key by."""
     public_key: str
-    """The key as one line of a `.pub` file."""
+    """The key, as the single line of a `.pub` file."""
     fingerprint: str
     """SHA-256 fingerprint, as `ssh-keygen -l` prints it."""
     created_at: datetime

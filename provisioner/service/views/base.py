@@ -1,4 +1,4 @@
-"""What all answers share: plain models, pages of lists, seconds between two times."""
+"""What all responses share: plain models, pages of lists, seconds between two times."""
 
 from collections.abc import Callable, Sequence
 from datetime import datetime
@@ -11,8 +11,8 @@ R = TypeVar("R")
 
 
 class View(BaseModel):
-    """What an answer holds. Every subclass names its schema by `title`, whatever the class is
-    called; the docstring of a field is its description in the API's document."""
+    """The model of a response. Every subclass names its schema by `title`, whatever the class is
+    called. A field's docstring is its description in the API's document."""
 
     model_config = ConfigDict(
         populate_by_name=True,
@@ -35,25 +35,25 @@ class Page(View, Generic[T]):
 
 
 class PageQuery(BaseModel):
-    """Which page of a list is wanted."""
+    """Which page of a list to return."""
 
     model_config = ConfigDict(extra="forbid", use_attribute_docstrings=True)
 
     limit: int = Field(default=100, ge=1, le=1000)
     """Entries per page."""
     cursor: str | None = Field(default=None, max_length=200)
-    """`next` of the page before."""
+    """`next` of the previous page."""
 
     @property
     def fetch(self) -> int:
-        """Rows to read: one more than shown tells whether there is a next page."""
+        """The number of rows to read: one extra, to see whether there is a next page."""
         return self.limit + 1
 
 
 def page(
     query: PageQuery, rows: Sequence[R], cursor: Callable[[R], str]
 ) -> tuple[Sequence[R], str | None]:
-    """The rows to show of those fetched, and the cursor of the next page."""
+    """Return the rows to show of those fetched, and the cursor of the next page."""
     shown = rows[: query.limit]
     return shown, cursor(shown[-1]) if len(rows) > query.limit else None
 

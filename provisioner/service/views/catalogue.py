@@ -1,4 +1,4 @@
-"""What can be rented: server classes with price and free servers, and images."""
+"""What can be rented: server classes with prices and free servers, and images."""
 
 from decimal import Decimal
 
@@ -17,9 +17,9 @@ class ClassView(View, title="ServerClass"):
     name: str
     """Name to reserve by."""
     title: str
-    """What a server of the class has, in words."""
+    """Hardware of the class, in words."""
     price_per_hour: str
-    """Price of one server for one hour: a decimal number in `currency`, such as `"17.60"`."""
+    """Price of one server for one hour in `currency`, as a decimal string such as `"17.60"`."""
     currency: str
     """Currency of the price (ISO 4217)."""
     free: int
@@ -30,7 +30,7 @@ class ImageView(View, title="Image"):
     """An operating system that can be installed on a server."""
 
     name: str
-    """Name to reserve with."""
+    """Name to reserve it by."""
     title: str
     """The system and its version, in words."""
     digest: str
@@ -40,7 +40,7 @@ class ImageView(View, title="Image"):
 
 
 def decimal_price(micro: int) -> str:
-    """`1.20` for 1,200,000 millionths: two decimals, more where they are needed."""
+    """Return `1.20` for 1,200,000 millionths: two decimals, or more if needed."""
     price = Decimal(micro) / MICRO
     cents = price.quantize(Decimal("0.01"))
     return str(cents) if cents == price else str(price.normalize())

@@ -1,4 +1,4 @@
-"""Erasure certificates: of a server, and those that frame a reservation."""
+"""Erasure certificates of a server, and those from before and after a reservation."""
 
 from collections.abc import Sequence
 from datetime import datetime
@@ -18,7 +18,7 @@ class CertificateView(View, title="ErasureCertificate"):
     id: str
     """Identifier of the certificate."""
     server: str
-    """Name of the server that holds the disk."""
+    """Name of the server that the disk is in."""
     operation: str
     """Identifier of the operation that sanitised the disk."""
     disk_serial: str
@@ -30,16 +30,16 @@ class CertificateView(View, title="ErasureCertificate"):
     started_at: datetime
     """When sanitisation began."""
     finished_at: datetime
-    """When the disk had been read back."""
+    """When the disk was read back."""
     evidence: dict[str, Any]
-    """Attempts, samples read back and tool versions, as the sanitisation recorded them."""
+    """Attempts, samples read back and tool versions, as recorded during sanitisation."""
 
 
 class LeaseCertificateView(CertificateView, title="LeaseCertificate"):
-    """An erasure certificate that frames a lease."""
+    """An erasure certificate from before or after a lease."""
 
     occasion: Literal["before", "after"]
-    """Whether the disk was sanitised before the hand-over or after the lease ended."""
+    """Whether the disk was sanitised before the handover or after the end of the lease."""
 
 
 async def server_certificates(
@@ -78,8 +78,8 @@ def _fields(row: ErasureCertificate, server_name: str) -> dict[str, Any]:
 async def reservation_certificates(
     session: AsyncSession, reservation_id: str
 ) -> list[LeaseCertificateView]:
-    """Of every lease of a reservation: what it was handed over on, and what followed its end up to
-    the next tenant."""
+    """Return the certificates of every lease of a reservation: those it started with, and those
+    made after its end, up to the next tenant."""
     leases = await session.exec(
         select(Lease, Server)
         .join(Server, col(Server.id) == col(Lease.server_id))

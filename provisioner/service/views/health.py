@@ -1,4 +1,4 @@
-"""How servers and their GPUs are, as operators see it: the last verdict, the newest report."""
+"""The health of servers and GPUs as operators see it: the last verdict, the newest report."""
 
 from collections.abc import Mapping, Sequence
 from datetime import datetime
@@ -17,20 +17,20 @@ from provisioner.service.views.base import PageQuery, View
 from provisioner.store.tables import AgentIdentity, BmcReading, Server, ServerHealth
 
 _SERVERS_A_LOOK = 50
-"""A report of eight GPUs has 13 kB."""
+"""Servers whose reports are read at once: a report of eight GPUs has 13 kB."""
 
 
 class HealthView(View, title="HealthSummary"):
-    """The last verdict on a server in short."""
+    """Summary of the last verdict on a server."""
 
     level: HealthLevel
-    """How well the server is."""
+    """Health of the server."""
     action: HealthAction
     """What repairs it."""
     summary: str
     """The worst finding in a sentence. Empty when nothing is found."""
     since: datetime
-    """Since when the server has had this level."""
+    """Since when the server has been at this level."""
 
 
 class FindingView(View, title="Finding"):
@@ -39,7 +39,7 @@ class FindingView(View, title="Finding"):
     part: str
     """`server`, the UUID of a GPU, or the name of a disk or link."""
     level: HealthLevel
-    """How bad it is."""
+    """Severity of the finding."""
     action: HealthAction
     """What repairs it."""
     summary: str
@@ -47,12 +47,12 @@ class FindingView(View, title="Finding"):
     source: str
     """Document or specification that the rule follows."""
     since: datetime
-    """Since when it has been true."""
+    """Since when it has applied."""
 
 
 class GpuView(View, title="Gpu"):
-    """One GPU with its worst finding and its readings in the server's newest report. Readings
-    are null when the GPU did not provide them."""
+    """One GPU with its worst finding and its readings from the server's newest report. Readings
+    are null if the GPU did not provide them."""
 
     server: str
     """Name of the server."""
@@ -61,13 +61,13 @@ class GpuView(View, title="Gpu"):
     rack: str
     """Rack of the server."""
     index: int | None
-    """Number of the GPU in its server. Null when the newest report does not list it."""
+    """Number of the GPU in its server. Null if the newest report does not list it."""
     uuid: str
-    """UUID of the GPU, or its PCI address when no UUID is known."""
+    """UUID of the GPU, or its PCI address if no UUID is known."""
     product: str
-    """Product name. Empty when unknown."""
+    """Product name. Empty if unknown."""
     level: HealthLevel
-    """How well the GPU is."""
+    """Health of the GPU."""
     action: HealthAction
     """What repairs it."""
     summary: str
@@ -75,7 +75,7 @@ class GpuView(View, title="Gpu"):
     seen_at: datetime | None
     """When the server's agent last reported. Null if it never did."""
     lost: bool
-    """True when the GPU has fallen off the bus."""
+    """Whether the GPU has fallen off the bus."""
     temperature_c: float | None
     """Temperature in degrees Celsius. Null when not read."""
     power_w: float | None
@@ -93,18 +93,18 @@ class GpuView(View, title="Gpu"):
 
 
 class ServerHealthView(View, title="ServerHealth"):
-    """How a server is, and why."""
+    """The health of a server, and the findings behind it."""
 
     server: str
     """Name of the server."""
     level: HealthLevel | None
-    """How well the server is. Null until it is judged for the first time."""
+    """Health of the server. Null until it is judged for the first time."""
     action: HealthAction | None
     """What repairs it. Null until it is judged for the first time."""
     summary: str
     """The worst finding in a sentence. Empty when nothing is found."""
     since: datetime | None
-    """Since when the server has had this level. Null until it is judged for the first time."""
+    """Since when the server has been at this level. Null until it is judged for the first time."""
     judged_at: datetime | None
     """When the verdict last changed or was confirmed. Null until the first verdict."""
     seen_at: datetime | None
@@ -115,15 +115,15 @@ class ServerHealthView(View, title="ServerHealth"):
     """State of reading the GPUs: `ok`, `starting`, `absent`, `hung` or `failed`. Empty if the
     agent never reported it."""
     reason: str
-    """Why the GPUs cannot be read. Empty when they can."""
+    """Why the GPUs cannot be read. Empty if they can."""
     driver: str
-    """Version of the GPU driver. Empty when unknown."""
+    """Version of the GPU driver. Empty if unknown."""
     sensors_read_at: datetime | None
     """When the BMC's sensors were last read. Null if they never were."""
     sensors_error: str
-    """Why there is no newer sensor reading. Empty when the last reading succeeded."""
+    """Why there is no newer sensor reading. Empty if the last reading succeeded."""
     findings: list[FindingView]
-    """What is wrong, the worst first."""
+    """What is wrong, worst first."""
     gpus: list[GpuView]
     """The server's GPUs."""
 
@@ -138,22 +138,22 @@ class GpuQuery(PageQuery):
 
 
 class Heard(NamedTuple):
-    """A server's newest report and when it came."""
+    """A server's newest report, and when it arrived."""
 
     at: datetime
     report: Mapping[str, Any]
 
     @property
     def health(self) -> Mapping[str, Any]:
-        """Empty from an agent that does not look."""
+        """The report's health data; empty if the agent does not collect any."""
         return self.report.get("health") or {}
 
 
 async def newest_reports(
     session: AsyncSession, server_ids: Sequence[str], *, since: datetime | None = None
 ) -> dict[str, Heard]:
-    """The newest report of each server that has one, of whichever agent; `since` leaves out older
-    ones and those of agents that no longer speak for the server."""
+    """Return each server's newest report, from whichever agent; `since` leaves out older ones and
+    those of agents that no longer report for the server."""
     heard = select(
         col(AgentIdentity.id),
         func.row_number()
@@ -189,7 +189,7 @@ def health_view(row: ServerHealth | None) -> HealthView | None:
 
 
 async def gpu_views(session: AsyncSession, servers: Sequence[Server]) -> list[list[GpuView]]:
-    """The GPUs of each server, in the servers' order."""
+    """Return the GPUs of each server, in the servers' order."""
     ids = [server.id for server in servers]
     heard, judged = await newest_reports(session, ids), await verdicts(session, ids)
     return [
@@ -273,8 +273,8 @@ def _gpu(
 
 
 async def gpus_by_server(session: AsyncSession, query: GpuQuery) -> list[tuple[str, int, GpuView]]:
-    """GPUs after the cursor with their server's name and their place in it; a part of a server
-    does no harm, so a page may end within one."""
+    """Return GPUs after the cursor, with their server's name and their position in it. A page may
+    end in the middle of a server."""
     name, _, place = (query.cursor or "").rpartition("/")
     after = (name, int(place) if place.isdecimal() else -1)
     statement = select(Server).order_by(col(Server.name)).limit(_SERVERS_A_LOOK)

@@ -1,5 +1,5 @@
-"""How a reservation's server is, as its customer sees it: nothing of other tenants, nothing that is
-the operators' own.
+"""The health of a reservation's server as its customer sees it, without anything that concerns
+other tenants or operators only.
 """
 
 from collections import defaultdict
@@ -30,7 +30,7 @@ Values = list[float | None]
 
 
 class LeaseIncidentView(View, title="LeaseIncident"):
-    """A fault of the leased server that is being dealt with."""
+    """An open fault of the leased server."""
 
     summary: str
     """What is wrong, in a sentence."""
@@ -39,28 +39,28 @@ class LeaseIncidentView(View, title="LeaseIncident"):
 
 
 class OutageView(View, title="Outage"):
-    """Time in which the server was not usable. It is not billed."""
+    """Time during which the server was unusable. It is not billed."""
 
     began_at: datetime
     """When the outage began."""
     ended_at: datetime | None
     """When the outage ended. Null while it lasts."""
     seconds: float
-    """Length in seconds, up to now while it lasts."""
+    """Duration in seconds, so far if it is ongoing."""
     reason: str
     """What made the server unusable."""
 
 
 class GpuSeriesView(View, title="GpuSeries"):
-    """Readings of one GPU over time. Each list is as long as `at` and has null wherever nothing
-    was read."""
+    """Readings of one GPU over time. Each list is as long as `at`, with null where nothing was
+    read."""
 
     index: int
     """Number of the GPU in its server."""
     product: str
-    """Product name. Empty when unknown."""
+    """Product name. Empty if unknown."""
     memory_total_mib: float | None
-    """Size of the memory in MiB. Null when unknown."""
+    """Size of the memory in MiB. Null if unknown."""
     temperature_c: Values
     """Temperature in degrees Celsius."""
     power_w: Values
@@ -76,10 +76,10 @@ class GpuSeriesView(View, title="GpuSeries"):
 
 
 class LeaseHealthView(View, title="LeaseHealth"):
-    """How the server of a reservation is."""
+    """The health of a reservation's server."""
 
     level: HealthLevel | None
-    """How well the server is now. Null unless the lease is running and its agent has reported."""
+    """Current health. Null unless the lease is running and its agent has reported."""
     summary: str
     """The worst finding in a sentence. Empty when nothing is found."""
     seen_at: datetime | None
@@ -94,15 +94,15 @@ class LeaseHealthView(View, title="LeaseHealth"):
     incidents: list[LeaseIncidentView]
     """Open incidents."""
     outages: list[OutageView]
-    """Outages of the whole reservation, the newest first."""
+    """Outages of the whole reservation, newest first."""
     not_billed_s: float
-    """Total length of the outages in seconds."""
+    """Total duration of the outages in seconds."""
 
 
 async def lease_health_view(
     session: AsyncSession, reservation_id: str, now: datetime
 ) -> LeaseHealthView:
-    """Of the reservation's newest lease; outages are those of all of its leases."""
+    """Return the health of the reservation's newest lease, with the outages of all its leases."""
     found = await session.exec(
         select(Lease)
         .where(Lease.reservation_id == reservation_id)
@@ -139,7 +139,7 @@ async def lease_health_view(
 async def open_incidents(
     session: AsyncSession, lease_ids: Sequence[str]
 ) -> dict[str, list[LeaseIncidentView]]:
-    """What disturbs each lease now, in its customer's words."""
+    """Return the open incidents that affect each lease, in words for its customer."""
     found = await session.exec(
         select(Incident)
         .where(
@@ -176,7 +176,7 @@ async def _outages(
 
 
 async def _heard(session: AsyncSession, lease: Lease) -> tuple[datetime | None, dict[str, Any]]:
-    """When this lease's own agent last reported, and the health that it told."""
+    """Return when this lease's own agent last reported, and its health data."""
     found = await session.exec(
         select(AgentIdentity)
         .where(AgentIdentity.lease_id == lease.id, col(AgentIdentity.seen_at).is_not(None))
@@ -187,7 +187,7 @@ async def _heard(session: AsyncSession, lease: Lease) -> tuple[datetime | None, 
 
 
 async def _samples(session: AsyncSession, lease: Lease, now: datetime) -> Sequence[HealthSample]:
-    """Those of the customer's own time: the server's other samples are other tenants'."""
+    """Return samples from the customer's own time: the server's others are other tenants'."""
     if lease.ready_at is None:
         return ()
     found = await session.exec(
@@ -205,7 +205,7 @@ async def _samples(session: AsyncSession, lease: Lease, now: datetime) -> Sequen
 def _series(
     samples: Sequence[HealthSample], reported: Sequence[dict[str, Any]]
 ) -> list[GpuSeriesView]:
-    """A series for each GPU that was ever seen, of the same length as the samples."""
+    """Return a series, as long as the samples, for each GPU that was ever seen."""
     by_index = [{gpu["index"]: gpu for gpu in sample.gpus} for sample in samples]
     told = {gpu["index"]: gpu for gpu in reported if "index" in gpu}
     return [

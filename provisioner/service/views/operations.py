@@ -28,14 +28,14 @@ class StepView(View, title="StepAttempt"):
     seconds: float | None
     """Duration in seconds. Null while it runs."""
     outcome: StepOutcome
-    """What came of the attempt. `skipped`: the operation went on further ahead. `back`: it
-    returned to an earlier step. `interrupted`: the attempt did not come to an end."""
+    """Outcome of the attempt. `skipped`: the operation jumped ahead. `back`: it returned to an
+    earlier step. `interrupted`: the attempt did not finish."""
     detail: str
     """What the attempt found or why it failed. May be empty."""
 
 
 class OperationView(View, title="Operation"):
-    """Work that is being done on a server: a sequence of steps."""
+    """Work on a server: a sequence of steps."""
 
     id: str
     """Identifier of the operation."""
@@ -44,7 +44,7 @@ class OperationView(View, title="Operation"):
     verb: Verb
     """What the operation does."""
     state: OperationState
-    """Whether it runs, waits or has ended."""
+    """Whether it is running, waiting or over."""
     step: Step
     """The current step, or the last one once the operation has ended."""
     step_started_at: datetime
@@ -56,7 +56,7 @@ class OperationView(View, title="Operation"):
     started_at: datetime
     """When the operation began."""
     ended_at: datetime | None
-    """When the operation ended. Null while it goes on."""
+    """When the operation ended. Null while it runs."""
 
 
 class OperationDetail(OperationView, title="OperationDetail"):
@@ -85,17 +85,17 @@ class IncidentView(View, title="Incident"):
     id: str
     """Identifier of the incident."""
     server: str | None
-    """Name of the server. Null when the incident concerns no single server."""
+    """Name of the server. Null if the incident concerns no single server."""
     reservation: str | None
-    """Identifier of the reservation that waits for a server. Null when there is none."""
+    """Identifier of the reservation that is waiting for a server. Null if there is none."""
     operation: str | None
-    """Identifier of the operation that failed. Null when there is none."""
+    """Identifier of the operation that failed. Null if there is none."""
     kind: IncidentKind
     """What kind of failure it is."""
     reason: str
     """What happened."""
     next_action: str
-    """What to do about it. Empty when nothing needs to be done."""
+    """What to do about it. Empty if nothing needs to be done."""
     opened_at: datetime
     """When the incident was opened."""
     closed_at: datetime | None
@@ -121,7 +121,7 @@ class AuditView(View, title="AuditEvent"):
 
 class OperationQuery(PageQuery):
     server: str | None = None
-    """Only operations of the server of this name."""
+    """Only operations of the server with this name."""
 
 
 class LogQuery(PageQuery):
@@ -136,7 +136,7 @@ class IncidentQuery(PageQuery):
 
 class AuditQuery(PageQuery):
     subject: str | None = None
-    """Only entries about the thing with this identifier."""
+    """Only entries about the object with this identifier."""
 
 
 async def known_operation(session: AsyncSession, operation_id: str) -> Operation:
@@ -166,7 +166,7 @@ async def operation_page(session: AsyncSession, query: OperationQuery) -> Page[O
 
 
 async def operations_of(session: AsyncSession, server: Server, limit: int) -> Sequence[Operation]:
-    """A server's last operations, the newest first."""
+    """Return a server's last operations, newest first."""
     found = await session.exec(
         select(Operation)
         .where(Operation.server_id == server.id)
@@ -250,7 +250,7 @@ async def operation_detail(session: AsyncSession, row: Operation) -> OperationDe
 async def log_after(
     session: AsyncSession, operation_id: str, after: str | None, limit: int
 ) -> Sequence[StepLog]:
-    """Lines of an operation's log in order, those after the line `after` only."""
+    """Return the lines of an operation's log after the line `after`, in order."""
     statement = (
         select(StepLog)
         .where(StepLog.operation_id == operation_id)
@@ -263,7 +263,7 @@ async def log_after(
 
 
 async def log_tail(session: AsyncSession, operation_id: str, lines: int) -> Sequence[StepLog]:
-    """The last lines of an operation's log, in order."""
+    """Return the last lines of an operation's log, in order."""
     newest = await session.exec(
         select(StepLog)
         .where(StepLog.operation_id == operation_id)

@@ -1,4 +1,4 @@
-"""What was requested of servers, and what became of it."""
+"""Requests on servers, and their outcomes."""
 
 from collections.abc import Iterable, Sequence
 from datetime import datetime
@@ -12,7 +12,7 @@ from provisioner.store.tables import Lease, Server, ServerRequest
 
 
 class RequestView(View, title="ServerRequest"):
-    """Work that was requested of a server."""
+    """A request for work on a server."""
 
     id: str
     """Identifier of the request."""
@@ -21,17 +21,17 @@ class RequestView(View, title="ServerRequest"):
     verb: RequestVerb
     """What was requested."""
     reason: str
-    """Why, as whoever asked gave it. May be empty."""
+    """Reason given for the request. May be empty."""
     actor: str
-    """Who asked, such as `account:acc_…`."""
+    """Who made the request, such as `account:acc_…`."""
     filed_at: datetime
     """When the request was made."""
     taken_at: datetime | None
-    """When work on the request began. Null while it waits."""
+    """When work on the request began. Null while it is waiting."""
     ended_at: datetime | None
-    """When the request was done, failed or was cancelled. Null until then."""
+    """When the request was done, failed or cancelled. Null until then."""
     outcome: RequestOutcome
-    """What became of the request."""
+    """Outcome of the request."""
     failure: str
     """Why the request failed or was cancelled. Empty otherwise."""
 
@@ -52,14 +52,14 @@ def request_view(row: ServerRequest, server_name: str) -> RequestView:
 
 
 async def filed_request(session: AsyncSession, row: ServerRequest) -> RequestView:
-    """One that was filed in this session."""
+    """Return the view of a request that was filed in this session."""
     return request_view(row, (await session.get_one(Server, row.server_id)).name)
 
 
 async def server_requests(
     session: AsyncSession, server: Server, query: PageQuery
 ) -> Page[RequestView]:
-    """Those of a server, the newest first."""
+    """Return the requests on a server, newest first."""
     statement = select(ServerRequest).where(ServerRequest.server_id == server.id)
     if query.cursor is not None:
         statement = statement.where(col(ServerRequest.id) < query.cursor)
@@ -71,7 +71,7 @@ async def server_requests(
 async def reservation_requests(
     session: AsyncSession, reservation_id: str, query: PageQuery
 ) -> Page[RequestView]:
-    """Those of a reservation's servers, the newest first."""
+    """Return the requests on a reservation's servers, newest first."""
     statement = (
         select(ServerRequest, Server.name)
         .join(Server, col(Server.id) == col(ServerRequest.server_id))
@@ -88,7 +88,7 @@ async def reservation_requests(
 async def open_requests_of(
     session: AsyncSession, server_ids: Iterable[str]
 ) -> dict[str, list[ServerRequest]]:
-    """By server: those that wait or are carried out, in their order."""
+    """Return the open requests by server, in order."""
     rows = await session.exec(
         select(ServerRequest)
         .where(
@@ -106,7 +106,7 @@ async def open_requests_of(
 async def last_requests_of_leases(
     session: AsyncSession, lease_ids: Sequence[str]
 ) -> dict[str, ServerRequest]:
-    """By lease: the newest."""
+    """Return the newest request by lease."""
     rows = await session.exec(
         select(ServerRequest)
         .where(col(ServerRequest.lease_id).in_(lease_ids))

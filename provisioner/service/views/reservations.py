@@ -1,4 +1,4 @@
-"""A reservation as its customer sees it: the lease, how far it is, how to log in."""
+"""A reservation as its customer sees it: the lease, its progress, how to log in."""
 
 from collections import defaultdict
 from collections.abc import Sequence
@@ -36,7 +36,7 @@ from provisioner.store.tables import (
 
 
 class LeaseState(StrEnum):
-    """How far a lease is."""
+    """Where a lease is in its lifecycle."""
 
     PREPARING = "preparing"
     READY = "ready"
@@ -46,7 +46,7 @@ class LeaseState(StrEnum):
 
 
 class PhaseView(View, title="Phase"):
-    """One step of preparing or taking back the server."""
+    """One step of preparing or reclaiming the server."""
 
     step: Step
     """The step."""
@@ -66,15 +66,15 @@ class LeaseView(View, title="Lease"):
     server: str
     """Name of the server."""
     state: LeaseState
-    """How far the lease is."""
+    """Where the lease is in its lifecycle."""
     step: Step | None
-    """What is being done to the server now. Null when nothing is."""
+    """Step that is running on the server. Null if there is none."""
     ready_at: datetime | None
     """When the server was handed over. Null until it is ready."""
     ends_at: datetime
     """When access ends."""
     ended_at: datetime | None
-    """When access was confirmed to be gone. Null until then."""
+    """When access was confirmed to have ended. Null until then."""
     address: str
     """IP address of the server."""
     user: str
@@ -82,7 +82,7 @@ class LeaseView(View, title="Lease"):
     host_key: str
     """The server's SSH host key, known before the first connection. Empty until it is issued."""
     ssh_command: str
-    """Command to log in with. Empty unless the server is ready."""
+    """Command to log in. Empty unless the server is ready."""
     known_hosts: str
     """Line for `~/.ssh/known_hosts`. Empty until the host key is issued."""
     stopped_at: datetime | None
@@ -92,8 +92,8 @@ class LeaseView(View, title="Lease"):
     incidents: list[LeaseIncidentView]
     """Open faults of the server."""
     last_request: RequestView | None
-    """Newest request to start, stop, reboot, power-cycle or reinstall the server. Null when there
-    was none."""
+    """Newest request to start, stop, reboot, power cycle or reinstall the server. Null if there is
+    none."""
 
 
 class ReservationView(View, title="Reservation"):
@@ -102,7 +102,7 @@ class ReservationView(View, title="Reservation"):
     id: str
     """Identifier of the reservation."""
     class_: str = Field(alias="class")
-    """Class of the server."""
+    """Class of server."""
     image: str
     """Name of the image that is installed."""
     state: ReservationState
@@ -116,27 +116,27 @@ class ReservationView(View, title="Reservation"):
     released_at: datetime | None
     """When the server was given back early. Null if it was not."""
     hostname: str
-    """Host name of the server's system."""
+    """Host name of the server."""
     account: str
     """Identifier of the account that the reservation belongs to."""
     delayed_since: datetime | None
-    """Since when the reservation waits because its server failed and no other is free. Null
-    otherwise."""
+    """Since when the reservation has been waiting because its server failed and no other is free.
+    Null otherwise."""
     lease: LeaseView | None
     """The newest lease. Null until a server is bound."""
     allowed_actions: list[ReservationAction]
-    """What can be asked of the reservation now."""
+    """What can be done with the reservation now."""
 
     @property
     def is_over(self) -> bool:
-        """Nothing about it changes any more: it has ended, and access to its server is gone."""
+        """Whether it no longer changes: it has ended, and access to its server is gone."""
         return self.state.is_over and (self.lease is None or self.lease.state is LeaseState.ENDED)
 
 
 async def reservation_views(
     session: AsyncSession, rows: Sequence[Reservation], now: datetime
 ) -> list[ReservationView]:
-    """The rows in their order, with the newest lease of each."""
+    """Return the views of these rows, in order, each with its newest lease."""
     images = await session.exec(
         select(Image).where(col(Image.id).in_({row.image_id for row in rows}))
     )
@@ -216,7 +216,7 @@ async def reservation_view(
 async def reservation_page(
     session: AsyncSession, query: PageQuery, actor: Actor, now: datetime
 ) -> Page[ReservationView]:
-    """Those that the actor may see, the newest first."""
+    """Return the reservations that the actor may see, newest first."""
     statement = select(Reservation).order_by(col(Reservation.id).desc()).limit(query.fetch)
     if not actor.may(Permission.SEE_ALL):
         statement = statement.where(Reservation.account_id == actor.account_id)

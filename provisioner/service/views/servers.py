@@ -1,4 +1,4 @@
-"""A server as operators see it: state, why, for how long, what it does, what it has."""
+"""A server as operators see it: its state and the reason, its work and its hardware."""
 
 from collections.abc import Sequence
 from datetime import datetime
@@ -34,7 +34,7 @@ from provisioner.store.tables import (
 
 
 class BmcView(View, title="Bmc"):
-    """How a server's BMC is reached."""
+    """How to reach a server's BMC."""
 
     protocol: str
     """Management protocol: `ipmi`."""
@@ -56,7 +56,7 @@ class ServerLeaseView(View, title="ServerLease"):
     account: str
     """Identifier of the account that leases the server."""
     state: LeaseState
-    """How far the lease is."""
+    """Where the lease is in its lifecycle."""
     bound_at: datetime
     """When the server was bound to the reservation."""
     ready_at: datetime | None
@@ -75,7 +75,7 @@ class AgentView(View, title="Agent"):
     seen_at: datetime
     """When the agent last reported."""
     uptime_s: float
-    """Seconds since the server booted, when it reported."""
+    """Seconds since the server booted, as of that report."""
 
 
 class DiskView(View, title="Disk"):
@@ -84,7 +84,7 @@ class DiskView(View, title="Disk"):
     serial: str
     """Serial number."""
     model: str
-    """Model name. Empty when unknown."""
+    """Model name. Empty if unknown."""
     size_bytes: int
     """Capacity in bytes."""
     transport: str
@@ -92,9 +92,9 @@ class DiskView(View, title="Disk"):
     present: bool
     """Whether the last inspection found the disk."""
     sanitised: bool
-    """True when the disk has a certificate newer than the server's last use."""
+    """Whether the disk has a certificate newer than the server's last use."""
     certificate: str | None
-    """Identifier of the newest erasure certificate. Null when there is none."""
+    """Identifier of the newest erasure certificate. Null if there is none."""
 
 
 class ServerView(View, title="Server"):
@@ -105,9 +105,9 @@ class ServerView(View, title="Server"):
     name: str
     """Name of the server."""
     site: str
-    """Site where the server stands."""
+    """Site that the server is in."""
     rack: str
-    """Rack where the server stands."""
+    """Rack that the server is in."""
     class_: str = Field(alias="class")
     """Class of the server."""
     state: State
@@ -115,43 +115,43 @@ class ServerView(View, title="Server"):
     state_since: datetime
     """When the server entered the state."""
     seconds_in_state: float
-    """Seconds since then."""
+    """Seconds since the server entered the state."""
     reason: str
     """Why the server is in this state or does not leave it. May be empty."""
     next_action: str
-    """What an operator should do. Empty when nothing needs to be done."""
+    """What an operator should do. Empty if nothing needs to be done."""
     requests: list[RequestView]
-    """What was requested and is not done yet, in order."""
+    """Open requests, in order."""
     address: str
     """IP address of the server."""
     boot_mac: str
-    """MAC address of the card that the server boots from."""
+    """MAC address of the network card that the server boots from."""
     serial: str
     """Serial number of the server."""
     bmc: BmcView
-    """How the BMC is reached."""
+    """How to reach the BMC."""
     operation: OperationView | None
-    """Operation that runs on the server. Null when none does."""
+    """Operation that is running on the server. Null if there is none."""
     lease: ServerLeaseView | None
-    """Open lease. Null when there is none."""
+    """Open lease. Null if there is none."""
     agent: AgentView | None
     """Current agent. Null until one reports."""
     health: HealthView | None
     """Last verdict. Null until the server is judged for the first time."""
     disks: list[DiskView]
-    """Disks that were ever found in the server."""
+    """All disks ever found in the server."""
     incidents: list[IncidentView]
     """Open incidents."""
     facts: dict[str, Any]
     """Hardware that the last inspection found."""
     expect: dict[str, Any]
-    """Hardware that the inventory says the server has."""
+    """Hardware that the server should have, from the inventory."""
     last_used_at: datetime
     """When somebody could last have written to the disks."""
     enrolled_at: datetime
     """When the server was enrolled."""
     allowed_requests: list[RequestVerb]
-    """What can be requested of the server in its state. On a leased server it is requested of the
+    """What can be requested in the server's state. On a leased server, file the request on its
     reservation."""
 
 
@@ -165,7 +165,7 @@ class ServerQuery(PageQuery):
 
 
 async def servers_by_name(session: AsyncSession, query: ServerQuery) -> Sequence[Server]:
-    """Those of a query, one more than it shows."""
+    """Return the servers that match a query, one more than it shows."""
     statement = select(Server).order_by(col(Server.name)).limit(query.fetch)
     if query.state is not None:
         statement = statement.where(Server.state == query.state)
@@ -184,7 +184,7 @@ async def count_by_state(session: AsyncSession) -> dict[State, int]:
 
 
 class _Related:
-    """The rows that belong to some servers, read in a handful of queries whatever their number."""
+    """The rows that belong to some servers, read in a handful of queries however many there are."""
 
     def __init__(self) -> None:
         self.operation: dict[str, Operation] = {}

@@ -1,4 +1,4 @@
-"""How the service itself does: its version, its database, its background work, what waits."""
+"""The status of the service: version, database, background work, servers and incidents."""
 
 import time
 from datetime import datetime
@@ -15,7 +15,7 @@ from provisioner.store.tables import Incident, Server
 
 
 class LoopView(View, title="LoopStatus"):
-    """How one loop of the background work does."""
+    """Status of one background loop."""
 
     name: str
     """Name of the loop."""
@@ -24,7 +24,7 @@ class LoopView(View, title="LoopStatus"):
     turns: int
     """Turns that have ended since the start."""
     failures: int
-    """Turns, and works on single rows, that have failed since the start."""
+    """Failures since the start, of turns and of work on single rows."""
     failing: bool
     """Whether the last turn failed."""
     turned_at: datetime | None
@@ -32,28 +32,28 @@ class LoopView(View, title="LoopStatus"):
     took_s: float | None
     """How long the last turn took, in seconds. Null before the first has ended."""
     error: str
-    """The last error, even if it has passed. Empty when there was none."""
+    """The last error, even if it has passed. Empty if there was none."""
     error_at: datetime | None
-    """When the last error occurred. Null when there was none."""
+    """When the last error occurred. Null if there was none."""
 
 
 class StatusView(View, title="ServiceStatus"):
-    """How the service does."""
+    """Status of the service."""
 
     version: str
     """Version of the service."""
     now: datetime
-    """The time by the service's clock."""
+    """Current time by the service's clock."""
     database: str
-    """Kind of the database: `sqlite` or `postgresql`."""
+    """Kind of database: `sqlite` or `postgresql`."""
     database_s: float
-    """How long the database took to answer, in seconds. While it is away, the request fails."""
+    """How long the database took to answer, in seconds. If it is down, this request fails."""
     servers: dict[State, int]
     """Servers by state. States without servers are left out."""
     incidents: dict[IncidentKind, int]
     """Open incidents by kind. Kinds without one are left out."""
     loops: list[LoopView]
-    """The background work of this process."""
+    """Background loops of this process."""
 
 
 async def status_view(services: Services) -> StatusView:

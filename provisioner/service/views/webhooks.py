@@ -1,4 +1,4 @@
-"""An account's webhook and what became of its messages, without the secret."""
+"""An account's webhook and the outcome of its messages, without the secret."""
 
 from datetime import datetime
 
@@ -12,7 +12,7 @@ _SHOWN = 20
 
 
 class WebhookMessageView(View, title="WebhookMessage"):
-    """A message to a webhook, and what became of it."""
+    """A message to a webhook, and its outcome."""
 
     id: str
     """Identifier of the message."""
@@ -25,11 +25,11 @@ class WebhookMessageView(View, title="WebhookMessage"):
     attempts: int
     """Number of attempts to deliver it so far."""
     next_try_at: datetime | None
-    """When it is tried next. Null once it is delivered or given up."""
+    """When the next attempt is due. Null once it is delivered or given up."""
     delivered_at: datetime | None
     """When it was delivered. Null until then."""
     error: str
-    """Why the last attempt failed. Empty when it did not."""
+    """Why the last attempt failed. Empty if it did not."""
 
 
 class WebhookView(View, title="Webhook"):
@@ -40,7 +40,7 @@ class WebhookView(View, title="Webhook"):
     created_at: datetime
     """When the webhook was first set."""
     messages: list[WebhookMessageView]
-    """The last 20 messages, the newest first."""
+    """The last 20 messages, newest first."""
 
 
 class NewWebhookView(View, title="CreatedWebhook"):

@@ -101,7 +101,7 @@ async def swap(request: web.Request, who: Visitor) -> web.StreamResponse:
 
 @page_for(Permission.RENT)
 async def request_work(request: web.Request, who: Visitor) -> web.StreamResponse:
-    """Start, stop, reboot, power-cycle or reinstall the server."""
+    """Start, stop, reboot, power cycle or reinstall the server."""
     fields = await checked_form(request, who.session)
     reservation_id = request.match_info["id"]
     try:

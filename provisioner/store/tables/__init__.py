@@ -1,4 +1,4 @@
-"""Every table of the schema, named by what a row is; cut like the rooms that use them."""
+"""Every table of the schema, named by what a row is; one module per package that uses it."""
 
 from provisioner.store.tables.accounts import Account, ApiToken, SshKey
 from provisioner.store.tables.audit import AuditEvent

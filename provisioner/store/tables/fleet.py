@@ -1,4 +1,4 @@
-"""The hardware: servers and their disks, proofs of erasure, and what is requested of a server."""
+"""The hardware: servers, their disks, proofs of erasure, and requests on servers."""
 
 from datetime import datetime
 from typing import Any
@@ -40,7 +40,7 @@ class Server(SQLModel, table=True):
     bmc_enrolled_secret: str = ""
     """The inventory's password before the first rotation, sealed; else empty."""
     bmc_lost_at: datetime | None = Field(default=None, sa_column=utc_column(nullable=True))
-    """When the BMC was found to refuse us after a tenancy: not ours until recovered from inside."""
+    """When the BMC was found to refuse our login after a lease; None once access is recovered."""
 
     expect: dict[str, Any] = Field(default_factory=dict, sa_column=Column(JSON, nullable=False))
     """What the inventory says the server has."""
@@ -50,7 +50,7 @@ class Server(SQLModel, table=True):
     state: State = Field(default=State.ENROLLED, sa_type=enum_text(State), index=True)
     state_since: datetime = Field(default_factory=utc_now, sa_column=utc_column())
     reason: str = ""
-    """Why it is in this state, or why it does not move on."""
+    """Why it is in this state, or why it does not leave it."""
     next_action: str = ""
     """What a person should do; empty if nothing."""
     last_used_at: datetime = Field(default_factory=utc_now, sa_column=utc_column())
@@ -108,7 +108,7 @@ class ErasureCertificate(SQLModel, table=True):
 
 
 class ServerRequest(SQLModel, table=True):
-    """What somebody asked of a server; the reconciler carries requests out in their order."""
+    """A request on a server; the reconciler carries requests out in order."""
 
     __tablename__ = "server_request"
     __table_args__ = (index_while("ended_at IS NULL", "ix_server_request_open", "server_id"),)
@@ -116,10 +116,10 @@ class ServerRequest(SQLModel, table=True):
     id: str = Field(default_factory=lambda: new_id("req"), primary_key=True)
     server_id: str = Field(foreign_key="server.id", index=True)
     lease_id: str | None = Field(default=None, foreign_key="lease.id", index=True)
-    """The lease whose customer asked, or on whose behalf an operator did."""
+    """The lease for whose customer the request was made."""
     verb: RequestVerb = Field(sa_type=enum_text(RequestVerb))
     arguments: dict[str, Any] = Field(default_factory=dict, sa_column=Column(JSON, nullable=False))
-    """What the verb needs: `reason`, or what is to be installed and for whom."""
+    """The verb's arguments: `reason`, or what to install and for whom."""
     actor: str
     """As in the audit trail."""
     filed_at: datetime = Field(default_factory=utc_now, sa_column=utc_column())

@@ -32,7 +32,7 @@ class Incident(SQLModel, table=True):
     """The reservation that it concerns, if that has no server."""
     operation_id: str | None = Field(default=None, foreign_key="operation.id")
     lease_id: str | None = Field(default=None, foreign_key="lease.id", index=True)
-    """The lease that it affects: its customer is told."""
+    """The lease that it affects; its customer is notified."""
     kind: IncidentKind = Field(sa_type=enum_text(IncidentKind))
     reason: str
     next_action: str

@@ -37,7 +37,7 @@ class WebhookMessage(SQLModel, table=True):
     due_at: datetime | None = Field(
         default_factory=utc_now, sa_column=utc_column(nullable=True, index=True)
     )
-    """When it is tried next; None once it has arrived or was given up."""
+    """When the next attempt is due; None once it was delivered or given up."""
     attempts: int = 0
     delivered_at: datetime | None = Field(default=None, sa_column=utc_column(nullable=True))
     error: str = ""

@@ -86,11 +86,11 @@ class Lease(SQLModel, table=True):
     stopped_at: datetime | None = Field(default=None, sa_column=utc_column(nullable=True))
     """When its server was switched off on request; None while it runs."""
     started_at: datetime | None = Field(default=None, sa_column=utc_column(nullable=True))
-    """When its server was last switched on, or its system installed anew, on request."""
+    """When its server was last switched on or reinstalled on request."""
     locked_at: datetime | None = Field(default=None, sa_column=utc_column(nullable=True))
     """When the agent reported that it closed access."""
     ended_at: datetime | None = Field(default=None, sa_column=utc_column(nullable=True))
-    """When access was gone, as seen out of band (power off read back)."""
+    """When access had ended, as confirmed out of band (power off read back)."""
     end_reason: LeaseEndReason | None = Field(
         default=None, sa_column=Column(enum_text(LeaseEndReason), nullable=True)
     )
@@ -98,7 +98,7 @@ class Lease(SQLModel, table=True):
 
 
 class Outage(SQLModel, table=True):
-    """An interval of a lease in which the server was not usable: time that was not provided."""
+    """An interval of a lease in which the server was unusable."""
 
     __tablename__ = "outage"
     __table_args__ = (unique_while("ended_at IS NULL", "uq_outage_open", "lease_id"),)
