@@ -63,7 +63,18 @@ async def test_a_system_that_does_not_shut_down_is_switched_off_after_a_time(
     await leased.turn(minutes=3)
     await leased.settle()
     assert leased.machine().running == OFF
-    assert leased.machine().counts["power_button"] == 1
+    assert (await leased.filed(request.id)).outcome is RequestOutcome.DONE
+
+
+async def test_a_system_that_missed_the_button_while_it_was_starting_is_asked_again(
+    leased: World,
+) -> None:
+    leased.machine().faults.append("ignores_button")
+    request = await leased.request(RequestVerb.STOP)
+    await leased.passes(2, seconds=10)
+    leased.machine().faults.clear()
+    await leased.passes(3, seconds=10)
+    assert (leased.machine().running, leased.machine().counts["power_button"]) == (OFF, 2)
     assert (await leased.filed(request.id)).outcome is RequestOutcome.DONE
 
 

@@ -11,6 +11,8 @@ from provisioner.lifecycle.steps.ramdisk import close_boots, note_off, reach_pow
 from provisioner.store.tables import Lease, Operation, Server
 
 _LOOK = timedelta(seconds=2)
+_PRESS_AGAIN = timedelta(seconds=30)
+"""A system that is still starting misses the button."""
 
 
 async def shut_down(job: Job) -> Outcome:
@@ -18,19 +20,23 @@ async def shut_down(job: Job) -> Outcome:
     target = job.bmc_target()
     if await job.drivers.bmc.power(target) is Power.OFF:
         return Done("power is off", note_off(job))
-    if "shutdown_sent" not in job.operation.memo:
-        job.log("asking the system to shut down")
-        await job.drivers.bmc.set_power(target, PowerAction.SHUTDOWN)
-
-        async def remember(session: AsyncSession, server: Server, operation: Operation) -> None:
-            operation.memo = {**operation.memo, "shutdown_sent": True}
-
-        await job.commit(remember)
     if job.step_age() < job.context.limits.shutdown:
+        presses = job.operation.memo.get("presses", 0)
+        if job.step_age() >= presses * _PRESS_AGAIN:
+            job.log("asking the system to shut down")
+            await job.drivers.bmc.set_power(target, PowerAction.SHUTDOWN)
+            await job.commit(_remember(presses + 1))
         return Wait(_LOOK.total_seconds(), "the system is shutting down")
     if not await reach_power(job, Power.OFF, PowerAction.OFF):
         return Wait(_LOOK.total_seconds(), "the BMC accepted power off; the server is still on")
     return Done("it did not shut down in time: the power was cut", note_off(job))
+
+
+def _remember(presses: int) -> Change:
+    async def change(session: AsyncSession, server: Server, operation: Operation) -> None:
+        operation.memo = {**operation.memo, "presses": presses}
+
+    return change
 
 
 async def switch_on(job: Job) -> Outcome:
