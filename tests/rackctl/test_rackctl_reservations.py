@@ -337,4 +337,4 @@ def test_a_reservation_is_extended(rackctl: Rackctl, key_file: Path) -> None:
     assert after - before == timedelta(hours=1, minutes=30)
     ran = rackctl("reservation", "extend", str(made["id"]), "--by", "366d")
     assert ran.code == 1
-    assert "366 days at most" in ran.err
+    assert "at most 366 days" in ran.err

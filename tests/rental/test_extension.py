@@ -155,7 +155,7 @@ async def test_until_the_present_end_is_nothing_to_do_and_before_it_is_refused(
     world, reservation = leased
     await extended(world, reservation, until=reservation.ends_at)
     assert (await world.leases(reservation))[0].sequence == 1
-    with pytest.raises(Refusal, match="later than the reservation"):
+    with pytest.raises(Refusal, match="later than the current one"):
         await extended(world, reservation, until=reservation.ends_at - timedelta(minutes=1))
 
 

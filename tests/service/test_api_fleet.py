@@ -76,7 +76,7 @@ def set_in(doc, path, value):
         (("servers", 1), "r1-u02", "valid dictionary"),
         (("servers",), {}, "must be a list"),
         (("site",), 7, "valid string"),
-        (("classes", 0, "price_per_hour"), "1,20", "a price is written"),
+        (("classes", 0, "price_per_hour"), "1,20", "write a price"),
         (("classes", 0, "price_per_hour"), 1.2, "valid string"),
         (("classes", 0, "currency"), "euro", "match pattern"),
     ],
@@ -143,7 +143,7 @@ async def test_a_server_under_lease_is_not_changed(operator, make):
     doc["servers"][0]["address"] = "10.77.0.99"
     status, problem = await enrol(operator, doc)
     assert status == 422
-    assert "under lease" in problem["errors"][0]["reason"]
+    assert "is leased" in problem["errors"][0]["reason"]
     status, result = await enrol(operator, document(1))
     assert result["unchanged"] == ["r1-u01"]
 
