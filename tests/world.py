@@ -223,6 +223,7 @@ class World:
                 return
             before = now
             await self.turn(seconds=seconds)
+            await self.judge.settle()
 
     async def turn(self, **by: float) -> None:
         """Let time pass; agents report meanwhile."""
@@ -235,6 +236,7 @@ class World:
         for _ in range(count):
             await self.reconciler.settle()
             await self.turn(**each)
+            await self.judge.settle()
 
     async def servers(self) -> list[Server]:
         async with self.database.read() as session:

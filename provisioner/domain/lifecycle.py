@@ -49,6 +49,7 @@ class Step(StrEnum):
     COLLECT_FACTS = "collect_facts"
     SANITISE_DISKS = "sanitise_disks"
     CHECK_HARDWARE = "check_hardware"
+    AWAIT_VERDICT = "await_verdict"
     WRITE_IMAGE = "write_image"
     PERSONALISE = "personalise"
     BOOT_TENANT = "boot_tenant"
@@ -85,7 +86,7 @@ _IMAGE = (
 STEPS: dict[Verb, tuple[Step, ...]] = {
     Verb.INSPECT: (*RAMDISK, Step.COLLECT_FACTS),
     Verb.SANITISE: (*RAMDISK, Step.SANITISE_DISKS),
-    Verb.VALIDATE: (*RAMDISK, Step.CHECK_HARDWARE),
+    Verb.VALIDATE: (*RAMDISK, Step.CHECK_HARDWARE, Step.AWAIT_VERDICT),
     Verb.IMAGE: (*_IMAGE, Step.OPEN_PORT, Step.HAND_OVER),
     Verb.RECLAIM: (
         Step.SHUT_PORT,

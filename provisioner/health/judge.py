@@ -254,8 +254,11 @@ class Judge(Loop):
 
 
 def _is_news(before: _Known, new: Verdict, now: datetime) -> bool:
-    """Whether to store it. Always if faulty: the lease may have become ready meanwhile."""
+    """Whether to store it. Always if faulty: the lease may have become ready meanwhile; and the
+    first one of a boot, which a server needs before it is offered."""
     if before.stored_at is None or new.level is HealthLevel.FAULTY:
+        return True
+    if before.verdict.boot_id != new.boot_id:
         return True
     if _outline(before.verdict) != _outline(new):
         return True

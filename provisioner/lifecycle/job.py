@@ -70,6 +70,8 @@ class Limits:
     """From the power button to off; then the power is cut."""
     tenant_boot: timedelta = timedelta(minutes=10)
     """From kexec to an SSH server with the issued host key."""
+    verdict: timedelta = timedelta(minutes=3)
+    """From the hardware check to a verdict on the ramdisk's report."""
     play: timedelta = timedelta(minutes=30)
     sanitise: timedelta = timedelta(hours=6)
     look_s: float = 0.25

@@ -53,6 +53,8 @@ class Snapshot:
     """The reservation's image; in maintenance, the one that an operator requested."""
     agent: AgentIdentity | None
     """The unrevoked identity of the open boot, or else of the lease."""
+    verdict: Verdict | None
+    """The last verdict on its health; None since a repair."""
     fault: Finding | None
     """The finding that forbids the next lease; None while the circuit breaker is open."""
 
@@ -117,6 +119,8 @@ async def load(session: AsyncSession, server_id: str) -> Snapshot:
         )
     ).one_or_none()
     agent = await _agent(session, server, boot)
+    health = await session.get(ServerHealth, server_id)
+    verdict = Verdict.from_dict(health.verdict) if health else None
     return Snapshot(
         server=server,
         server_class=server_class,
@@ -130,17 +134,17 @@ async def load(session: AsyncSession, server_id: str) -> Snapshot:
         reservation=reservation,
         image=await _image(session, reservation, request),
         agent=agent,
-        fault=await _fault(session, server, agent),
+        verdict=verdict,
+        fault=await _fault(session, verdict, agent),
     )
 
 
 async def _fault(
-    session: AsyncSession, server: Server, agent: AgentIdentity | None
+    session: AsyncSession, verdict: Verdict | None, agent: AgentIdentity | None
 ) -> Finding | None:
-    health = await session.get(ServerHealth, server.id)
-    if health is None:
+    if verdict is None:
         return None
-    found = unfit(Verdict.from_dict(health.verdict), agent.report.get("boot_id") if agent else None)
+    found = unfit(verdict, agent.report.get("boot_id") if agent else None)
     return None if found is None or await breaker_is_open(session) else found
 
 

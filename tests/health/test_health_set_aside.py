@@ -26,6 +26,12 @@ async def incident_servers(two: SickWorld) -> list[str | None]:
     return [i.server_id for i in await two.world.incidents() if i.kind == REPORT]
 
 
+async def level(two: SickWorld, number: int) -> HealthLevel:
+    verdict = await two.verdict(number)
+    assert verdict is not None
+    return verdict.level
+
+
 async def test_a_report_that_cannot_be_judged_opens_an_incident_that_names_its_server(
     two: SickWorld,
 ) -> None:
@@ -79,10 +85,10 @@ async def test_a_verdict_that_cannot_be_recorded_keeps_no_other_from_being_recor
     with monkeypatch.context() as patched:
         patched.setattr(judge_module, "record", picky)
         await two.world.judge.settle()
-    assert [await two.verdict(0) is None, await two.verdict(1) is None] == [True, False]
+    assert [await level(two, number) for number in (0, 1)] == [HealthLevel.OK, HealthLevel.FAULTY]
     assert await incident_servers(two) == [bad]
     await two.pass_time(1)
-    assert await two.verdict(0) is not None, "its next report is recorded"
+    assert await level(two, 0) is HealthLevel.FAULTY, "its next report is recorded"
     assert await incident_servers(two) == []
 
 

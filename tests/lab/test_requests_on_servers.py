@@ -105,7 +105,7 @@ def test_a_power_cycled_server_comes_back(rented: Rented) -> None:
 
 
 def test_a_reinstalled_server_has_a_new_system_and_its_old_name_and_keys(rented: Rented) -> None:
-    rented.request("reinstall")
+    rented.request("reinstall", "--yes")
     assert rented.run(f"ls {MARK} 2>/dev/null; hostname") == "ada-1"
     assert rented.run(f"head -c 4 {DATA}") == "kept", "only the system's disk is erased"
 

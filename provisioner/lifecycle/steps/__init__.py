@@ -14,7 +14,7 @@ from provisioner.lifecycle.steps.image import (
     personalise,
     write_image,
 )
-from provisioner.lifecycle.steps.intake import check_hardware, collect_facts
+from provisioner.lifecycle.steps.intake import await_verdict, check_hardware, collect_facts
 from provisioner.lifecycle.steps.power import reset, shut_down, switch_on
 from provisioner.lifecycle.steps.ramdisk import (
     await_ramdisk,
@@ -43,6 +43,7 @@ SPECS: dict[Step, StepSpec] = {
     Step.COLLECT_FACTS: StepSpec(collect_facts, in_ramdisk=True),
     Step.SANITISE_DISKS: StepSpec(sanitise_disks, in_ramdisk=True),
     Step.CHECK_HARDWARE: StepSpec(check_hardware, in_ramdisk=True),
+    Step.AWAIT_VERDICT: StepSpec(await_verdict, in_ramdisk=True),
     Step.WRITE_IMAGE: StepSpec(write_image, in_ramdisk=True),
     Step.PERSONALISE: StepSpec(personalise, in_ramdisk=True),
     Step.BOOT_TENANT: StepSpec(boot_tenant),

@@ -1,4 +1,4 @@
-"""Hardware steps: inspection against the inventory, and checks before the pool."""
+"""Hardware steps: inspection against the inventory, checks and health before the pool."""
 
 from typing import Any
 
@@ -7,7 +7,7 @@ from sqlmodel.ext.asyncio.session import AsyncSession
 
 from provisioner.domain.failures import Failure, FailureKind
 from provisioner.domain.hardware import MEMORY_TOLERANCE, differences
-from provisioner.lifecycle.job import Done, Job, Outcome
+from provisioner.lifecycle.job import Done, Job, Outcome, Wait
 from provisioner.store.tables import Disk, Operation, Server
 
 
@@ -68,3 +68,21 @@ async def check_hardware(job: Job) -> Outcome:
         job.context.limits.play,
     )
     return Done(str(answer["validation"].get("summary", "hardware is as inspected")))
+
+
+async def await_verdict(job: Job) -> Outcome:
+    """Offer nothing on the word of an earlier boot, or from before a repair."""
+    agent, verdict = job.snapshot.agent, job.snapshot.verdict
+    seen_at = job.snapshot.agent_seen_at()
+    if agent is None or not agent.report or seen_at is None or seen_at < job.server.last_used_at:
+        missing, kind = "has not arrived", FailureKind.TRANSIENT
+        next_action = f"look for the agent on the console of {job.server.name}"
+    elif verdict is None or verdict.boot_id != agent.report.get("boot_id"):
+        missing, kind = "has not been judged", FailureKind.CONFIGURATION
+        next_action = "see the judge in `rackctl status`, and this server in the provisioner's log"
+    else:
+        return Done(verdict.summary)
+    missing = f"the report of the ramdisk's agent {missing}"
+    if job.step_age() < job.context.limits.verdict:
+        return Wait(1, missing)
+    raise Failure(f"its health is unknown: {missing}", next_action=next_action, kind=kind)
