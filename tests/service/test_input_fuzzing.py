@@ -12,7 +12,7 @@ from urllib.parse import quote, urlencode
 
 import pytest
 from aiohttp.test_utils import TestClient
-from hypothesis import HealthCheck, Phase, given, settings
+from hypothesis import HealthCheck, Phase, example, given, settings
 from hypothesis import strategies as st
 from service_factories import Factory, FakeBmc, document
 from yarl import URL
@@ -89,12 +89,13 @@ REPORT = {
     "health": {
         "state": "ok",
         "driver": "570",
-        "gpus": [{"index": 0, "uuid": "GPU-0", "pci": "0000:1b:00.0", "temperature_c": 41}],
-        "disks": [{"name": "nvme0", "state": "live", "critical_warning": 0}],
+        "gpus": [{"index": 0, "uuid": "GPU-0", "pci": "0000:1b:00.0", "remap_failure": True}],
+        "disks": [{"name": "nvme0", "state": "dead", "critical_warning": 255}],
         "links": [{"name": "eth0", "up": True, "down_count": 0}],
         "events": [{"id": "e", "pci": "0000:1b:00.0", "xid": 79, "at_s": 1.0, "text": "t"}],
     },
 }
+"""So ill that most of its texts get into findings."""
 DEAD_DISK = {"state": "absent", "disks": [{"name": "d", "state": "dead", "critical_warning": 4}]}
 JSON = {"Content-Type": "application/json"}
 DISK = {
@@ -219,6 +220,9 @@ async def site(bmc: OddBmc, make: Factory, anybody: TestClient) -> Site:
 
 @fuzzed
 @given(st.lists(mutants(REPORT), min_size=SOME, max_size=SOME))
+@example([{**REPORT, "boot_id": "b\0"}])
+@example([{**REPORT, "health": {"disks": [{"name": "nvme0\0", "critical_warning": 255}]}}])
+@example([{**REPORT, "uptime_s": 10**400}])
 async def test_reports(site: Site, reports: list[Any]) -> None:
     for report in reports:
         is_own = isinstance(report, dict) and report.get("server") == ""
@@ -227,8 +231,16 @@ async def test_reports(site: Site, reports: list[Any]) -> None:
     await site.require_service()
 
 
+def expecting(expect: Any) -> dict[str, Any]:
+    """An inventory that expects this of the honest tenant's server."""
+    rack = document(2)
+    rack["servers"][0]["expect"] = expect
+    return rack
+
+
 @fuzzed
 @given(st.lists(mutants(document(3, 4)), min_size=SOME, max_size=SOME))
+@example([expecting({"gpus": "eight"})])
 async def test_inventories(site: Site, documents: list[Any]) -> None:
     for rack in documents:
         body = json.dumps({"documents": [rack]})
