@@ -20,25 +20,24 @@ def event(**values: Any) -> AuditEvent:
     return AuditEvent(**{"actor": "a", "action": "b", "subject": "s", **values})
 
 
-@pytest.mark.parametrize(
-    "values",
-    [
-        {"actor": NUL},
-        {"subject": HALF},
-        {"action": "x" * (1 << 21)},
-        {"detail": {"a": NUL}},
-        {"detail": {NUL: 1}},
-        {"detail": {"a": [{"b": HALF}]}},
-        {"detail": {"a": float("nan")}},
-        {"detail": {"a": float("-inf")}},
-        {"detail": {"a": 1 << 63}},
-    ],
-    ids=lambda values: repr(values)[:30],
-)
-async def test_a_row_with_it_is_refused(any_database: Database, values: dict[str, Any]) -> None:
-    with pytest.raises(Unstorable, match=next(iter(values))):
-        async with any_database.write() as session:
-            session.add(event(**values))
+ROWS: list[dict[str, Any]] = [
+    {"actor": NUL},
+    {"subject": HALF},
+    {"action": "x" * (1 << 21)},
+    {"detail": {"a": NUL}},
+    {"detail": {NUL: 1}},
+    {"detail": {"a": [{"b": HALF}]}},
+    {"detail": {"a": float("nan")}},
+    {"detail": {"a": float("-inf")}},
+    {"detail": {"a": 1 << 63}},
+]
+
+
+async def test_a_row_with_it_is_refused_by_the_name_of_its_column(any_database: Database) -> None:
+    for values in ROWS:
+        with pytest.raises(Unstorable, match=next(iter(values))):
+            async with any_database.write() as session:
+                session.add(event(**values))
     async with any_database.read() as session:
         assert (await session.exec(select(AuditEvent))).all() == []
 
@@ -68,28 +67,20 @@ async def test_a_statement_with_it_is_refused(any_database: Database) -> None:
     assert (row.actor, row.subject, row.detail) == ("a", "s", {})
 
 
-@pytest.mark.parametrize(
-    ("text", "is_kept"),
-    [
-        (r'{"a": "\u0000"}', False),
-        (r'{"a": "\\\u0000"}', False),
-        (r'{"a": "\\u0000"}', True),
-        (r'{"a": "\u0001"}', True),
-    ],
-)
-async def test_json_that_is_text_already_is_no_way_around(
-    any_database: Database, text: str, is_kept: bool
-) -> None:
+async def test_json_that_is_text_already_is_no_way_around(any_database: Database) -> None:
     async with any_database.write() as session:
         session.add(event())
     statement = update(AUDIT).values(detail=bindparam("said", type_=JsonText))
-    try:
+
+    async def write(text: str) -> None:
         async with any_database.write() as session:
             await session.exec(statement, params={"said": text})  # type: ignore[call-overload]
-    except Unstorable:
-        assert not is_kept
-    else:
-        assert is_kept
+
+    for escaped in (r'{"a": "\u0000"}', r'{"a": "\\\u0000"}'):
+        with pytest.raises(Unstorable):
+            await write(escaped)
+    for text in (r'{"a": "\\u0000"}', r'{"a": "\u0001"}'):
+        await write(text)
 
 
 async def test_a_number_that_does_not_fit_its_column_is_refused(any_database: Database) -> None:
