@@ -20,6 +20,11 @@ _M = TypeVar("_M", bound="Message")
 Object = dict[str, Any]
 _encode = json.JSONEncoder(separators=(",", ":")).encode
 
+_MOST_IN_KEYS = 16 * 1024
+"""Characters of keys, and of what is signed."""
+_LARGEST = 1 << 53
+"""Above any sequence, and any time in seconds: up to here floats have every whole number."""
+
 RAMDISK = "ramdisk"
 TENANT = "tenant"
 CONTEXTS = (RAMDISK, TENANT)
@@ -88,12 +93,12 @@ class Grant(Message):
         return cls(
             lease=read_text(data, "lease"),
             server=read_text(data, "server"),
-            serial=_value(data, "serial", str),  # some boards have an empty serial number
+            serial=read_any_text(data, "serial"),  # some boards have an empty serial number
             not_before=read_seconds(data, "not_before"),
             not_after=read_seconds(data, "not_after"),
             issued_at=read_seconds(data, "issued_at"),
             sequence=read_count(data, "sequence"),
-            echo=_value(data, "echo", str),
+            echo=read_any_text(data, "echo"),
         )
 
 
@@ -106,7 +111,10 @@ class SignedGrant(Message):
 
     @classmethod
     def _read(cls, data: Object) -> SignedGrant:
-        return cls(grant=read_text(data, "grant"), signature=read_text(data, "signature"))
+        return cls(
+            grant=read_text(data, "grant", most=_MOST_IN_KEYS),
+            signature=read_text(data, "signature"),
+        )
 
 
 @dataclasses.dataclass(frozen=True)
@@ -152,7 +160,7 @@ class AgentConfig(Message):
             interval_s=_interval(data),
             grant=_optional(data, "grant", SignedGrant),
             grant_key=_base64({"grant_key": "", **data}, "grant_key"),
-            serial=_value({"serial": "", **data}, "serial", str),
+            serial=read_any_text({"serial": "", **data}, "serial"),
         )
 
 
@@ -189,7 +197,7 @@ class Report(Message):
             hostname=read_text(data, "hostname"),
             lease=_optional(data, "lease", LeaseState),
             health=_health(data),
-            echo=_value({"echo": "", **data}, "echo", str),
+            echo=read_any_text({"echo": "", **data}, "echo"),
         )
 
 
@@ -219,7 +227,7 @@ class IdentityRequest(Message):
         return cls(
             token=read_text(data, "token"),
             boot_id=read_text(data, "boot_id"),
-            serial=_value(data, "serial", str),  # some boards have an empty serial number
+            serial=read_any_text(data, "serial"),  # some boards have an empty serial number
             mac=read_text(data, "mac"),
         )
 
@@ -243,8 +251,8 @@ class Identity(Message):
         return cls(
             server=read_text(data, "server"),
             hostname=read_text(data, "hostname"),
-            ssh_host_key=read_text(data, "ssh_host_key"),
-            authorized_key=read_text(data, "authorized_key"),
+            ssh_host_key=read_text(data, "ssh_host_key", most=_MOST_IN_KEYS),
+            authorized_key=read_text(data, "authorized_key", most=_MOST_IN_KEYS),
             agent=AgentConfig.from_dict(data.get("agent")),
         )
 
@@ -271,20 +279,30 @@ def _value(data: Object, name: str, kind: type[_T]) -> _T:
     return value
 
 
-def read_text(data: Object, name: str) -> str:
-    text = _value(data, name, str)
+def read_text(data: Object, name: str, *, most: int = signals.MOST_CHARACTERS) -> str:
+    text = read_any_text(data, name, most=most)
     if not text:
         raise ProtocolError(f"{name}: empty")
+    return text
+
+
+def read_any_text(data: Object, name: str, *, most: int = signals.MOST_CHARACTERS) -> str:
+    """Text that may be empty."""
+    text = _value(data, name, str)
+    if not signals.is_text(text, most):
+        raise ProtocolError(f"{name}: expected text of at most {most} characters, none of them NUL")
     return text
 
 
 def read_number(data: Object, name: str) -> float:
     value = data.get(name)
     if isinstance(value, int) and not isinstance(value, bool):
+        if abs(value) > _LARGEST:
+            raise ProtocolError(f"{name}: expected a number up to {_LARGEST}")
         data = {name: float(value)}
     number = _value(data, name, float)
-    if not math.isfinite(number):
-        raise ProtocolError(f"{name}: expected a finite number")
+    if not math.isfinite(number) or abs(number) > _LARGEST:
+        raise ProtocolError(f"{name}: expected a finite number up to {_LARGEST}")
     return number
 
 
@@ -297,8 +315,8 @@ def read_seconds(data: Object, name: str) -> float:
 
 def read_count(data: Object, name: str) -> int:
     count = _value(data, name, int)
-    if count < 1:
-        raise ProtocolError(f"{name}: expected 1 or more")
+    if not 1 <= count <= _LARGEST:
+        raise ProtocolError(f"{name}: expected 1 or more, up to {_LARGEST}")
     return count
 
 
@@ -326,7 +344,7 @@ def _health(data: Object) -> Object | None:
 
 
 def _base64(data: Object, name: str) -> str:
-    text = _value(data, name, str)
+    text = read_any_text(data, name)
     try:
         base64.b64decode(text, validate=True)
     except binascii.Error as error:
@@ -335,7 +353,7 @@ def _base64(data: Object, name: str) -> str:
 
 
 def _url(data: Object, name: str) -> str:
-    url = read_text(data, name)
+    url = read_text(data, name, most=_MOST_IN_KEYS)
     if not url.startswith(("http://", "https://")):
         raise ProtocolError(f"{name}: expected an http or https address, got {url!r}")
     return url.rstrip("/")

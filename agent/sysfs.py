@@ -11,7 +11,7 @@ def folders(folder: Path) -> list[Path]:
 
 def text(file: Path) -> str | None:
     try:
-        return file.read_text(errors="replace").strip()
+        return file.read_text(errors="replace").replace("\0", "").strip()
     except OSError:  # vanished, or not readable in this state
         return None
 

@@ -185,7 +185,7 @@ async def running_drivers(
 
 @asynccontextmanager
 async def running_netboot(settings: Settings, database: Database) -> AsyncIterator[Netboot]:
-    """DHCP and TFTP on the provisioning network, knowing every enrolled server."""
+    """DHCP and TFTP on the provisioning network, knowing every enrolled server that it can."""
     if not settings.netboot_interface:
         yield ExternalNetboot()
         return
@@ -199,8 +199,8 @@ async def running_netboot(settings: Settings, database: Database) -> AsyncIterat
         ),
         on_death=lambda reason: log.error("dnsmasq died and is started again: %s", reason),
     )
-    async with database.read() as session:
-        hosts = await address_reservations(session)
+    async with database.write() as session:
+        hosts = await address_reservations(session, utc_now())
     await netboot.start(hosts)
     try:
         yield netboot

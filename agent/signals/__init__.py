@@ -8,6 +8,7 @@ is absent, which is not the same as zero.
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
@@ -18,6 +19,8 @@ MOST_PARTS = 64
 MOST_ENTRIES = 64
 MOST_CHARACTERS = 300
 _LARGEST = 1 << 63
+_NO_TEXT = re.compile("[\0\ud800-\udfff]")
+"""NUL, which databases cannot keep, and halves of surrogate pairs, which UTF-8 cannot."""
 
 
 class Signal(NamedTuple):
@@ -187,8 +190,9 @@ def _is_number(value: object) -> bool:
     return _is_integer(value) or (isinstance(value, float) and math.isfinite(value))
 
 
-def _is_text(value: object) -> bool:
-    return isinstance(value, str) and len(value) <= MOST_CHARACTERS
+def is_text(value: object, most: int = MOST_CHARACTERS) -> bool:
+    """Whether it is text of at most so many characters that can be sent and stored."""
+    return isinstance(value, str) and len(value) <= most and not _NO_TEXT.search(value)
 
 
 def _is_flag(value: object) -> bool:
@@ -205,10 +209,10 @@ _CHECKS: dict[str, Callable[[Any], bool]] = {
     "integer": _is_integer,
     "count": _is_count,
     "number": _is_number,
-    "text": _is_text,
+    "text": is_text,
     "flag": _is_flag,
     "counts": _list_of(_is_count),
-    "texts": _list_of(_is_text),
+    "texts": _list_of(is_text),
 }
 _SERVER = {signal.name: _CHECKS[signal.kind] for signal in SERVER}
 _PARTS = {

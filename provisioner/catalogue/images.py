@@ -64,7 +64,7 @@ async def import_image(
 def _import(
     library: ImageLibrary, path: Path, name: str, title: str, boot: BootFacts
 ) -> ImageManifest:
-    if not path.is_file():
+    if not _is_file(path):
         raise _refused(
             RefusalKind.INVALID,
             "no_such_file",
@@ -86,6 +86,13 @@ def _import(
             "the disk of the image library is full; nothing was imported",
             "make room on it, then import again",
         ) from error
+
+
+def _is_file(path: Path) -> bool:
+    try:
+        return path.is_file()
+    except OSError:  # longer than a path may be, say
+        return False
 
 
 def _refused(kind: RefusalKind, code: str, reason: str, next_action: str) -> Refusal:

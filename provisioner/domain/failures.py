@@ -7,6 +7,8 @@ person always reads a reason and a next action.
 from enum import StrEnum
 from typing import ClassVar
 
+from provisioner.domain.storable import clean
+
 _LONGEST = 500
 """Characters of an unexpected exception's text that are shown."""
 
@@ -34,16 +36,16 @@ class Failure(Exception):
     kind: FailureKind = FailureKind.TRANSIENT
 
     def __init__(self, reason: str, *, next_action: str, kind: FailureKind | None = None) -> None:
-        super().__init__(reason)
-        self.reason = reason
-        self.next_action = next_action
+        # Both are stored, and may quote a machine.
+        self.reason, self.next_action = clean(reason), clean(next_action)
+        super().__init__(self.reason)
         if kind is not None:
             self.kind = kind
 
 
 def defect(error: Exception) -> Failure:
     """Turn an unexpected exception into a failure with a reason and a next action."""
-    text = str(error).encode(errors="replace").decode().replace("\0", "\ufffd")[:_LONGEST]
+    text = clean(str(error), _LONGEST)
     return Failure(
         f"defect of the provisioner: {type(error).__name__}: {text}".rstrip(": "),
         next_action="report it, with the traceback from the provisioner's log; it is retried "

@@ -3,9 +3,61 @@
 from collections.abc import Mapping
 from typing import Any
 
+from provisioner.domain.storable import LARGEST
+
 MEMORY_TOLERANCE = 0.03
 """Firmware and kernel keep part of the memory, so this much less than expected is accepted. It is
 less than one module in 32, so that a module mapped out by firmware is still noticed."""
+
+
+LONGEST_NAME = 200
+"""Characters of a disk's serial number and the like."""
+_DISK: dict[str, type] = {
+    "serial": str,
+    "model": str,
+    "firmware": str,
+    "transport": str,
+    "size_bytes": int,
+    "capabilities": dict,
+}
+
+
+def require_facts(facts: Any) -> None:
+    """Hold what inspection found against its form: a server's disk or firmware may say anything.
+
+    Raises ValueError that names the place.
+    """
+    if not isinstance(facts, dict):
+        raise ValueError("expected the facts of a server")
+    for name in ("cpus", "memory_mib"):
+        _require(facts.get(name), int, name)
+    _require(facts.get("gpus", []), list, "gpus")
+    _require(facts.get("disks"), list, "disks")
+    serials = set()
+    for position, disk in enumerate(facts["disks"]):
+        _require(disk, dict, f"disks/{position}")
+        for name, kind in _DISK.items():
+            _require(disk.get(name), kind, f"disks/{position}/{name}")
+        if not disk["serial"] or disk["serial"] in serials:
+            raise ValueError(
+                f"disks/{position}/serial: {disk['serial']!r} is another disk's, or empty"
+            )
+        serials.add(disk["serial"])
+
+
+def _require(value: Any, kind: type, at: str) -> None:
+    if not isinstance(value, kind) or isinstance(value, bool):
+        raise ValueError(f"{at}: expected {kind.__name__}, got {type(value).__name__}")
+    if isinstance(value, int) and not 0 <= value <= LARGEST:
+        raise ValueError(f"{at}: the number is too large")
+    if isinstance(value, str) and len(value) > LONGEST_NAME:
+        raise ValueError(f"{at}: longer than {LONGEST_NAME} characters")
+
+
+def expected_gpus(expect: Mapping[str, Any]) -> int:
+    """How many GPUs the inventory says a server has; 0 if it says nothing that is a number."""
+    gpus = expect.get("gpus")
+    return gpus if isinstance(gpus, int) and not isinstance(gpus, bool) else 0
 
 
 def differences(expect: Mapping[str, Any], facts: Mapping[str, Any]) -> list[str]:

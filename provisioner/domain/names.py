@@ -1,6 +1,7 @@
-"""Checks host names and MAC addresses and normalises them."""
+"""Checks host names, MAC and IPv4 addresses and normalises them."""
 
 import re
+from ipaddress import AddressValueError, IPv4Address
 
 _LABEL = re.compile(r"[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?")
 _MAC = re.compile(r"[0-9a-f]{2}(:[0-9a-f]{2}){5}")
@@ -21,6 +22,24 @@ def hostname(text: str) -> str:
     if labels[-1].isdigit():
         raise ValueError("the last part of a host name must not be a number")
     return name
+
+
+def server_name(text: str) -> str:
+    """Return a server's name, which is a host name of one label. Raises ValueError."""
+    if "." in text:
+        raise ValueError("a server's name has no dots")
+    return hostname(text)
+
+
+def machine_address(text: str) -> str:
+    """Return the IPv4 address of one machine: DHCPv4 gives it to a server. Raises ValueError."""
+    try:
+        address = IPv4Address(text)
+    except AddressValueError:
+        address = None
+    if address is None or address.is_multicast or address.is_unspecified or address.is_reserved:
+        raise ValueError("a server's address is the IPv4 address of one machine, as in 192.0.2.4")
+    return str(address)
 
 
 def mac(text: str) -> str:

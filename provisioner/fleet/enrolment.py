@@ -47,7 +47,7 @@ class _Placed:
         yield "name", self.entry.name, f"{self.pointer}/name"
         yield "serial", self.entry.serial, f"{self.pointer}/serial"
         yield "boot MAC", self.entry.boot_mac, f"{self.pointer}/boot_mac"
-        yield "address", str(self.entry.address), f"{self.pointer}/address"
+        yield "address", self.entry.address, f"{self.pointer}/address"
         yield "BMC address", _place(str(bmc.address), bmc.port), f"{self.pointer}/bmc/address"
 
 
@@ -271,13 +271,13 @@ def _columns(placed: _Placed) -> dict[str, Any]:
         "class_name": entry.class_name,
         "serial": entry.serial,
         "boot_mac": entry.boot_mac,
-        "address": str(entry.address),
+        "address": entry.address,
         "switch_port": entry.switch_port or "",
         "bmc_protocol": entry.bmc.protocol,
         "bmc_address": str(entry.bmc.address),
         "bmc_port": entry.bmc.port,
         "bmc_username": entry.bmc.username,
-        "expect": entry.expect,
+        "expect": entry.expect.model_dump(exclude_none=True),
     }
 
 

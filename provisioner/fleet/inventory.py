@@ -2,9 +2,17 @@
 
 import re
 from decimal import Decimal
-from typing import Annotated, Any, Literal
+from typing import Annotated, Literal
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, IPvAnyAddress, SecretStr
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    ConfigDict,
+    Field,
+    IPvAnyAddress,
+    SecretStr,
+    WithJsonSchema,
+)
 
 from provisioner.domain import names
 from provisioner.domain.sanitisation import SanitisationLevel
@@ -18,12 +26,6 @@ def _single_line(text: str) -> str:
     return text
 
 
-def _server_name(text: str) -> str:
-    if "." in text:
-        raise ValueError("a server's name has no dots")
-    return names.hostname(text)
-
-
 def _price(text: str) -> str:
     if not re.fullmatch(r"\d{1,9}(\.\d{1,6})?", text):
         raise ValueError('write a price as "1.20": digits, a point, up to six decimals')
@@ -32,7 +34,11 @@ def _price(text: str) -> str:
 
 Line = Annotated[str, Field(min_length=1, max_length=200), AfterValidator(_single_line)]
 Mac = Annotated[str, AfterValidator(names.mac)]
-ServerName = Annotated[str, Field(min_length=1, max_length=63), AfterValidator(_server_name)]
+ServerName = Annotated[str, Field(min_length=1, max_length=63), AfterValidator(names.server_name)]
+MachineAddress = Annotated[
+    str, AfterValidator(names.machine_address), WithJsonSchema({"type": "string", "format": "ipv4"})
+]
+Count = Annotated[int, Field(strict=True, ge=0, le=1 << 30)]
 
 
 class _Strict(BaseModel):
@@ -56,6 +62,28 @@ class BmcEntry(_Strict, title="InventoryBmc"):
     """Password of the user. It is stored encrypted and never shown."""
 
 
+class ExpectedDisk(_Strict, title="ExpectedDisk"):
+    """A disk that a server should have."""
+
+    serial: Line
+    """Serial number of the disk."""
+
+
+class ExpectedHardware(_Strict, title="ExpectedHardware"):
+    """What a server should have. What is left out is not compared."""
+
+    cpus: Count | None = None
+    """Number of logical CPUs."""
+    memory_mib: Count | None = None
+    """Memory in MiB. 3 % less is tolerated."""
+    gpus: Count | None = None
+    """Number of GPUs."""
+    disks: list[ExpectedDisk] | None = Field(default=None, max_length=200)
+    """The disks, no more and no fewer."""
+    boot_disk: Line | None = None
+    """Serial number of the disk that images are written to. Null for the first disk."""
+
+
 class ServerEntry(_Strict, title="InventoryServer"):
     """One server: where it is, how it is recognised, and which hardware it should have."""
 
@@ -67,14 +95,14 @@ class ServerEntry(_Strict, title="InventoryServer"):
     """Serial number, as the server's firmware reports it."""
     boot_mac: Mac
     """MAC address of the network card that the server boots from."""
-    address: IPvAnyAddress
-    """IP address to assign to the server."""
+    address: MachineAddress
+    """IPv4 address to assign to the server."""
     switch_port: Line | None = None
     """Port of the server on the switch that the provisioner controls. Null if there is none."""
     bmc: BmcEntry
     """The server's BMC."""
-    expect: dict[str, Any] = Field(default_factory=dict)
-    """Hardware to check for: `cpus`, `memory_mib`, `gpus` and `disks`."""
+    expect: ExpectedHardware = Field(default_factory=ExpectedHardware)
+    """Hardware to check for."""
 
 
 class ClassEntry(_Strict, title="InventoryClass"):

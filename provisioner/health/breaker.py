@@ -60,7 +60,7 @@ async def _turned_unfit(session: AsyncSession, since: datetime) -> list[tuple[da
     )
     turned: dict[str, tuple[datetime, str]] = {}
     for health, lease, account in found.all():
-        rule = health.verdict["findings"][0]["rule"]
+        rule = _worst_rule(health)
         if lease is None or (lease.ended_at is None and lease.ready_at is None):
             turned[health.server_id] = health.level_since, rule
         elif lease.ended_at is None:
@@ -69,6 +69,14 @@ async def _turned_unfit(session: AsyncSession, since: datetime) -> list[tuple[da
         else:
             turned[health.server_id] = max(health.level_since, lease.ended_at), rule
     return [(at, rule) for at, rule in turned.values() if at > since]
+
+
+def _worst_rule(health: ServerHealth) -> str:
+    """A verdict of another version keeps no other from being counted."""
+    match health.verdict:
+        case {"findings": [{"rule": str(rule)}, *_]}:
+            return rule
+    return "unknown"
 
 
 async def _open(session: AsyncSession, rules: list[str], total: int, now: datetime) -> None:

@@ -10,6 +10,7 @@ from sqlalchemy import Text, bindparam, cast
 from sqlmodel import col, exists, select
 from sqlmodel.ext.asyncio.session import AsyncSession
 
+from provisioner.domain.hardware import expected_gpus
 from provisioner.domain.health import Finding, Sample
 from provisioner.domain.health.sensors import FRESH
 from provisioner.domain.health.verdict import AGAIN_WITHIN
@@ -79,7 +80,7 @@ _LATEST = (
     select(  # type: ignore[call-overload]
         *_HEADER,
         cast(col(AgentIdentity.report), Text),
-        col(Server.expect)["gpus"].as_integer(),
+        Server.expect,
         BmcReading.sensors,
         ServerHealth.judged_at,
         exists().where(
@@ -146,10 +147,10 @@ async def latest_reports(
     identities = [header.identity_id for header in headers]
     found = await session.exec(_LATEST, params={"identities": identities, "fresh": now - FRESH})
     by_server = {}
-    for *fields, report, gpus, sensors, stored_at, set_aside in found:
+    for *fields, report, expect, sensors, stored_at, set_aside in found:
         header = ReportHeader(*fields)
         by_server[header.server_id] = AgentReport(
-            header, report, gpus or 0, sensors or (), stored_at, set_aside
+            header, report, expected_gpus(expect), sensors or (), stored_at, set_aside
         )
     return by_server
 

@@ -15,13 +15,13 @@ from sqlalchemy import or_, update
 from sqlalchemy.dialects import postgresql, sqlite
 from sqlmodel import col, select
 
-from provisioner.domain.failures import Failure
+from provisioner.domain.failures import Failure, defect
 from provisioner.domain.health.sensors import FRESH, kept
 from provisioner.domain.lifecycle import State
 from provisioner.drivers.bmc import Bmc, BmcLoginRefused, BmcTarget, Power
 from provisioner.fleet.servers import bmc_target
 from provisioner.loops import Loop
-from provisioner.store.database import Database
+from provisioner.store.database import Database, DatabaseUnavailable
 from provisioner.store.secrets import SecretBox
 from provisioner.store.tables import BmcReading, Lease, Server
 
@@ -121,21 +121,33 @@ class SensorPoll(Loop):
         async with self._database.read() as session:
             server = await session.get_one(Server, server_id)
             last = await session.get(BmcReading, server_id)
-        news: dict[str, Any]
+        try:
+            news = await self._news(server, last)
+        except DatabaseUnavailable:
+            raise
+        except Exception as error:
+            # It is said where the server's health is shown; the loop counts and logs it.
+            await self._write(server_id, due_at, {"error": defect(error).reason})
+            raise
+        await self._write(server_id, due_at, news)
+
+    async def _news(self, server: Server, last: BmcReading | None) -> dict[str, Any]:
+        """What is to be written of a server's sensors."""
         try:
             async with asyncio.timeout(LIMIT_S):
                 sensors = await self._sensors(bmc_target(server, self._box))
         except TimeoutError:
-            news = {"error": f"the BMC did not report all of its sensors within {LIMIT_S:g} s"}
+            return {"error": f"the BMC did not report all of its sensors within {LIMIT_S:g} s"}
         except BmcLoginRefused as refused:
-            news = {"error": str(refused), "due_at": self.clock() + AFTER_REFUSAL}
+            return {"error": str(refused), "due_at": self.clock() + AFTER_REFUSAL}
         except Failure as failure:
-            news = {"error": str(failure)}
-        else:
-            now = self.clock()
-            fresh = last is not None and last.read_at is not None and now - last.read_at <= FRESH
-            before = last.sensors if last is not None and fresh else ()
-            news = {"sensors": kept(sensors, before), "read_at": now, "error": ""}
+            return {"error": str(failure)}
+        now = self.clock()
+        fresh = last is not None and last.read_at is not None and now - last.read_at <= FRESH
+        before = last.sensors if last is not None and fresh else ()
+        return {"sensors": kept(sensors, before), "read_at": now, "error": ""}
+
+    async def _write(self, server_id: str, due_at: datetime, news: Mapping[str, Any]) -> None:
         async with self._database.write() as session:
             # Void if the server was repaired meanwhile, or another process has taken over.
             await session.exec(

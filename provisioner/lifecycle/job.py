@@ -8,7 +8,9 @@ from typing import Any
 
 from sqlmodel.ext.asyncio.session import AsyncSession
 
+from provisioner.domain.failures import Failure, FailureKind
 from provisioner.domain.lifecycle import Step, Verb
+from provisioner.domain.storable import Unstorable, check
 from provisioner.drivers.bmc import Bmc, BmcTarget
 from provisioner.drivers.netboot import Netboot
 from provisioner.drivers.network import Switch
@@ -215,11 +217,22 @@ class Job:
     async def play(
         self, playbook: str, variables: dict[str, Any], limit: timedelta
     ) -> dict[str, Any]:
-        """Run a playbook in the ramdisk; its events go to the step's log."""
+        """Run a playbook in the ramdisk; its events go to the step's log. What it returns can be
+        stored."""
 
         def on_event(event: PlayEvent) -> None:
             self.log(event.text)
 
-        return await self.drivers.plays.run(
+        answer = await self.drivers.plays.run(
             playbook, self.ramdisk(), variables, on_event, timeout_s=limit.total_seconds()
         )
+        try:
+            check(answer)
+        except Unstorable as error:
+            raise Failure(
+                f"{playbook}.yml answered with what cannot be recorded: {error}",
+                next_action="look at that part of the server: its firmware says what is no text or "
+                "no number",
+                kind=FailureKind.SERVER_FAULT,
+            ) from error
+        return answer

@@ -7,10 +7,13 @@ from datetime import datetime
 from types import TracebackType
 
 from provisioner.domain.lifecycle import Step
+from provisioner.domain.storable import clean
 from provisioner.store.database import Database, DatabaseUnavailable
 from provisioner.store.tables import StepLog
 
 _BATCH_S = 0.2
+LONGEST_LINE = 10_000
+"""Characters of a line; a machine may say more."""
 
 
 class StepLogWriter:
@@ -30,7 +33,12 @@ class StepLogWriter:
 
     def __call__(self, text: str) -> None:
         self._lines.append(
-            StepLog(operation_id=self._operation_id, step=self._step, at=self._clock(), text=text)
+            StepLog(
+                operation_id=self._operation_id,
+                step=self._step,
+                at=self._clock(),
+                text=clean(text, LONGEST_LINE),
+            )
         )
         self._arrived.set()
 

@@ -124,7 +124,7 @@ def _documents(file: Path) -> Iterator[Node]:
     except ReaderError as error:
         line = text.count("\n", 0, error.position) + 1
         raise InventoryFault(Place(file, line), "", f"bad YAML: {error.reason}") from error
-    except YAMLError as error:
+    except (YAMLError, RecursionError) as error:
         raise InventoryFault(Place(file, 0), "", f"bad YAML: {type(error).__name__}") from error
     if not found:
         raise InventoryFault(

@@ -15,14 +15,9 @@ from provisioner.service.metrics.gpus import gpu_metrics
 from provisioner.service.metrics.site import METRICS, Metrics, measured, metrics
 from provisioner.service.web import login, reference, render
 
-_FORM_LIMIT = 512 * 1024
-"""The longest form of a page in bytes: encoding may triple 64 KiB of user data."""
-
 
 def make_app(services: Services) -> web.Application:
-    app = web.Application(
-        middlewares=[measured, problems, machine_networks_only], client_max_size=_FORM_LIMIT
-    )
+    app = web.Application(middlewares=[measured, problems, machine_networks_only])
     app[SERVICES] = services
     app[METRICS] = Metrics(services.driver)
     app[INGEST] = Ingest(services.database, services.clock)

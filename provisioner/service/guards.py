@@ -5,6 +5,7 @@ from ipaddress import ip_address
 
 from aiohttp import web
 
+from provisioner.domain.storable import Unstorable, check
 from provisioner.service.context import services_of
 from provisioner.service.http.problems import HttpError, answer_to
 from provisioner.service.web.render import problem_page
@@ -31,8 +32,7 @@ _HEADERS = {
 async def problems(request: web.Request, handler: Handler) -> web.StreamResponse:
     """Answer every error as a problem (RFC 9457), to people as a page."""
     try:
-        if "\0" in request.path or "\0" in request.query_string or "%00" in request.raw_path:
-            raise HttpError(400, "bad_request", "an address must not contain NUL characters")
+        _require_text(request)
         return await handler(request)
     except web.HTTPException as error:
         if error.status < 400:
@@ -47,6 +47,17 @@ async def problems(request: web.Request, handler: Handler) -> web.StreamResponse
     response = problem_page(request, failed.problem)
     response.headers.update(failed.headers)
     return response
+
+
+def _require_text(request: web.Request) -> None:
+    """An address with NUL, or with bytes that are not UTF-8, names nothing here."""
+    try:
+        check([request.path, request.query_string])
+        is_text = "%00" not in request.raw_path
+    except Unstorable:
+        is_text = False
+    if not is_text:
+        raise HttpError(400, "bad_request", "an address must be UTF-8 text without NUL")
 
 
 async def strict_headers(request: web.Request, response: web.StreamResponse) -> None:

@@ -1,13 +1,21 @@
-"""Column types and defaults that all tables share."""
+"""Column types and defaults that all tables share, and what none of them may hold."""
 
+import json
+import re
+from collections.abc import Iterator
 from datetime import UTC, datetime
 from enum import StrEnum
 from typing import Any
 
-from sqlalchemy import JSON, Column, DateTime, Enum, Index, text
+from pydantic_core import from_json
+from sqlalchemy import JSON, BigInteger, Column, DateTime, Enum, Index, Integer, text
 from sqlalchemy.engine import Dialect
-from sqlalchemy.types import TypeDecorator
+from sqlalchemy.sql.compiler import SQLCompiler
+from sqlalchemy.types import TypeDecorator, TypeEngine
 from ulid import ULID
+
+from provisioner.domain.refusals import Fault
+from provisioner.domain.storable import Unstorable, check
 
 AT_ONCE = datetime(1970, 1, 1, tzinfo=UTC)
 """A due time that has always passed, whatever clock is used."""
@@ -40,6 +48,52 @@ class JsonText(TypeDecorator[str]):
 
     def bind_processor(self, dialect: Dialect) -> None:
         return None
+
+
+_LARGEST_INTEGER = (1 << 31) - 1
+_BAD_ESCAPE = re.compile(r"(?<!\\)(?:\\\\)*\\u0000")
+"""A NUL in JSON that is text already; `from_json` accepts no half of a surrogate pair."""
+
+
+def check_parameters(*arguments: Any) -> None:
+    """A listener of the engine: hold the parameters of every statement against `domain.storable`,
+    whoever made it, so that no path leads around it. Raises Unstorable that names the column."""
+    context = arguments[4]
+    if context is None or not isinstance(context.compiled, SQLCompiler):
+        return  # it has no parameters
+    names = context.compiled.bind_names
+    types = {name: bind.type for bind, name in names.items()}
+    for parameters in context.compiled_parameters:
+        for name, value in parameters.items():
+            _check_parameter(name, value, types.get(name))
+
+
+def _check_parameter(name: str, value: Any, of: TypeEngine[Any] | None) -> None:
+    check(value, name)
+    if isinstance(of, JsonText) and isinstance(value, str) and _BAD_ESCAPE.search(value):
+        raise Unstorable(Fault(name, "NUL characters are not allowed"))
+    if isinstance(of, Integer) and not isinstance(of, BigInteger):
+        for number in _numbers(value):
+            if not -_LARGEST_INTEGER <= number <= _LARGEST_INTEGER:
+                raise Unstorable(Fault(name, "the number is too large"))
+
+
+def _numbers(value: Any) -> Iterator[int]:
+    """One, or all of an IN's."""
+    if isinstance(value, list | tuple):
+        for item in value:
+            yield from _numbers(item)
+    elif isinstance(value, int):
+        yield value
+
+
+def read_json(stored: str | bytes) -> Any:
+    """A stored JSON text. One from before `check_parameters` may be what the faster reader does
+    not take."""
+    try:
+        return from_json(stored)
+    except ValueError:
+        return json.loads(stored)
 
 
 def utc_column(*, nullable: bool = False, index: bool = False) -> Column[datetime]:

@@ -11,7 +11,6 @@ from contextlib import asynccontextmanager, contextmanager
 from pathlib import Path
 from typing import Any
 
-from pydantic_core import from_json
 from sqlalchemy import event, update
 from sqlalchemy.engine import make_url
 from sqlalchemy.exc import DBAPIError
@@ -19,7 +18,7 @@ from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
 from sqlmodel import col
 from sqlmodel.ext.asyncio.session import AsyncSession
 
-from provisioner.store.columns import AT_ONCE
+from provisioner.store.columns import AT_ONCE, check_parameters, read_json
 from provisioner.store.tables import Server
 
 log = logging.getLogger(__name__)
@@ -52,6 +51,7 @@ class Database:
         self.url = parsed.set(drivername=_ASYNC_DRIVERS.get(parsed.drivername, parsed.drivername))
         self.is_sqlite = self.url.get_backend_name() == "sqlite"
         self.engine = self._engine()
+        event.listen(self.engine.sync_engine, "before_cursor_execute", check_parameters)
         self.attention = asyncio.Event()
         """Set when a server needs attention, to wake the reconcilers of this process."""
         self._available = True
@@ -59,13 +59,13 @@ class Database:
     def _engine(self) -> AsyncEngine:
         if not self.is_sqlite:
             return create_async_engine(
-                self.url, pool_size=10, max_overflow=20, json_deserializer=from_json
+                self.url, pool_size=10, max_overflow=20, json_deserializer=read_json
             )
         if self.url.database:
             Path(self.url.database).parent.mkdir(parents=True, exist_ok=True)
         # A connection is a thread: keep them, as creating one per session costs as much again.
         engine = create_async_engine(
-            self.url, connect_args={"timeout": 30}, pool_size=20, json_deserializer=from_json
+            self.url, connect_args={"timeout": 30}, pool_size=20, json_deserializer=read_json
         )
 
         @event.listens_for(engine.sync_engine, "connect")

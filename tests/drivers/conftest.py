@@ -1,14 +1,12 @@
 """Fixtures of the driver tests: real peers on loopback."""
 
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator
 from pathlib import Path
 
 import pytest
-from ipmi_simulator import SimulatedBmc
+from ipmi_simulator import SimulatedBmc, StartBmc
 
 from provisioner.drivers.bmc.ipmi import IpmiBmc
-
-StartBmc = Callable[[], Awaitable[SimulatedBmc]]
 
 
 @pytest.fixture

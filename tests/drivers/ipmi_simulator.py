@@ -6,6 +6,7 @@
 import asyncio
 import signal
 import socket
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -146,3 +147,6 @@ class SimulatedBmc:
                 return bool(await asyncio.wait_for(loop.sock_recv(sock, 64), 0.1))
             except (TimeoutError, ConnectionRefusedError):
                 return False
+
+
+StartBmc = Callable[[], Awaitable[SimulatedBmc]]

@@ -6,8 +6,7 @@ from dataclasses import replace
 from types import SimpleNamespace
 
 import pytest
-from conftest import StartBmc
-from ipmi_simulator import SimulatedBmc
+from ipmi_simulator import SimulatedBmc, StartBmc
 from pyghmi.constants import Health
 
 from lab.rack import bmc_records

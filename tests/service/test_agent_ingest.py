@@ -235,20 +235,23 @@ async def test_a_report_that_cannot_be_written_keeps_no_other_from_being_written
 async def test_a_row_that_cannot_be_loaded_blinds_its_own_agent_alone(
     postgresql_url, services, clock
 ):
-    """PostgreSQL reads no text with a NUL out of JSON; a tenant could send one."""
+    """PostgreSQL reads no text with a NUL out of JSON; a tenant could once send one."""
     database = Database(postgresql_url)
     await migrate(database)
     make = Factory(replace(services, database=database))
     await make.server_class()
     tokens = []
-    for number, boot_id in ((1, "b\0d"), (2, "good")):
+    for number, boot_id in ((1, r"b\u0000d"), (2, "good")):
         identity, token = await make.agent(await make.server(number))
+        report = f'{{"boot_id": "{boot_id}", "uptime_s": 1.0}}'
         async with database.write() as session:
-            row = await session.get_one(AgentIdentity, identity.id)
-            row.report = {"boot_id": boot_id, "uptime_s": 1.0}
+            await (await session.connection()).exec_driver_sql(
+                f"UPDATE agent_identity SET report = '{report}' WHERE id = '{identity.id}'"
+            )
         tokens.append(token)
     ingest = Ingest(database, clock)
     await ingest.settle()
+    assert (await ingest.links.find(token_hash(tokens[0]))).boot_id == "b\0d"
     link = await ingest.links.find(token_hash(tokens[1]))
     assert link.boot_id == "good"
     async with database.write() as session:

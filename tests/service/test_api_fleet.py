@@ -67,7 +67,7 @@ def set_in(doc, path, value):
         (("servers", 1, "class"), "none", "no server class"),
         (("servers", 1, "boot_mac"), "52:54:00:77:00", "six pairs"),
         (("servers", 1, "boot_mac"), "01:54:00:77:00:01", "not the MAC address of one"),
-        (("servers", 1, "address"), "10.77.0.300", "not a valid IPv4 or IPv6 address"),
+        (("servers", 1, "address"), "10.77.0.300", "the IPv4 address of one machine"),
         (("servers", 1, "bmc", "port"), 70000, "less than or equal to 65535"),
         (("servers", 1, "bmc", "protocol"), "telnet", "ipmi"),
         (("servers", 1, "bmc", "password"), "", "at least 1"),

@@ -5,13 +5,17 @@ its effect is for the caller to observe with :meth:`Bmc.power`: an accepted comm
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 from datetime import datetime
 from enum import StrEnum
-from typing import Protocol
+from typing import Any, Protocol
 
 from provisioner.domain.failures import Failure, FailureKind
 from provisioner.domain.health.sensors import SensorHealth
+from provisioner.domain.storable import clean
+
+LONGEST_TEXT = 300
+"""Characters of one text of a BMC that are kept."""
 
 
 class Power(StrEnum):
@@ -48,6 +52,16 @@ class BmcTarget:
     """Logged in with where `password` is refused: one that may be in the BMC already."""
 
 
+def _clean(answer: Any) -> None:
+    """A BMC's texts are what its vendor, or a former tenant, wrote into it."""
+    for part in fields(answer):
+        value = getattr(answer, part.name)
+        if type(value) is str:
+            object.__setattr__(answer, part.name, clean(value, LONGEST_TEXT))
+        elif isinstance(value, tuple):
+            object.__setattr__(answer, part.name, tuple(clean(t, LONGEST_TEXT) for t in value))
+
+
 @dataclass(frozen=True, slots=True)
 class Sensor:
     """One reading; `value` is None where the sensor has a state and no number."""
@@ -60,6 +74,9 @@ class Sensor:
     states: tuple[str, ...] = ()
     """What it tells in words, such as a threshold that is passed."""
 
+    def __post_init__(self) -> None:
+        _clean(self)
+
 
 @dataclass(frozen=True, slots=True)
 class LogEntry:
@@ -69,6 +86,9 @@ class LogEntry:
     source: str
     text: str
     severity: str
+
+    def __post_init__(self) -> None:
+        _clean(self)
 
 
 @dataclass(frozen=True, slots=True)

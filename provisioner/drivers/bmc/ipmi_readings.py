@@ -15,7 +15,8 @@ from pyghmi.exceptions import PyghmiException
 from pyghmi.ipmi.command import Command
 
 from provisioner.domain.health.sensors import SensorHealth
-from provisioner.drivers.bmc.base import BmcTarget, LogEntry, Sensor
+from provisioner.domain.storable import clean
+from provisioner.drivers.bmc.base import LONGEST_TEXT, BmcTarget, LogEntry, Sensor
 from provisioner.drivers.bmc.ipmi_session import Response
 
 # IPMI 2.0 table 5-2. Some BMCs refuse a long inventory read with C8h; pyghmi reads in smaller
@@ -34,6 +35,7 @@ Ask = Callable[[int, int, tuple[int, ...], int], Response]
 
 UNDECODABLE = (
     PyghmiException,
+    ArithmeticError,
     AssertionError,
     AttributeError,
     LookupError,
@@ -106,8 +108,8 @@ def read_sensors(command: BlockingCommand) -> list[Sensor]:
 
 def read_inventory(command: BlockingCommand) -> dict[str, dict[str, str]]:
     return {
-        component: {
-            name: str(value)
+        clean(component, LONGEST_TEXT): {
+            clean(name, LONGEST_TEXT): clean(str(value), LONGEST_TEXT)
             for name, value in facts.items()
             if isinstance(value, str | int | float) and value != ""
         }

@@ -6,7 +6,7 @@ from sqlmodel import select
 from sqlmodel.ext.asyncio.session import AsyncSession
 
 from provisioner.domain.failures import Failure, FailureKind
-from provisioner.domain.hardware import MEMORY_TOLERANCE, differences
+from provisioner.domain.hardware import MEMORY_TOLERANCE, differences, require_facts
 from provisioner.lifecycle.job import Done, Job, Outcome, Wait
 from provisioner.store.tables import Disk, Operation, Server
 
@@ -14,7 +14,7 @@ from provisioner.store.tables import Disk, Operation, Server
 async def collect_facts(job: Job) -> Outcome:
     """Inspect the hardware; a server that differs from its inventory is quarantined."""
     answer = await job.play("inspect", {}, job.context.limits.play)
-    facts: dict[str, Any] = answer["facts"]
+    facts: dict[str, Any] = _facts(answer)
 
     async def change(session: AsyncSession, server: Server, operation: Operation) -> None:
         server.facts = facts
@@ -32,6 +32,20 @@ async def collect_facts(job: Job) -> Outcome:
             kind=FailureKind.SERVER_FAULT,
         )
     return Done(f"{len(facts['disks'])} disks, {facts['cpus']} CPUs, {facts['memory_mib']} MiB")
+
+
+def _facts(answer: dict[str, Any]) -> dict[str, Any]:
+    facts: dict[str, Any] = answer["facts"]
+    try:
+        require_facts(facts)
+    except ValueError as error:
+        raise Failure(
+            f"inspection found what cannot be recorded: {error}",
+            next_action="look at that part of the server and its firmware; if it is in order, this "
+            "is a bug of the playbook `inspect` to report",
+            kind=FailureKind.SERVER_FAULT,
+        ) from error
+    return facts
 
 
 async def _record_disks(

@@ -1,19 +1,21 @@
 """Steps that boot a server into the deploy ramdisk, using only power control and network boot."""
 
 import asyncio
-from datetime import timedelta
+from datetime import datetime, timedelta
 
 from sqlmodel import col, select
 from sqlmodel.ext.asyncio.session import AsyncSession
 
+from provisioner.domain import names
 from provisioner.domain.failures import Failure, FailureKind
 from provisioner.domain.incidents import IncidentKind
 from provisioner.domain.lifecycle import State, Step, next_step
 from provisioner.domain.retries import BOOTS
 from provisioner.drivers.bmc import BootDevice, Power, PowerAction
+from provisioner.drivers.netboot import Host
 from provisioner.drivers.ssh import HostKeyMismatch, SshState, SshTarget
 from provisioner.drivers.ssh.keys import new_host_key
-from provisioner.incidents import close_incidents
+from provisioner.incidents import close_incidents, open_incident, open_one
 from provisioner.lifecycle.job import Change, Done, GoTo, Job, Outcome, Wait
 from provisioner.store.secrets import new_token, token_hash
 from provisioner.store.tables import AgentIdentity, Boot, Lease, Operation, Server
@@ -148,21 +150,46 @@ async def open_boot_window(job: Job) -> Outcome:
 
 async def _reserve_addresses(job: Job) -> None:
     """Give DHCP every server's current address."""
-    hosts: list[tuple[str, str, str]] = []
+    hosts: list[Host] = []
 
     async def read(session: AsyncSession, server: Server, operation: Operation) -> None:
-        hosts.extend(await address_reservations(session))
+        hosts.extend(await address_reservations(session, job.now()))
 
     await job.commit(read)
     await job.drivers.netboot.set_hosts(hosts)
+    fault = _unserved(job.server)
+    if fault is not None:
+        raise fault
 
 
-async def address_reservations(session: AsyncSession) -> list[tuple[str, str, str]]:
-    """Return (MAC, address, host name) of every server, for DHCP."""
-    rows = await session.exec(
-        select(Server.boot_mac, Server.address, Server.name).order_by(col(Server.name))
-    )
-    return [(mac, address, name) for mac, address, name in rows]
+async def address_reservations(session: AsyncSession, now: datetime) -> list[Host]:
+    """Return (MAC, address, host name) of every server, for DHCP. A server that DHCP cannot serve
+    is left out and gets an incident; all others are served."""
+    hosts = []
+    for server in await session.exec(select(Server).order_by(col(Server.name))):
+        fault = _unserved(server)
+        if fault is None:
+            hosts.append((server.boot_mac, server.address, server.name))
+        elif await open_one(session, server, IncidentKind.STEP) is None:
+            await open_incident(
+                session, server, IncidentKind.STEP, fault.reason, fault.next_action, now=now
+            )
+    return hosts
+
+
+def _unserved(server: Server) -> Failure | None:
+    """Why DHCP cannot serve a server, if so."""
+    try:
+        names.mac(server.boot_mac)
+        names.machine_address(server.address)
+        names.server_name(server.name)
+    except ValueError as error:
+        return Failure(
+            f"{server.name} cannot boot from the network: {error}",
+            next_action=f"correct the entry of {server.name} in the inventory, then: rackctl enrol",
+            kind=FailureKind.CONFIGURATION,
+        )
+    return None
 
 
 async def power_on(job: Job) -> Outcome:

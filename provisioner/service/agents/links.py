@@ -4,10 +4,13 @@
 """
 
 import asyncio
+from collections.abc import AsyncIterator
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import Any
 
+from pydantic_core import from_json
+from sqlalchemy import Text, cast
 from sqlmodel import col, select
 from sqlmodel.ext.asyncio.session import AsyncSession
 
@@ -17,6 +20,8 @@ from provisioner.store.tables import AgentIdentity, Lease, Reservation, Server
 
 _MARGIN = timedelta(seconds=30)
 """Changes are dated by other machines' clocks, and before they are committed: look back a bit."""
+_SLICE = 50
+"""Reports decoded without a pause, which takes some milliseconds."""
 
 
 @dataclass(slots=True)
@@ -61,8 +66,9 @@ class Links:
         link = self._links.get(token_hash)
         if link is None:
             async with self._database.read() as session:
-                found = await _load(session, AgentIdentity.token_hash == token_hash)
-            for loaded in found.values():
+                found = _load(session, AgentIdentity.token_hash == token_hash)
+                links = [loaded async for _, loaded in found]
+            for loaded in links:
                 # When two first reports arrive at once, both must hold the same link.
                 link = self._links.setdefault(token_hash, loaded)
         return link
@@ -90,14 +96,17 @@ class Links:
     async def load_all(self) -> None:
         """Load all links at once: after a start every agent reports within seconds."""
         async with self._database.read() as session:
-            for token_hash, link in (await _load(session)).items():
+            async for token_hash, link in _load(session):
                 self._links.setdefault(token_hash, link)
 
 
-async def _load(session: AsyncSession, *where: Any) -> dict[str, Link]:
-    """Load links of the identities that are not revoked, by token hash."""
-    said = col(AgentIdentity.report)
-    rows = await session.exec(
+async def _load(session: AsyncSession, *where: Any) -> AsyncIterator[tuple[str, Link]]:
+    """Links of the identities that are not revoked, with their tokens' hashes.
+
+    Reports are read here rather than by the database, for which one that it cannot read would be
+    the end of all.
+    """
+    query = (
         select(  # type: ignore[call-overload]
             AgentIdentity.token_hash,
             AgentIdentity.id,
@@ -106,34 +115,38 @@ async def _load(session: AsyncSession, *where: Any) -> dict[str, Link]:
             Lease,
             Reservation.account_id,
             AgentIdentity.seen_at,
-            said["boot_id"].as_string(),
-            said["uptime_s"].as_float(),
+            cast(col(AgentIdentity.report), Text),
         )
         .join(Server, col(Server.id) == col(AgentIdentity.server_id))
         .outerjoin(Lease, col(Lease.id) == col(AgentIdentity.lease_id))
         .outerjoin(Reservation, col(Reservation.id) == col(Lease.reservation_id))
         .where(col(AgentIdentity.revoked_at).is_(None), *where)
+        .execution_options(yield_per=_SLICE)
     )
-    return {
-        token_hash: Link(
-            identity_id=identity_id,
-            server_id=server_id,
-            serial=serial,
-            account_id=account_id or "",
-            lease=lease,
-            seen=seen_at is not None,
-            boot_id=boot_id or "",
-            uptime_s=uptime_s or 0.0,
-        )
-        for (
-            token_hash,
-            identity_id,
-            server_id,
-            serial,
-            lease,
-            account_id,
-            seen_at,
-            boot_id,
-            uptime_s,
-        ) in rows
-    }
+    async for rows in (await session.stream(query)).partitions():
+        for token_hash, identity_id, server_id, serial, lease, account_id, seen_at, report in rows:
+            boot_id, uptime_s = _last_reported(report)
+            yield (
+                token_hash,
+                Link(
+                    identity_id=identity_id,
+                    server_id=server_id,
+                    serial=serial,
+                    account_id=account_id or "",
+                    lease=lease,
+                    seen=seen_at is not None,
+                    boot_id=boot_id,
+                    uptime_s=uptime_s,
+                ),
+            )
+
+
+def _last_reported(report: str) -> tuple[str, float]:
+    """The boot and its age in a stored report; nothing if there is none, or it says nothing."""
+    try:
+        match from_json(report):
+            case {"boot_id": str(boot_id), "uptime_s": int() | float() as uptime_s}:
+                return boot_id, float(uptime_s)
+    except (ValueError, OverflowError):
+        pass  # from before reports were checked: its next one is the first known
+    return "", 0.0

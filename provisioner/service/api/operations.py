@@ -9,6 +9,7 @@ from pydantic import Field
 from provisioner import incidents
 from provisioner.service.context import Services
 from provisioner.service.http.endpoint import Call
+from provisioner.service.http.problems import HttpError
 from provisioner.service.http.streams import ServerSentEvent, send_events
 from provisioner.service.views.base import Page, PageQuery, page
 from provisioner.service.views.operations import (
@@ -32,10 +33,11 @@ from provisioner.service.views.operations import (
 )
 
 _LINES_A_LOOK = 500
+_LONGEST_ID = 200
 
 
 class EventsQuery(PageQuery):
-    after: str | None = Field(default=None, max_length=200)
+    after: str | None = Field(default=None, max_length=_LONGEST_ID)
     """Only lines after the one with this identifier. `Last-Event-ID` takes precedence."""
 
 
@@ -67,10 +69,16 @@ async def events(call: Call, query: EventsQuery) -> web.StreamResponse:
     Server-sent events: `log` for each line of the log, with the line's identifier as `id`, and
     `operation` on every change. After a lost connection, resume with `Last-Event-ID` or `after`.
     """
-    after = call.request.headers.get("Last-Event-ID") or query.after
+    after = _last_seen(call.request.headers.get("Last-Event-ID")) or query.after
     async with call.services.database.read() as session:
         operation = await known_operation(session, call.path("id"))
     return await send_events(call.request, _follow(call.services, operation.id, after))
+
+
+def _last_seen(header: str | None) -> str | None:
+    if header is not None and (len(header) > _LONGEST_ID or not header.isprintable()):
+        raise HttpError(422, "invalid_request", "Last-Event-ID: this is no identifier of a line")
+    return header
 
 
 async def _follow(

@@ -14,6 +14,8 @@ def bearer(request: web.Request) -> str:
     token = token.strip()
     if scheme.lower() != "bearer" or not token:
         raise unauthenticated("this needs an API token")
+    if not token.isascii():
+        raise unauthenticated("a token has ASCII characters only")
     return token
 
 

@@ -5,20 +5,21 @@ it returns a pydantic model, None (204), or a stream it has sent itself.
 """
 
 import re
-from collections.abc import Awaitable, Callable, Iterator
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from datetime import datetime
 from functools import cached_property
 from typing import Any, TypeVar, get_type_hints
 
 from aiohttp import web
+from aiohttp.http import HttpProcessingError
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 from provisioner.domain.access import Actor, Permission
-from provisioner.domain.refusals import Fault
+from provisioner.domain.storable import Unstorable, check, clean
 from provisioner.service.context import Services, services_of
 from provisioner.service.http.bearer import actor_by_token
-from provisioner.service.http.problems import HttpError, invalid_request
+from provisioner.service.http.problems import HttpError, invalid_request, unstorable
 
 M = TypeVar("M", bound=BaseModel)
 
@@ -125,7 +126,10 @@ def read_query(request: web.Request, model: type[M]) -> M:
     if repeated:
         raise HttpError(422, "invalid_request", f"given twice: {', '.join(sorted(repeated))}")
     try:
+        check(dict(request.query))
         return model.model_validate(dict(request.query))
+    except Unstorable as error:
+        raise unstorable(error) from error
     except ValidationError as error:
         raise invalid_request(error) from error
 
@@ -142,26 +146,16 @@ async def _read_body(request: web.Request, model: type[BaseModel], limit: int) -
         body = model.model_validate_json(await read_limited(request, limit))
     except ValidationError as error:
         raise invalid_request(error) from error
-    nul = next(_nuls(body.model_dump(by_alias=True)), None)
-    if nul is not None:
-        fault = Fault(nul, "NUL characters are not allowed")
-        raise HttpError(422, "invalid_request", f"{nul}: {fault.reason}", faults=(fault,))
+    _require_storable(body)
     return body
 
 
-def _nuls(value: Any, at: str = "") -> Iterator[str]:
-    """Return pointers to texts with NUL, which PostgreSQL cannot store."""
-    match value:
-        case str():
-            if "\0" in value:
-                yield at
-        case dict():
-            for key, item in value.items():
-                yield from _nuls(key, at)
-                yield from _nuls(item, f"{at}/{key}")
-        case list():
-            for position, item in enumerate(value):
-                yield from _nuls(item, f"{at}/{position}")
+def _require_storable(sent: BaseModel) -> None:
+    """Raises :class:`HttpError` with the place of what no table could hold."""
+    try:
+        check(sent.model_dump(by_alias=True))
+    except Unstorable as error:
+        raise unstorable(error) from error
 
 
 async def read_limited(request: web.Request, limit: int) -> bytes:
@@ -169,10 +163,15 @@ async def read_limited(request: web.Request, limit: int) -> bytes:
     body = bytearray()
     if (request.content_length or 0) > limit:
         raise _too_large(limit)
-    async for chunk in request.content.iter_any():
-        body += chunk
-        if len(body) > limit:
-            raise _too_large(limit)
+    try:
+        async for chunk in request.content.iter_any():
+            body += chunk
+            if len(body) > limit:
+                raise _too_large(limit)
+    except (HttpProcessingError, web.RequestPayloadError) as error:
+        raise HttpError(
+            400, "bad_request", f"the body cannot be read: {clean(str(error), 200)}"
+        ) from error
     return bytes(body)
 
 

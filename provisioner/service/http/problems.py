@@ -11,6 +11,7 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 from agent.protocol import ProtocolError
 from provisioner.domain.failures import Failure
 from provisioner.domain.refusals import Fault, Refusal, RefusalKind
+from provisioner.domain.storable import Unstorable
 from provisioner.fleet.enrolment import validation_faults
 from provisioner.store.database import DatabaseUnavailable
 
@@ -140,6 +141,11 @@ def invalid_request(error: ValidationError) -> HttpError:
     )
 
 
+def unstorable(error: Unstorable) -> HttpError:
+    """For a text or a number that no table could hold."""
+    return HttpError(422, "invalid_request", str(error), faults=(error.fault,))
+
+
 def answer_to(error: Exception) -> Answer:  # noqa: PLR0911  # one for each kind
     """Return the response to an exception; unexpected ones are logged, not shown."""
     match error:
@@ -164,6 +170,8 @@ def answer_to(error: Exception) -> Answer:  # noqa: PLR0911  # one for each kind
                 "the database",
                 headers={"Retry-After": "5"},
             )
+        case Unstorable():
+            return unstorable(error).answer
         case ProtocolError():
             return answer(400, "bad_message", str(error))
         case web.HTTPException():

@@ -11,19 +11,24 @@ import secrets
 from collections.abc import Awaitable, Callable
 from dataclasses import asdict, dataclass, field
 from functools import wraps
-from urllib.parse import quote
+from urllib.parse import parse_qsl, quote
 
 from aiohttp import web
-from multidict import MultiMapping
+from multidict import MultiDict, MultiMapping
 
 from provisioner.accounts.actor import actor_of
 from provisioner.domain.access import Actor, Permission
+from provisioner.domain.storable import check
 from provisioner.service.context import Services, services_of
+from provisioner.service.http.endpoint import read_limited
 from provisioner.service.http.problems import HttpError
 from provisioner.store.secrets import SecretUnreadable
 from provisioner.store.tables import Account
 
 LIFETIME_S = 12 * 3600
+FORM_LIMIT = 512 * 1024
+"""Bytes of a form; 64 KiB of user data may take three times that when it is encoded."""
+_MOST_FIELDS = 1000
 
 Form = MultiMapping[str]
 
@@ -121,21 +126,36 @@ async def visitor(request: web.Request) -> Visitor | None:
 
 async def checked_form(request: web.Request, session: Session) -> Form:
     """A form's fields, if it was sent from one of our pages as shown to this session."""
-    if request.content_type not in ("application/x-www-form-urlencoded", "multipart/form-data"):
-        raise HttpError(415, "unsupported_media_type", "send an HTML form")
-    try:
-        posted = await request.post()
-    except (ValueError, LookupError) as error:
-        raise _unreadable_form() from error
-    if any("\0" in value for value in posted.values() if isinstance(value, str)):
-        raise _unreadable_form()
-    token = posted.get("csrf")
+    fields = await _read_form(request)
+    token = fields.get("csrf")
     elsewhere = request.headers.get("Sec-Fetch-Site", "same-origin") not in ("same-origin", "none")
-    if elsewhere or not isinstance(token, str):
+    if elsewhere or token is None:
         raise _stale_form()
     if not hmac.compare_digest(token.encode(), session.csrf.encode()):
         raise _stale_form()
-    return posted  # type: ignore[return-value] # none of our forms has a file field
+    return fields
+
+
+async def _read_form(request: web.Request) -> Form:
+    """Pages are in UTF-8, and so are their forms; none has a file to send, so none is multipart."""
+    if request.content_type != "application/x-www-form-urlencoded":
+        raise HttpError(415, "unsupported_media_type", "send an HTML form")
+    sent = await read_limited(request, FORM_LIMIT)
+    try:
+        if (request.charset or "utf-8").lower() not in ("utf-8", "utf8"):
+            raise ValueError("not UTF-8")
+        fields = MultiDict(
+            parse_qsl(
+                sent.decode(),
+                keep_blank_values=True,
+                errors="strict",
+                max_num_fields=_MOST_FIELDS,
+            )
+        )
+        check(list(fields.items()))
+    except ValueError as error:
+        raise _unreadable_form() from error
+    return fields
 
 
 def _unreadable_form() -> HttpError:
