@@ -76,6 +76,7 @@ CREATE TABLE reservation (
     authorized_keys JSON NOT NULL,
     user_data VARCHAR NOT NULL,
     idempotency_key VARCHAR,
+    request_digest VARCHAR,
     created_at TIMESTAMP WITH TIME ZONE NOT NULL,
     released_at TIMESTAMP WITH TIME ZONE,
     PRIMARY KEY (id),

@@ -1,8 +1,10 @@
 """Reserves a server from now on: resolves names, checks input, and keeps within capacity."""
 
+import json
 import secrets
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from hashlib import sha256
 
 from sqlmodel import select
 from sqlmodel.ext.asyncio.session import AsyncSession
@@ -17,7 +19,7 @@ from provisioner.domain.refusals import Fault, Refusal, RefusalKind
 from provisioner.domain.reservations import LONGEST, SHORTEST
 from provisioner.rental.reservations import bind_waiting, free_servers, is_free, lock_class
 from provisioner.store import audit
-from provisioner.store.tables import Account, Image, Reservation
+from provisioner.store.tables import Account, Reservation
 
 USER_DATA_LIMIT = 64 * 1024
 """Bytes of user data in UTF-8."""
@@ -36,6 +38,19 @@ class Request:
     account: str = ""
     idempotency_key: str | None = None
 
+    @property
+    def digest(self) -> str:
+        """What is the same of the same request, whatever became of its reservation since."""
+        wanted = (
+            self.class_name,
+            self.image,
+            self.duration.total_seconds(),
+            self.ssh_keys,
+            self.hostname,
+            self.user_data,
+        )
+        return sha256(json.dumps(wanted).encode()).hexdigest()
+
 
 async def reserve(
     session: AsyncSession, request: Request, *, actor: Actor, now: datetime
@@ -47,6 +62,9 @@ async def reserve(
     no_keys, bad_duration, unknown_class, unknown_image, idempotency_mismatch, no_capacity).
     """
     account = await _account(session, request.account, actor)
+    earlier = await _made_before(session, account.id, request)
+    if earlier is not None:
+        return earlier
     hostname = _hostname(request.hostname)
     _check_user_data(request.user_data)
     _check_duration(request.duration)
@@ -63,9 +81,10 @@ async def reserve(
         )
     await lock_class(session, request.class_name)
     image = await image_named(session, request.image)
-    earlier = await _made_before(session, account.id, request.idempotency_key)
+    # Another request with the same key may have come first.
+    earlier = await _made_before(session, account.id, request)
     if earlier is not None:
-        return _same_request(earlier, request, image)
+        return earlier
 
     # Waiting reservations go first, and those past their end no longer count.
     await bind_waiting(session, request.class_name, now)
@@ -81,6 +100,7 @@ async def reserve(
         authorized_keys=keys,
         user_data=request.user_data,
         idempotency_key=request.idempotency_key,
+        request_digest=request.digest,
         created_at=now,
     )
     session.add(reservation)
@@ -141,26 +161,19 @@ def _check_duration(duration: timedelta) -> None:
 
 
 async def _made_before(
-    session: AsyncSession, account_id: str, idempotency_key: str | None
+    session: AsyncSession, account_id: str, request: Request
 ) -> Reservation | None:
-    if idempotency_key is None:
+    """Return the reservation that this very request made already."""
+    if request.idempotency_key is None:
         return None
     found = await session.exec(
         select(Reservation).where(
             Reservation.account_id == account_id,
-            Reservation.idempotency_key == idempotency_key,
+            Reservation.idempotency_key == request.idempotency_key,
         )
     )
-    return found.one_or_none()
-
-
-def _same_request(earlier: Reservation, request: Request, image: Image) -> Reservation:
-    same = (
-        earlier.class_name == request.class_name
-        and earlier.image_id == image.id
-        and earlier.ends_at - earlier.starts_at == request.duration
-    )
-    if not same:
+    earlier = found.one_or_none()
+    if earlier is not None and earlier.request_digest not in (request.digest, None):
         raise Refusal(
             RefusalKind.CONFLICT,
             "idempotency_mismatch",

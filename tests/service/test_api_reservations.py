@@ -60,13 +60,44 @@ async def test_the_same_idempotency_key_makes_one_reservation(customer, make):
     assert len({reservation["id"] for _, reservation in answers}) == 1
 
 
-async def test_an_idempotency_key_is_of_one_request(customer, make):
+@pytest.mark.parametrize(
+    "other",
+    [
+        {"duration_s": 60},
+        {"hostname": "another"},
+        {"user_data": "#!/bin/sh"},
+        {"ssh_keys": ["laptop", "laptop"]},
+    ],
+    ids=lambda other: next(iter(other)),
+)
+async def test_an_idempotency_key_is_of_one_request(customer, make, other):
     await make.stock(2)
     await add_key(customer)
     headers = {"Idempotency-Key": "once"}
     await reserve(customer, headers=headers)
-    status, problem = await reserve(customer, headers=headers, duration_s=60)
+    status, problem = await reserve(customer, headers=headers, **other)
     assert (status, problem["code"]) == (409, "idempotency_mismatch")
+
+
+async def test_a_request_is_the_same_after_its_reservation_was_changed(customer, make):
+    await make.stock(2)
+    await add_key(customer)
+    headers = {"Idempotency-Key": "once"}
+    _, first = await reserve(customer, headers=headers)
+    extended = await customer.post(f"/v1/reservations/{first['id']}/extend", json={"by_s": 3600})
+    assert extended.status == 200
+    status, again = await reserve(customer, headers=headers)
+    assert (status, again["id"]) == (201, first["id"])
+
+
+async def test_a_request_is_the_same_after_its_key_was_deleted(customer, make):
+    await make.stock(2)
+    key = await add_key(customer)
+    headers = {"Idempotency-Key": "once"}
+    _, first = await reserve(customer, headers=headers)
+    assert (await customer.delete(f"/v1/ssh-keys/{key['id']}")).status == 204
+    status, again = await reserve(customer, headers=headers)
+    assert (status, again["id"]) == (201, first["id"])
 
 
 @pytest.mark.parametrize(

@@ -35,6 +35,8 @@ class Reservation(SQLModel, table=True):
     authorized_keys: list[str] = Field(sa_column=Column(JSON, nullable=False))
     user_data: str = ""
     idempotency_key: str | None = None
+    request_digest: str | None = None
+    """Of the request that made it; None of older ones."""
     created_at: datetime = Field(default_factory=utc_now, sa_column=utc_column())
     released_at: datetime | None = Field(default=None, sa_column=utc_column(nullable=True))
     """When the customer gave it back early, or an operator ended it."""
