@@ -9,7 +9,7 @@ import signal
 
 from provisioner.accounts.tokens import bootstrap_admin
 from provisioner.daemon import open_database, run
-from provisioner.settings import Settings
+from provisioner.settings import BadSettings, Settings, read_settings
 from provisioner.store.database import DatabaseUnavailable
 
 
@@ -51,7 +51,10 @@ def main() -> None:
     )
     # Reports every connection; what matters of it is ours to say.
     logging.getLogger("alembic").setLevel(logging.WARNING)
-    settings = Settings()
+    try:
+        settings = read_settings()
+    except BadSettings as error:
+        raise SystemExit(f"ironlease: the settings are wrong\n{error}") from None
     settings.data_dir.mkdir(parents=True, exist_ok=True, mode=0o700)
     try:
         if command == "admin-token":

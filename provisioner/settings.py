@@ -4,21 +4,36 @@
 """
 
 import os
+from collections.abc import Iterator
+from difflib import get_close_matches
 from ipaddress import IPv4Address, IPv4Network, IPv6Network
 from pathlib import Path
+from typing import Any
 
-from pydantic import Field, model_validator
+from pydantic import Field, PositiveFloat, PositiveInt, ValidationError, model_validator
 from pydantic_settings import (
     BaseSettings,
     PydanticBaseSettingsSource,
     SettingsConfigDict,
+    SettingsError,
     TomlConfigSettingsSource,
 )
+
+_PREFIX = "IRONLEASE_"
+_OF_OTHERS = frozenset(
+    f"{_PREFIX}{name}"
+    for name in ("CONFIG", "URL", "TOKEN", "CACHE", "LAB_ACCELERATION", "NVML_STATE")
+)
+"""Variables that are no settings: the file's name, and those of rackctl and the lab."""
+
+
+class BadSettings(Exception):
+    """Settings that cannot be used; a line for each fault, with what to change."""
 
 
 class Settings(BaseSettings):
     model_config = SettingsConfigDict(
-        env_prefix="IRONLEASE_", extra="forbid", use_attribute_docstrings=True
+        env_prefix=_PREFIX, extra="forbid", use_attribute_docstrings=True
     )
 
     data_dir: Path = Path("/var/lib/ironlease")
@@ -32,7 +47,7 @@ class Settings(BaseSettings):
 
     listen_host: str = "127.0.0.1"
     """Address the service listens on, in addition to any sockets passed by systemd."""
-    listen_port: int = 8080
+    listen_port: int = Field(default=8080, ge=0, le=65535)
     """Port the service listens on, at `listen_host`."""
     public_url: str = "http://127.0.0.1:8080"
     """URL of the service for people. With `https://…`, cookies and browsers stick to https."""
@@ -79,15 +94,15 @@ class Settings(BaseSettings):
     """Internal networks that webhooks may go to; without them, only the Internet. Webhooks never go
     to `machine_networks`, the netboot network, servers or BMCs."""
 
-    boot_limit_s: float = 900
+    boot_limit_s: PositiveFloat = 900
     """From power-on to a ready ramdisk. Real servers take minutes to POST."""
-    tenant_boot_limit_s: float = 600
+    tenant_boot_limit_s: PositiveFloat = 600
     """From kexec to the tenant's SSH server. Starts over after a firmware reset."""
-    sanitise_limit_s: float = 6 * 3600
+    sanitise_limit_s: PositiveFloat = 6 * 3600
     """For erasing all disks of a server, in parallel."""
-    claim_ttl_s: float = 30
+    claim_ttl_s: PositiveFloat = 30
     """How long a dead reconciler keeps others from its servers."""
-    concurrency: int = 64
+    concurrency: PositiveInt = 64
     """Number of servers that one process works on at once."""
 
     @classmethod
@@ -114,3 +129,29 @@ class Settings(BaseSettings):
         if self.image_dir == Path():
             self.image_dir = self.data_dir / "images"
         return self
+
+
+def read_settings() -> Settings:
+    """The settings of the environment and the file. Raises BadSettings."""
+    unknown = list(_unknown_variables())
+    if unknown:
+        raise BadSettings("\n".join(unknown))
+    try:
+        return Settings()
+    except ValidationError as error:
+        raise BadSettings("\n".join(map(_fault, error.errors()))) from error
+    except (SettingsError, OSError, ValueError) as error:  # ValueError: not TOML
+        raise BadSettings(str(error)) from error
+
+
+def _unknown_variables() -> Iterator[str]:
+    known = {f"{_PREFIX}{name.upper()}" for name in Settings.model_fields}
+    for name in sorted(os.environ):
+        if name.startswith(_PREFIX) and name not in known | _OF_OTHERS:
+            close = get_close_matches(name, known, n=1)
+            yield f"{name} is not a setting" + (f"; did you mean {close[0]}?" if close else "")
+
+
+def _fault(fault: Any) -> str:
+    name = ".".join(map(str, fault["loc"])) or "settings"
+    return f"{name}: {fault['msg']} (given: {fault['input']!r})"
