@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from loop_site import PATIENCE_S, all_log_lines, rackctl, show, site_on_rack
+from loop_site import PATIENCE_S, rackctl, show, site_on_rack
 
 from lab.demo import IMAGE, Customer
 from lab.site import Site
@@ -126,8 +126,8 @@ def test_an_operator_validates_wipes_and_images_a_server_in_maintenance(
     _await_done(site, path, "server", "wipe", SERVER)
     public_key = str(rented.customer.key.with_suffix(".pub"))
     _await_done(site, path, "server", "image", SERVER, "--image", IMAGE, "--key", public_key)
-    said = "\n".join(line["text"] for line in all_log_lines(site, SERVER))
-    host_key = re.findall(r"its host key is (ssh-ed25519 \S+)", said)[-1]
+    said = rackctl(site, "operation", "show", SERVER, "-o", "json")
+    (host_key,) = re.findall(r"the host key is (ssh-ed25519 \S+)", said)
     address = rented.lease["address"]
     rented.customer.known_hosts.write_text(f"{address} {host_key}\n")
     assert rented.run("hostname") == SERVER
