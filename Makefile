@@ -31,7 +31,7 @@ bench: system .venv/ready
 	$(BIN)/python -m bench all
 
 serve: .venv/ready
-	$(BIN)/python -m lab serve
+	$(BIN)/python -m lab serve $(if $(PORT),--port $(PORT))
 
 # An NVML without a GPU, for machines of the virtual rack and for tests.
 nvml: system .venv/ready
