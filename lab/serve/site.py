@@ -91,7 +91,9 @@ class Site:
         self.documents = read_inventory([INVENTORY]).documents
         self._settings, self._database = settings, database
         servers = servers_of(self.documents)
-        self._gpus = {each.name: SimulatedGpus(each.name) for each in servers if each.gpus}
+        self._gpus = {
+            each.name: SimulatedGpus(each.name, utc_now()) for each in servers if each.gpus
+        }
         self._link = HttpLink(self.url, self.clock, self._reported)
         self.rack = SimulatedRack(folder / "rack.json", self._link, servers, clock=self.clock)
         self._post = WebhookPost()
@@ -136,7 +138,7 @@ class Site:
         """Keep samples of the leased servers, of the time since the daemon last ran."""
         at = slot(self._recorded) + EVERY
         async with self._database.write() as session:
-            while at < self.clock() - EVERY:
+            while at <= self.clock():
                 samples = {
                     server.id: drawn(self._health(server.name, at))
                     for server in self.rack.servers

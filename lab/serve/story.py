@@ -50,26 +50,26 @@ async def told(site: Site, folder: Path) -> AsyncIterator[Logins]:
             carl, nora = await _furnish(admin, site, folder, logins.password)
             stack.push_async_callback(carl.close)
             stack.push_async_callback(nora.close)
-            await admin.until("all servers but one to be available", _at_rest)
+            await admin.until("all servers but one to be available", at_rest)
             smoke_test = await _reserve(carl, GPUS, "smoke-test", hours=6)
             await _reserve(carl, GPUS, "trainer", days=7)
             await _reserve(nora, CPUS, "web", days=3)
-            await admin.until("three leases", _at_rest)
+            await admin.until("three leases", at_rest)
 
         async with site.running(hours=21):
             await carl.post(f"/reservations/{smoke_test['id']}/release")
             sweep = await _reserve(carl, GPUS, "sweep", days=3)
             await _reserve(carl, GPUS, "eval", hours=21, minutes=45)
             await _reserve(nora, CPUS, "batch", days=2)
-            await admin.until("three more leases", _at_rest)
+            await admin.until("three more leases", at_rest)
 
         async with site.running(hours=15):
             finetune = await _reserve(nora, GPUS, "finetune", hours=12)
-            await admin.until("one more lease", _at_rest)
+            await admin.until("one more lease", at_rest)
 
         async with site.running(hours=9):
             await nora.post(f"/reservations/{finetune['id']}/release")
-            await admin.until("its certificates", _at_rest)
+            await admin.until("its certificates", at_rest)
 
         sweep = await _lose_a_gpu(site, admin, carl, sweep["id"])
 
@@ -133,7 +133,7 @@ async def _reserve(customer: Api, class_name: str, hostname: str, **lasts: float
     )
 
 
-async def _at_rest(api: Api) -> bool:
+async def at_rest(api: Api) -> bool:
     """Whether no server is on its way to another state."""
     servers = (await api.get("/servers"))["items"]
     reservations = (await api.get("/reservations"))["items"]

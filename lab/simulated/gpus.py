@@ -1,6 +1,7 @@
 """The GPUs of a simulated server: an NVML in process, read by the agent's own code.
 
-Its values follow from the time alone, so that a day's history takes no day.
+Its values follow from the time alone, so that a day's history takes no day, and are the same in
+every run.
 """
 
 import ctypes
@@ -26,15 +27,15 @@ _NVLINKS = 91
 
 
 class SimulatedGpus:
-    """Eight H100 as in the lab's profile, idle or training."""
+    """Eight H100 as in the lab's profile, idle or training; at `present` they train."""
 
-    def __init__(self, server: str) -> None:
-        self._nvml = _Nvml(server)
+    def __init__(self, server: str, present: datetime) -> None:
+        self._nvml = _Nvml(server, present.timestamp())
         self._gpus = Gpus(self._nvml, lambda call: None)  # no call hangs here
 
     def health(self, at: datetime, *, busy: bool, lost: frozenset[int]) -> dict[str, Any]:
         """Return what the server's agent reports at a time, which may not go backwards."""
-        self._nvml.at, self._nvml.busy, self._nvml.lost = at.timestamp(), busy, lost
+        self._nvml.set(at.timestamp(), busy=busy, lost=lost)
         self._gpus.read(at.timestamp())
         return {
             "state": "ok",
@@ -49,17 +50,23 @@ class SimulatedGpus:
 class _Nvml:
     """What `agent.nvml` and `agent.gpu` call; errors and structures are nvidia-ml-py's."""
 
-    def __init__(self, server: str) -> None:
+    def __init__(self, server: str, present: float) -> None:
         self._server = server
         self._profile: dict[tuple[str, str], str] = {}
         for line in (PROFILES / "h100-sxm-8").read_text().splitlines():
             if not line.startswith("#"):
                 who, key, value = line.split(" ", 2)
                 self._profile[who, key] = value
-        self._phase = zlib.crc32(server.encode()) % _CYCLE_S
+        # Of this server: one to three hours into a cycle at present.
+        self._start = present - 3600 - zlib.crc32(server.encode()) % 7200
+        self._since: float | None = None
         self.at = 0.0
         self.busy = False
         self.lost: frozenset[int] = frozenset()
+
+    def set(self, at: float, *, busy: bool, lost: frozenset[int]) -> None:
+        self.at, self.busy, self.lost = at, busy, lost
+        self._since = self._since or at
 
     def __getattr__(self, name: str) -> Any:
         if name in _SYSTEM:
@@ -113,10 +120,10 @@ class _Nvml:
         return memory
 
     def memory_errors(self, gpu: int, kind: int, counter: int, location: int) -> int:
-        weak = (self._phase + gpu) % 11 == 0
+        weak = (zlib.crc32(self._server.encode()) + gpu) % 11 == 0
         if kind == _UNCORRECTED or location != _DRAM or not weak:
             return 0
-        return int(self.at // (4 * 3600)) % 1000
+        return int((self.at - (self._since or self.at)) // (4 * 3600))
 
     def fields(self, gpu: int, wanted: list[Any]) -> list[Any]:
         fields = []
@@ -133,11 +140,11 @@ class _Nvml:
 
     def wave(self, gpu: int) -> float:
         """Return a slow movement between -1 and 1, another one for each GPU."""
-        return math.sin((self.at + self._phase) / 2000 + gpu * 1.3)
+        return math.sin((self.at - self._start) / 2000 + gpu * 1.3)
 
     @property
     def trains(self) -> bool:
-        return self.busy and (self.at + self._phase) % _CYCLE_S > _PAUSE_S
+        return self.busy and (self.at - self._start) % _CYCLE_S > _PAUSE_S
 
 
 def _no_events(nvml: _Nvml) -> None:
