@@ -7,6 +7,7 @@ boot scripts and identities, and report their GPUs, over HTTP, as real ones do.
 import asyncio
 import fcntl
 import logging
+import os
 import shutil
 import socket
 from collections.abc import AsyncIterator, Iterator
@@ -45,12 +46,12 @@ async def serving(port: int, folder: Path) -> AsyncIterator[tuple[Site, Logins]]
     Raises `CannotServe`.
     """
     with reserved(port, folder / f"serve-{port}") as empty:
+        Console(stderr=True).print("Playing a day on simulated servers, which takes a minute …")
         async with opened(empty, port) as site, told(site, empty) as logins:
             yield site, logins
 
 
 async def _serve(port: int, folder: Path) -> None:
-    Console().print("Playing a day on simulated servers, which takes some seconds …")
     async with serving(port, folder) as (site, logins):
         _greet(site, logins)
         await asyncio.Event().wait()
@@ -76,7 +77,7 @@ def reserved(port: int, folder: Path) -> Iterator[Path]:
             socket.create_server(("127.0.0.1", port)).close()
         except OSError as error:
             raise CannotServe(
-                f"Port {port} of 127.0.0.1 cannot be used: {error.strerror}.\n"
+                f"Port {port} of 127.0.0.1 cannot be used: {os.strerror(error.errno or 0)}.\n"
                 "Choose another one: make serve PORT=9000"
             ) from error
         shutil.rmtree(folder, ignore_errors=True)
