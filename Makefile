@@ -2,7 +2,7 @@
 PYTHON ?= python3
 BIN := .venv/bin
 
-.PHONY: demo test test-gpu lint bench serve nvml schema docs system clean
+.PHONY: demo test test-gpu lint bench serve screenshots nvml schema docs system clean
 
 demo: system .venv/ready
 	$(BIN)/python -m lab demo $(if $(ONCE),--once) $(if $(JSON),--json $(JSON))
@@ -31,7 +31,11 @@ bench: system .venv/ready
 	$(BIN)/python -m bench all
 
 serve: .venv/ready
-	$(BIN)/python -m lab serve
+	$(BIN)/python -m lab serve $(if $(PORT),--port $(PORT))
+
+# The pictures in docs/images/, from the pages of `make serve` in Debian's chromium.
+screenshots: system .venv/ready
+	$(BIN)/python -m docs.screenshots
 
 # An NVML without a GPU, for machines of the virtual rack and for tests.
 nvml: system .venv/ready

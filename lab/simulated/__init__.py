@@ -4,6 +4,7 @@ Whatever is shown on it is also shown on the virtual rack.
 """
 
 from lab.simulated.drivers import simulated_drivers
+from lab.simulated.gpus import SimulatedGpus
 from lab.simulated.rack import Link, SimulatedRack
 from lab.simulated.server import (
     FIRMWARE,
@@ -23,6 +24,7 @@ __all__ = [
     "SECRET",
     "TENANT",
     "Link",
+    "SimulatedGpus",
     "SimulatedRack",
     "SimulatedServer",
     "numbered_servers",

@@ -2,7 +2,6 @@
 
 import asyncio
 from collections.abc import Mapping, Sequence
-from datetime import UTC, datetime
 from typing import Any
 
 from lab.simulated.rack import SimulatedRack
@@ -189,7 +188,7 @@ class SimulatedPlays:
                 f"{target.address} does not answer", next_action="look at its console"
             )
         on_event(
-            PlayEvent(datetime.now(UTC), PlayEventKind.TASK, playbook, f"simulated {playbook}")
+            PlayEvent(self._rack.clock(), PlayEventKind.TASK, playbook, f"simulated {playbook}")
         )
         server.count(playbook)
         await asyncio.sleep(self._rack.pace)
@@ -220,7 +219,7 @@ class SimulatedPlays:
         }
 
     def _sanitise(self, server: SimulatedServer, variables: Mapping[str, Any]) -> dict[str, Any]:
-        now = datetime.now(UTC).isoformat()
+        now = self._rack.clock().isoformat()
         results = []
         for order in variables["disks"]:
             stubborn = "stubborn_disk" in server.faults

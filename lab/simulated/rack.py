@@ -1,12 +1,14 @@
 """The rack: all machines in one state file, so the "hardware" survives a killed provisioner."""
 
 import json
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import asdict
+from datetime import datetime
 from pathlib import Path
 from typing import Any, Protocol
 
 from lab.simulated.server import FIRMWARE, OFF, RAMDISK, SECRET, TENANT, SimulatedServer
+from provisioner.store.columns import utc_now
 
 
 class Link(Protocol):
@@ -37,10 +39,12 @@ class SimulatedRack:
         servers: Sequence[SimulatedServer] = (),
         *,
         pace: float = 0,
+        clock: Callable[[], datetime] = utc_now,
     ) -> None:
         self._state = state
         self.link = link
         self.pace = pace
+        self.clock = clock
         if state.exists():
             rows = json.loads(state.read_text())
             self.servers = [SimulatedServer(**row) for row in rows]
@@ -91,6 +95,9 @@ class SimulatedRack:
                 for server in self.servers
             ],
         }
+
+    def named(self, name: str) -> SimulatedServer:
+        return next(server for server in self.servers if server.name == name)
 
     def at(self, address: str) -> SimulatedServer | None:
         return next((s for s in self.servers if address in (s.address, s.bmc_address)), None)

@@ -44,7 +44,8 @@ class SimulatedServer:
     faults: list[str] = field(default_factory=list)
     """no_bmc, bad_password, no_dhcp, boots_disk, stubborn_disk, corrupt_image, no_tenant_boot,
     no_switch, ignores_button, stubborn_bmc_user, failing_disk (always), hung_disk (until a power
-    cycle), and sensors of the BMC such as `critical:PSU 2` or `unavailable:Fan 1`."""
+    cycle), lost GPUs such as `lost_gpu:3`, and sensors of the BMC such as `critical:PSU 2` or
+    `unavailable:Fan 1`."""
     counts: dict[str, int] = field(default_factory=dict)
     tenants: list[str] = field(default_factory=list)
     """What each tenant system found on its disks when it started: instance ids and secrets."""
@@ -57,6 +58,12 @@ class SimulatedServer:
         """Return what the BMC reports about one of its sensors."""
         told = (fault.split(":")[0] for fault in self.faults if fault.endswith(f":{sensor}"))
         return SensorHealth(next(told, SensorHealth.OK))
+
+    @property
+    def lost_gpus(self) -> frozenset[int]:
+        """Indices of the GPUs that have fallen off the bus."""
+        lost = (fault.partition(":") for fault in self.faults)
+        return frozenset(int(index) for kind, _, index in lost if kind == "lost_gpu")
 
     def count(self, what: str) -> None:
         self.counts[what] = self.counts.get(what, 0) + 1
