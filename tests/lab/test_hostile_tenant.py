@@ -33,7 +33,7 @@ from provisioner.rental.leases import set_end
 from provisioner.store.database import Database, call_attention
 from provisioner.store.tables import Lease
 
-pytestmark = [pytest.mark.lab, pytest.mark.alone, pytest.mark.root, pytest.mark.timeout(1500)]
+pytestmark = [pytest.mark.lab, pytest.mark.alone, pytest.mark.root, pytest.mark.timeout(2400)]
 
 BMC_TAKEN, MISLED, LIAR, HUNG = SERVERS = [f"r1-u{number:02d}" for number in range(1, 5)]
 WITHOUT_SWITCH = (MISLED, LIAR)
@@ -215,7 +215,7 @@ def play(site: Site, server: str, customer: Customer) -> Tenancy:
     for thread in threads:
         thread.start()
     site.wait_for("the tenant to be in by both doors", lambda: is_in(stay), PATIENCE_S)
-    soon_s = max(SOON_S, SOON_S / 2 * time_of_login(stay))
+    soon_s = min(max(SOON_S, SOON_S / 2 * time_of_login(stay)), 6 * SOON_S)
     stay.ends_at = asyncio.run(bring_the_end_closer(site, stay.lease["id"], soon_s))
     if stay.server in LATE:
         site.wait_for("the agent to know the end", lambda: agent_knows(stay), PATIENCE_S)
