@@ -155,7 +155,7 @@ LATE = {MISLED: mislead_agent, HUNG: hang_kernel}
 
 def win_back(stay: Tenancy) -> None:
     """The server is out of the pool, with the reason, until somebody power cycles it by hand."""
-    stay.told = await_told(stay, "power by hand")
+    stay.told = await_told(stay, "by hand")
     stay.site.rack.boot(stay.server, "pxe")
     stay.site.rack.power(stay.server, "reset")
 
