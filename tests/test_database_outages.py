@@ -92,6 +92,7 @@ async def test_the_daemons_loops_outlast_a_database_that_is_restarted(
 
 async def _moved_to(world: World, state: State) -> bool:
     await world.turn(seconds=3)
+    await world.judge.settle()
     return await world.state() is state
 
 

@@ -37,6 +37,7 @@ async def test_two_reconcilers_share_the_servers_and_do_nothing_twice(world: Wor
     for _ in range(10):
         await asyncio.gather(world.reconciler.settle(), other.settle())
         await world.turn(seconds=3)
+        await world.judge.settle()
     assert {server.state for server in await world.servers()} == {State.AVAILABLE}
     for machine in world.rack.servers:
         assert machine.counts["sanitise"] == machine.counts["ramdisk_boots"] == 1
