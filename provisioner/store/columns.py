@@ -61,11 +61,10 @@ def check_parameters(*arguments: Any) -> None:
     context = arguments[4]
     if context is None or not isinstance(context.compiled, SQLCompiler):
         return  # it has no parameters
-    names = context.compiled.bind_names
-    types = {name: bind.type for bind, name in names.items()}
+    binds = context.compiled.binds
     for parameters in context.compiled_parameters:
         for name, value in parameters.items():
-            _check_parameter(name, value, types.get(name))
+            _check_parameter(name, value, binds[name].type if name in binds else None)
 
 
 def _check_parameter(name: str, value: Any, of: TypeEngine[Any] | None) -> None:
