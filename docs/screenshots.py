@@ -21,9 +21,9 @@ _LARGEST = 300_000
 
 
 async def main() -> None:
-    with tempfile.TemporaryDirectory() as folder, socket.create_server(("127.0.0.1", 0)) as free:
+    with socket.create_server(("127.0.0.1", 0)) as free:
         port = free.getsockname()[1]
-        free.close()
+    with tempfile.TemporaryDirectory() as folder:
         async with serving(port, Path(folder)) as (site, logins):
             await _draw(site, logins)
 

@@ -11,10 +11,8 @@ from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
-from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
-from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
-
 from lab.serve.site import Api, Site
+from provisioner.drivers.ssh.keys import new_host_key
 
 GPUS, CPUS = "8x-h100-80gb", "cpu-64c"
 ACCOUNTS = {
@@ -71,14 +69,14 @@ async def told(site: Site, folder: Path) -> AsyncIterator[Logins]:
             await nora.post(f"/reservations/{finetune['id']}/release")
             await admin.until("its certificates", at_rest)
 
-        sweep = await _lose_a_gpu(site, admin, carl, sweep["id"])
+        await _lose_a_gpu(site, admin, carl, sweep["id"])
 
         async with site.running(pace=_LIVE_PACE_S):
             await _reserve(nora, GPUS, "render", days=2)
             yield logins
 
 
-async def _lose_a_gpu(site: Site, admin: Api, carl: Api, reservation: str) -> Any:
+async def _lose_a_gpu(site: Site, admin: Api, carl: Api, reservation: str) -> None:
     async with site.running(minutes=55):
         server = (await carl.get(f"/reservations/{reservation}"))["lease"]["server"]
         site.rack.named(server).faults.append("lost_gpu:3")
@@ -112,14 +110,10 @@ async def _furnish(admin: Api, site: Site, folder: Path, password: str) -> tuple
         if role == "customer":
             token = await admin.post(f"/accounts/{account['id']}/tokens", name="story")
             clients.append(Api(site.url, token["token"]))
-            await clients[-1].post("/ssh-keys", name="laptop", public_key=_public_key(short))
+            _, public_key = new_host_key(short)
+            await clients[-1].post("/ssh-keys", name="laptop", public_key=public_key)
     carl, nora = clients
     return carl, nora
-
-
-def _public_key(comment: str) -> str:
-    key = Ed25519PrivateKey.generate().public_key()
-    return f"{key.public_bytes(Encoding.OpenSSH, PublicFormat.OpenSSH).decode()} {comment}"
 
 
 async def _reserve(customer: Api, class_name: str, hostname: str, **lasts: float) -> Any:
