@@ -3,6 +3,7 @@
 import gc
 from collections import Counter
 from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
 
@@ -96,7 +97,20 @@ def empty_database_url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
 @pytest.fixture
 async def any_database(empty_database_url: str) -> AsyncIterator[Database]:
     """A migrated database of each kind."""
-    database = Database(empty_database_url)
+    async with _migrated(empty_database_url) as database:
+        yield database
+
+
+@pytest.fixture
+async def postgresql_database(postgresql_url: str) -> AsyncIterator[Database]:
+    """A migrated PostgreSQL database."""
+    async with _migrated(postgresql_url) as database:
+        yield database
+
+
+@asynccontextmanager
+async def _migrated(url: str) -> AsyncIterator[Database]:
+    database = Database(url)
     await migrate(database)
     yield database
     await database.close()

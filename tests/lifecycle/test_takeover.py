@@ -1,7 +1,7 @@
 """Several reconcilers on one database: they share the work, and one takes over from a dead one."""
 
 import asyncio
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import Mapping
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
@@ -16,20 +16,16 @@ from provisioner.drivers.ssh import SshTarget
 from provisioner.lifecycle.job import Drivers
 from provisioner.store.claims import Claims
 from provisioner.store.database import Database
-from provisioner.store.migrate import migrate
 from provisioner.store.tables import ErasureCertificate, Operation, Server
 
 TTL = timedelta(seconds=30)
 
 
 @pytest.fixture
-async def world(postgresql_url: str, tmp_path: Path) -> AsyncIterator[World]:
-    database = Database(postgresql_url)
-    await migrate(database)
-    world = World(database, tmp_path, servers=6)
+async def world(postgresql_database: Database, tmp_path: Path) -> World:
+    world = World(postgresql_database, tmp_path, servers=6)
     await world.enrol()
-    yield world
-    await database.close()
+    return world
 
 
 async def test_two_reconcilers_share_the_servers_and_do_nothing_twice(world: World) -> None:
@@ -83,11 +79,9 @@ class FrozenPlays:
 
 
 async def test_the_result_of_a_reconciler_that_lost_its_claim_is_discarded(
-    postgresql_url: str, tmp_path: Path
+    postgresql_database: Database, tmp_path: Path
 ) -> None:
-    database = Database(postgresql_url)
-    await migrate(database)
-    world = World(database, tmp_path)
+    world = World(postgresql_database, tmp_path)
     await world.enrol()
     frozen_plays = FrozenPlays(world.context.drivers)
     frozen = world.new_reconciler("frozen", plays=frozen_plays)
@@ -103,7 +97,6 @@ async def test_the_result_of_a_reconciler_that_lost_its_claim_is_discarded(
     await passes
     server = await world.server()
     assert (server.state, server.state_since) == (State.AVAILABLE, since)
-    async with database.read() as session:
+    async with postgresql_database.read() as session:
         certificates = (await session.exec(select(ErasureCertificate))).all()
     assert len(certificates) == len(world.machine().disks)
-    await database.close()

@@ -2,7 +2,6 @@
 
 import asyncio
 import json
-from collections.abc import AsyncIterator
 from ipaddress import ip_address
 from pathlib import Path
 from typing import Any
@@ -18,7 +17,6 @@ from provisioner.notifications.sender import CLAIM
 from provisioner.notifications.webhooks import remove_webhook
 from provisioner.store.columns import new_id
 from provisioner.store.database import Database
-from provisioner.store.migrate import migrate
 from provisioner.store.tables import Incident, Reservation, WebhookMessage
 
 
@@ -297,15 +295,12 @@ def killed() -> int:
 
 
 @pytest.fixture
-async def shared(postgresql_url: str, tmp_path: Path) -> AsyncIterator[Site]:
-    database = Database(postgresql_url)
-    await migrate(database)
-    world = World(database, tmp_path, servers=2)
+async def shared(postgresql_database: Database, tmp_path: Path) -> Site:
+    world = World(postgresql_database, tmp_path, servers=2)
     await world.enrol()
     site = Site(world)
     await site.set_webhook()
-    yield site
-    await database.close()
+    return site
 
 
 async def test_several_processes_send_each_message_once(shared: Site) -> None:

@@ -1,7 +1,6 @@
 """Extending: the reconciler follows, expiry and extension race, capacity holds."""
 
 import asyncio
-from collections.abc import AsyncIterator
 from datetime import datetime, timedelta
 from pathlib import Path
 
@@ -14,7 +13,6 @@ from provisioner.lifecycle import reconciler
 from provisioner.rental.extension import extend
 from provisioner.store.claims import Claims
 from provisioner.store.database import Database
-from provisioner.store.migrate import migrate
 from provisioner.store.tables import Reservation, Server
 
 TTL = timedelta(seconds=30)
@@ -209,14 +207,11 @@ async def test_a_reservation_that_moved_can_be_extended_and_released(two_servers
 
 
 @pytest.fixture
-async def full(postgresql_url: str, tmp_path: Path) -> AsyncIterator[World]:
-    database = Database(postgresql_url)
-    await migrate(database)
-    world = World(database, tmp_path, servers=2)
+async def full(postgresql_database: Database, tmp_path: Path) -> World:
+    world = World(postgresql_database, tmp_path, servers=2)
     await world.enrol()
     await world.settle()
-    yield world
-    await database.close()
+    return world
 
 
 async def test_of_extensions_and_reservations_at_once_no_more_fit_than_there_are_servers(

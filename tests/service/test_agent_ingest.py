@@ -13,7 +13,6 @@ from provisioner.rental.leases import set_end
 from provisioner.service.agents import ingest as ingest_module
 from provisioner.service.agents.ingest import INGEST, Ingest
 from provisioner.store.database import Database, DatabaseUnavailable
-from provisioner.store.migrate import migrate
 from provisioner.store.secrets import token_hash
 from provisioner.store.tables import AgentIdentity, Lease
 
@@ -233,29 +232,26 @@ async def test_a_report_that_cannot_be_written_keeps_no_other_from_being_written
 
 
 async def test_a_row_that_cannot_be_loaded_blinds_its_own_agent_alone(
-    postgresql_url, services, clock
+    postgresql_database, services, clock
 ):
     """PostgreSQL reads no text with a NUL out of JSON; a tenant could once send one."""
-    database = Database(postgresql_url)
-    await migrate(database)
-    make = Factory(replace(services, database=database))
+    make = Factory(replace(services, database=postgresql_database))
     await make.server_class()
     tokens = []
     for number, boot_id in ((1, r"b\u0000d"), (2, "good")):
         identity, token = await make.agent(await make.server(number))
         report = f'{{"boot_id": "{boot_id}", "uptime_s": 1.0}}'
-        async with database.write() as session:
+        async with postgresql_database.write() as session:
             await (await session.connection()).exec_driver_sql(
                 f"UPDATE agent_identity SET report = '{report}' WHERE id = '{identity.id}'"
             )
         tokens.append(token)
-    ingest = Ingest(database, clock)
+    ingest = Ingest(postgresql_database, clock)
     await ingest.settle()
     assert (await ingest.links.find(token_hash(tokens[0]))).boot_id == "b\0d"
     link = await ingest.links.find(token_hash(tokens[1]))
     assert link.boot_id == "good"
-    async with database.write() as session:
+    async with postgresql_database.write() as session:
         (await session.get_one(AgentIdentity, link.identity_id)).revoked_at = clock()
     await ingest.settle()
     assert await ingest.links.find(token_hash(tokens[1])) is None
-    await database.close()

@@ -9,7 +9,6 @@ from sqlmodel import col, select
 
 from provisioner.store.claims import Claim, ClaimLost, Claims, hold
 from provisioner.store.database import Database, call_attention
-from provisioner.store.migrate import migrate
 from provisioner.store.tables import Server, ServerClass
 
 NOW = datetime(2026, 1, 1, 12, tzinfo=UTC)
@@ -145,36 +144,30 @@ async def test_a_time_limit_within_the_work_is_not_taken_for_a_lost_claim(
 
 
 async def test_a_claim_on_a_locked_row_is_kept_and_renewed_later(
-    postgresql_url: str,
+    postgresql_database: Database,
 ) -> None:
     """To wait for it would be a deadlock with a transaction that wants another of the rows."""
-    database = Database(postgresql_url)
-    await migrate(database)
-    await add_server(database)
-    claims = claims_of(database)
+    await add_server(postgresql_database)
+    claims = claims_of(postgresql_database)
     (claim,) = await claims.claim_due(NOW, 1)
     async with claims.held(claim):
         a_third_has_passed(claims)
-        async with database.write() as session:
+        async with postgresql_database.write() as session:
             await hold(session, claim)
             await claims.renew(NOW + TTL / 2)
-        assert (await row(database, claim.row_id)).claim_expires_at == NOW + TTL
+        assert (await row(postgresql_database, claim.row_id)).claim_expires_at == NOW + TTL
         await claims.renew(NOW + TTL / 2)
-    assert (await row(database, claim.row_id)).claim_expires_at == NOW + TTL / 2 + TTL
-    await database.close()
+    assert (await row(postgresql_database, claim.row_id)).claim_expires_at == NOW + TTL / 2 + TTL
 
 
 async def test_a_row_that_somebody_writes_to_does_not_hold_up_claims_on_others(
-    postgresql_url: str,
+    postgresql_database: Database,
 ) -> None:
-    database = Database(postgresql_url)
-    await migrate(database)
-    busy, free = await add_server(database, 1), await add_server(database, 2)
-    async with database.write() as session:
+    busy, free = await add_server(postgresql_database, 1), await add_server(postgresql_database, 2)
+    async with postgresql_database.write() as session:
         await call_attention(session, busy)
-        assert [claim.row_id for claim in await take(database, "one")] == [free]
-    assert [claim.row_id for claim in await take(database, "one")] == [busy]
-    await database.close()
+        assert [claim.row_id for claim in await take(postgresql_database, "one")] == [free]
+    assert [claim.row_id for claim in await take(postgresql_database, "one")] == [busy]
 
 
 async def test_no_more_are_claimed_than_asked_for_the_longest_due_first(
