@@ -128,6 +128,12 @@ class Factory:
                 session.add(row)
                 await session.flush()
 
+    async def merge(self, *rows: Any) -> None:
+        """Write rows as they were changed here."""
+        async with self.services.database.write() as session:
+            for row in rows:
+                await session.merge(row)
+
     async def account(
         self, name: str = "Ada", role: Role = Role.CUSTOMER, *, password: str = ""
     ) -> tuple[Account, str]:

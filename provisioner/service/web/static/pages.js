@@ -1,5 +1,6 @@
-// Updates the pages live; every page works without it. The server renders everything: a live part
-// is fetched again and replaces the old one, so no markup is written twice.
+// Updates the pages live; every page works without it. The server renders everything: the page is
+// fetched again and what differs is changed in place (idiomorph), so no markup is written twice,
+// and focus, selection, opened details, scrolling and typed input stay with their reader.
 "use strict";
 
 const RETRY_MS = 3000;
@@ -15,78 +16,127 @@ function duration(seconds) {
   return parts.slice(0, 2).join(" ") || "0 s";
 }
 
+// Browsers offer the clipboard to https pages only; elsewhere the selected text is copied.
+async function copy(button) {
+  const text = button.parentElement.querySelector("pre");
+  getSelection().selectAllChildren(text);
+  const copied = navigator.clipboard
+    ? await navigator.clipboard.writeText(text.textContent).then(() => true, () => false)
+    : document.execCommand("copy");
+  button.textContent = copied ? "Copied" : "Selected: press Ctrl+C";
+}
+
 function offerCopying(root) {
   for (const box of root.querySelectorAll(".copyable")) {
     const button = document.createElement("button");
     button.type = "button";
     button.className = "plain";
     button.textContent = "Copy";
-    button.addEventListener("click", async () => {
-      await navigator.clipboard.writeText(box.querySelector("pre").textContent);
-      button.textContent = "Copied";
-    });
     box.append(button);
   }
 }
 
-// Counts from when the part arrived, by a clock that nobody can set.
+function isSelected(node) {
+  const selection = getSelection();
+  return !selection.isCollapsed && selection.containsNode(node, true);
+}
+
+// Counts from when the page arrived, by a clock that nobody can set.
 let arrived = performance.now();
 
 function tick() {
   const passed = (performance.now() - arrived) / 1000;
-  for (const place of document.querySelectorAll("[data-remaining]")) {
-    place.textContent = duration(place.dataset.remaining - passed);
-  }
-  for (const place of document.querySelectorAll("[data-since]")) {
-    place.textContent = duration(Number(place.dataset.since) + passed);
+  for (const place of document.querySelectorAll("[data-remaining], [data-since]")) {
+    const { remaining, since } = place.dataset;
+    if (isSelected(place)) continue;
+    place.textContent = duration(since === undefined ? remaining - passed : Number(since) + passed);
   }
 }
+
+// Whether somebody has typed or chosen something in it.
+function isChanged(control) {
+  if (control.type === "hidden") return false;
+  if (control.options) return [...control.options].some((o) => o.selected !== o.defaultSelected);
+  return control.value !== control.defaultValue || control.checked !== control.defaultChecked;
+}
+
+const MORPHING = {
+  ignoreActiveValue: true,
+  callbacks: {
+    beforeNodeMorphed(old) {
+      if (old.nodeType === Node.TEXT_NODE) return !isSelected(old);
+      return !old.matches?.("input, textarea, select") || !isChanged(old);
+    },
+    beforeNodeRemoved(old) {
+      return ![...(old.querySelectorAll?.("input, textarea, select") ?? [])].some(isChanged);
+    },
+    // The reader opens and closes; the page says only how it begins.
+    beforeAttributeUpdated: (name, node) => name !== "open" || node.localName !== "details",
+  },
+};
+
+const atEnd = (log) => log.scrollTop + log.clientHeight >= log.scrollHeight - 4;
+
+function toEnd(logs) {
+  for (const log of logs) log.scrollTop = log.scrollHeight;
+}
+
+function show(fresh) {
+  const followed = [...document.querySelectorAll(".log")].filter(atEnd);
+  offerCopying(fresh);
+  Idiomorph.morph(document.querySelector("main"), fresh, MORPHING);
+  toEnd(followed);
+  arrived = performance.now();
+}
+
+const live = () => document.querySelector("[data-live]");
 
 // Answers may arrive out of order: the one requested last wins.
 let asked = 0;
 let shown = 0;
+let timer = 0;
 
 async function renew() {
-  if (document.querySelector("[data-live]") === null || document.hidden) return;
+  if (live() === null) return;
   const number = ++asked;
-  const answer = await fetch(location.href, { credentials: "same-origin" }).catch(() => null);
-  if (answer === null || !answer.ok || answer.redirected) return;
-  const page = new DOMParser().parseFromString(await answer.text(), "text/html");
-  const fresh = page.querySelector("main");
-  const old = document.querySelector("[data-live]");
-  if (fresh === null || old === null || number < shown) return;
-  shown = number;
-  if (old.querySelector("details[open] form") !== null) return; // the visitor is about to confirm
-  const part = fresh.querySelector("[data-live]");
-  if (part === null) {
-    document.querySelector("main").replaceWith(fresh);
-  } else {
-    old.replaceWith(part);
+  const answer = document.hidden
+    ? null
+    : await fetch(location.href, { credentials: "same-origin" }).catch(() => null);
+  if (answer?.ok && !answer.redirected) {
+    const page = new DOMParser().parseFromString(await answer.text(), "text/html");
+    const fresh = page.querySelector("main");
+    if (fresh !== null && number > shown) {
+      shown = number;
+      show(fresh);
+    }
   }
-  arrived = performance.now();
-  offerCopying(part ?? fresh);
+  renewLater();
 }
 
-function follow(live) {
-  if (live.dataset.events) {
-    const events = new EventSource(live.dataset.events);
-    // The first event too: something may have happened between the page and the stream.
-    events.addEventListener("reservation", async () => {
-      await renew();
-      if (document.querySelector("[data-live]") === null) events.close();
-    });
-    events.addEventListener("error", () => {
-      if (events.readyState === EventSource.CLOSED) setTimeout(renew, RETRY_MS);
-    });
-  }
-  if (live.dataset.refresh) {
-    const seconds = Number(live.dataset.refresh);
-    const again = () => setTimeout(async () => { await renew(); again(); }, seconds * 1000);
-    again();
-  }
+function renewLater() {
+  clearTimeout(timer);
+  const seconds = Number(live()?.dataset.refresh);
+  if (seconds) timer = setTimeout(renew, seconds * 1000);
 }
 
+function follow(address) {
+  const events = new EventSource(address);
+  // The first event too: something may have happened between the page and the stream.
+  events.addEventListener("reservation", async () => {
+    await renew();
+    if (live()?.dataset.events === undefined) events.close();
+  });
+  events.addEventListener("error", () => {
+    if (events.readyState === EventSource.CLOSED) setTimeout(renew, RETRY_MS);
+  });
+}
+
+document.addEventListener("click", (event) => {
+  if (event.target.matches(".copyable button")) copy(event.target);
+});
+document.addEventListener("visibilitychange", () => document.hidden || renew());
 offerCopying(document);
+toEnd(document.querySelectorAll(".log"));
 setInterval(tick, 1000);
-const live = document.querySelector("[data-live]");
-if (live !== null) follow(live);
+if (live()?.dataset.events) follow(live().dataset.events);
+renewLater();
