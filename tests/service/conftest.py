@@ -2,6 +2,7 @@
 
 import shutil
 from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
 from dataclasses import replace
 from pathlib import Path
 
@@ -23,6 +24,7 @@ from provisioner.store.secrets import SecretBox
 
 _CHROMIUM = shutil.which("chromium") or "/usr/bin/chromium"
 _PATIENCE_MS = 30_000
+_PLAIN = "ironlease.test"
 _ON_BOTH = ("test_api_reservations", "test_api_fleet", "test_extend")
 
 
@@ -133,10 +135,24 @@ async def browser(anybody: TestClient) -> Browser:
 @pytest.fixture
 async def page(anybody):
     """A page of a real browser; `errors` is what went wrong in it."""
+    async with _page(anybody.make_url("/")) as page:
+        yield page
+
+
+@pytest.fixture
+async def insecure_page(anybody):
+    """One of a site that is reached by plain HTTP, in which browsers offer less."""
+    async with _page(anybody.make_url("/").with_host(_PLAIN)) as page:
+        yield page
+
+
+@asynccontextmanager
+async def _page(url):
     expect.set_options(timeout=_PATIENCE_MS)
+    options = ["--no-sandbox", f"--host-resolver-rules=MAP {_PLAIN} 127.0.0.1"]
     async with async_playwright() as playwright:
-        browser = await playwright.chromium.launch(executable_path=_CHROMIUM, args=["--no-sandbox"])
-        page = await browser.new_page(base_url=str(anybody.make_url("/")))
+        browser = await playwright.chromium.launch(executable_path=_CHROMIUM, args=options)
+        page = await browser.new_page(base_url=str(url))
         page.set_default_timeout(_PATIENCE_MS)
         page.errors = []
         page.on("pageerror", lambda error: page.errors.append(str(error)))

@@ -330,6 +330,10 @@ class Factory:
         async with self.services.database.read() as session:
             return (await session.exec(select(Server).where(Server.name == name))).one()
 
+    async def get_reservation(self, lease: Lease) -> Reservation:
+        async with self.services.database.read() as session:
+            return await session.get_one(Reservation, lease.reservation_id)
+
     async def get(self, row: Any) -> Any:
         """The row as it is in the database now."""
         async with self.services.database.read() as session:

@@ -2,14 +2,15 @@
 
 from collections.abc import Sequence
 from datetime import datetime
-from typing import Any, Literal
+from typing import Any, Literal, NamedTuple
 
 from sqlmodel import col, func, select
 from sqlmodel.ext.asyncio.session import AsyncSession
 
+from provisioner.domain.lifecycle import State
 from provisioner.domain.sanitisation import SanitisationLevel
 from provisioner.service.views.base import PageQuery, View
-from provisioner.store.tables import ErasureCertificate, Lease, Server
+from provisioner.store.tables import Disk, ErasureCertificate, Lease, Server
 
 
 class CertificateView(View, title="ErasureCertificate"):
@@ -40,6 +41,14 @@ class LeaseCertificateView(CertificateView, title="LeaseCertificate"):
 
     occasion: Literal["before", "after"]
     """Whether the disk was sanitised before the handover or after the end of the lease."""
+
+
+class ErasureLeft(NamedTuple):
+    """What is still to be erased after a reservation's leases."""
+
+    disks: int
+    out_of_service: bool
+    """A person has to see to a server before its disks can be erased."""
 
 
 async def server_certificates(
@@ -80,14 +89,8 @@ async def reservation_certificates(
 ) -> list[LeaseCertificateView]:
     """Return the certificates of every lease of a reservation: those it started with, and those
     made after its end, up to the next tenant."""
-    leases = await session.exec(
-        select(Lease, Server)
-        .join(Server, col(Server.id) == col(Lease.server_id))
-        .where(Lease.reservation_id == reservation_id)
-        .order_by(col(Lease.bound_at))
-    )
     views: list[LeaseCertificateView] = []
-    for lease, server in leases.all():
+    for lease, server in await _leases(session, reservation_id):
         before = await session.exec(
             select(ErasureCertificate)
             .where(col(ErasureCertificate.id).in_(lease.certificates))
@@ -104,19 +107,52 @@ async def reservation_certificates(
     return views
 
 
+async def erasure_left(session: AsyncSession, reservation_id: str) -> ErasureLeft:
+    """Return what is still to be erased after those leases that have ended."""
+    disks, out_of_service = 0, False
+    for lease, server in await _leases(session, reservation_id):
+        if lease.ended_at is None or await _next_bound(session, lease) is not None:
+            continue  # no server gets another lease before its disks are erased
+        erased = {row.disk_serial for row in await _after(session, lease)}
+        present = await session.exec(
+            select(Disk.serial).where(Disk.server_id == server.id, col(Disk.present))
+        )
+        left = set(present.all()) - erased
+        disks += len(left)
+        out_of_service |= bool(left) and server.state is State.QUARANTINED
+    return ErasureLeft(disks, out_of_service)
+
+
+async def _leases(session: AsyncSession, reservation_id: str) -> Sequence[tuple[Lease, Server]]:
+    found = await session.exec(
+        select(Lease, Server)
+        .join(Server, col(Server.id) == col(Lease.server_id))
+        .where(Lease.reservation_id == reservation_id)
+        .order_by(col(Lease.bound_at))
+    )
+    return found.all()
+
+
+async def _next_bound(session: AsyncSession, lease: Lease) -> datetime | None:
+    """Return when the next lease of the same server began."""
+    following = await session.exec(
+        select(func.min(Lease.bound_at)).where(
+            Lease.server_id == lease.server_id,
+            Lease.id != lease.id,
+            col(Lease.bound_at) >= lease.ended_at,
+        )
+    )
+    return following.one()
+
+
 async def _after(session: AsyncSession, lease: Lease) -> Sequence[ErasureCertificate]:
     if lease.ended_at is None:
         return ()
-    following = await session.exec(
-        select(func.min(Lease.bound_at)).where(
-            Lease.server_id == lease.server_id, col(Lease.bound_at) >= lease.ended_at
-        )
-    )
     statement = select(ErasureCertificate).where(
         ErasureCertificate.server_id == lease.server_id,
         col(ErasureCertificate.started_at) >= lease.ended_at,
     )
-    next_bound = following.one()
+    next_bound = await _next_bound(session, lease)
     if next_bound is not None:
         statement = statement.where(col(ErasureCertificate.started_at) < next_bound)
     return (await session.exec(statement.order_by(col(ErasureCertificate.id)))).all()

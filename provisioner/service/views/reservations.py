@@ -132,6 +132,17 @@ class ReservationView(View, title="Reservation"):
         """Whether it no longer changes: it has ended, and access to its server is gone."""
         return self.state.is_over and (self.lease is None or self.lease.state is LeaseState.ENDED)
 
+    @property
+    def in_progress(self) -> bool:
+        """Whether it changes soon by itself, rather than by its customer's or its end."""
+        if self.lease is None:
+            return not self.state.is_over
+        return (
+            self.lease.state in (LeaseState.PREPARING, LeaseState.ENDING)
+            or self.lease.step is not None
+            or self.state is ReservationState.WAITING
+        )
+
 
 async def reservation_views(
     session: AsyncSession, rows: Sequence[Reservation], now: datetime

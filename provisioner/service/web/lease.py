@@ -12,7 +12,7 @@ from provisioner.rental import swap as swaps
 from provisioner.service.http.problems import HttpError
 from provisioner.service.http.streams import send_changes
 from provisioner.service.views.catalogue import image_views
-from provisioner.service.views.certificates import reservation_certificates
+from provisioner.service.views.certificates import erasure_left, reservation_certificates
 from provisioner.service.views.lease_health import LeaseHealthView, lease_health_view
 from provisioner.service.views.reservations import (
     current_reservation,
@@ -57,6 +57,7 @@ async def show(request: web.Request, who: Visitor) -> web.StreamResponse:
         row = await reservations.visible_reservation(session, request.match_info["id"], who.actor)
         view = await reservation_view(session, row, now)
         certificates = await reservation_certificates(session, row.id)
+        erasing = await erasure_left(session, row.id)
         health = await lease_health_view(session, row.id, now)
         images = await image_views(session)
     lease = view.lease
@@ -75,7 +76,9 @@ async def show(request: web.Request, who: Visitor) -> web.StreamResponse:
         unread=_unread(health, now) if lease and lease.ssh_command else [],
         left=max(0.0, left.total_seconds()),
         over=view.state.is_over,
-        live=not view.is_over,
+        erasing=erasing,
+        live=not view.is_over or erasing.disks > 0,
+        in_progress=view.in_progress or erasing.disks > 0,
     )
 
 
