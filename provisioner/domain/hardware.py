@@ -1,7 +1,7 @@
 """Compares a server's hardware with its inventory."""
 
-from collections.abc import Mapping
-from typing import Any
+from collections.abc import Mapping, Sequence
+from typing import Any, NamedTuple
 
 from provisioner.domain.storable import LARGEST
 
@@ -58,6 +58,38 @@ def expected_gpus(expect: Mapping[str, Any]) -> int:
     """How many GPUs the inventory says a server has; 0 if it says nothing that is a number."""
     gpus = expect.get("gpus")
     return gpus if isinstance(gpus, int) and not isinstance(gpus, bool) else 0
+
+
+def gpus_are_read(expect: Mapping[str, Any], health: Mapping[str, Any]) -> bool:
+    """Whether a report's health tells about the GPUs that the inventory expects, if any: by the
+    driver, or in a ramdisk by counting them on the bus."""
+    return not expected_gpus(expect) or health.get("state") == "ok" or "gpus_on_bus" in health
+
+
+class MissingGpu(NamedTuple):
+    number: int
+    """Its index, or a free one if the driver has numbered the others anew."""
+    pci: str
+    """Its PCI address; empty if it is not known."""
+
+
+def missing_gpus(
+    expect: Mapping[str, Any], facts: Mapping[str, Any], reported: Sequence[Mapping[str, Any]]
+) -> list[MissingGpu]:
+    """Return the GPUs that the server should have, by its inventory or its last inspection, and
+    that a report in which its GPUs were read leaves out."""
+    known = [gpu for gpu in facts.get("gpus", ()) if isinstance(gpu, Mapping)]
+    count = max(expected_gpus(expect), len(known))
+    lost = count - len(reported)
+    if lost <= 0:
+        return []
+    taken = {gpu.get("index") for gpu in reported}
+    free = [index for index in range(count) if index not in taken]
+    seen = {gpu.get("pci") for gpu in reported}
+    absent = sorted(str(gpu["pci_address"]) for gpu in known if "pci_address" in gpu)
+    absent = [address for address in absent if address not in seen]
+    places = absent if len(absent) == lost else [""] * lost
+    return [MissingGpu(*each) for each in zip(free, places, strict=False)]
 
 
 def differences(expect: Mapping[str, Any], facts: Mapping[str, Any]) -> list[str]:

@@ -12,17 +12,14 @@ from sqlmodel.ext.asyncio.session import AsyncSession
 from provisioner.accounts.accounts import find_account
 from provisioner.accounts.ssh_keys import public_keys
 from provisioner.catalogue.images import image_named
-from provisioner.domain import names
+from provisioner.domain import names, user_data
 from provisioner.domain.access import Actor, Permission
 from provisioner.domain.calendar import Period
 from provisioner.domain.refusals import Fault, Refusal, RefusalKind
 from provisioner.domain.reservations import LONGEST, SHORTEST
 from provisioner.rental.reservations import bind_waiting, free_servers, is_free, lock_class
 from provisioner.store import audit
-from provisioner.store.tables import Account, Reservation
-
-USER_DATA_LIMIT = 64 * 1024
-"""Bytes of user data in UTF-8."""
+from provisioner.store.tables import Account, Image, Reservation
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,7 +63,6 @@ async def reserve(
     if earlier is not None:
         return earlier
     hostname = _hostname(request.hostname)
-    _check_user_data(request.user_data)
     _check_duration(request.duration)
     keys = await public_keys(
         session, account.id, request.ssh_keys, literal=actor.may(Permission.SEE_ALL)
@@ -81,6 +77,7 @@ async def reserve(
         )
     await lock_class(session, request.class_name)
     image = await image_named(session, request.image)
+    check_user_data(request.user_data, image, "/user_data")
     # Another request with the same key may have come first.
     earlier = await _made_before(session, account.id, request)
     if earlier is not None:
@@ -143,11 +140,12 @@ def _hostname(text: str) -> str:
         raise _invalid("bad_hostname", "/hostname", str(error)) from error
 
 
-def _check_user_data(text: str) -> None:
-    size = len(text.encode())
-    if size > USER_DATA_LIMIT:
-        reason = f"user data may have at most {USER_DATA_LIMIT} bytes; this has {size}"
-        raise _invalid("bad_user_data", "/user_data", reason)
+def check_user_data(text: str, image: Image, pointer: str) -> None:
+    """Raise :class:`Refusal` (bad_user_data) if a system of this image would not honour it."""
+    has_cloud_init = bool(image.boot.get("cloud_init", False))
+    reason = user_data.fault(text, image.name, cloud_init=has_cloud_init)
+    if reason:
+        raise _invalid("bad_user_data", pointer, reason)
 
 
 def _check_duration(duration: timedelta) -> None:

@@ -11,6 +11,7 @@ from provisioner.domain.lifecycle import RequestVerb
 from provisioner.domain.refusals import Refusal, RefusalKind
 from provisioner.domain.reservations import ON_LEASE
 from provisioner.fleet import requests
+from provisioner.rental.booking import check_user_data
 from provisioner.rental.reservations import locked_reservation, open_lease
 from provisioner.store import audit
 from provisioner.store.tables import ServerRequest
@@ -27,7 +28,7 @@ async def request(
 ) -> ServerRequest:
     """Request work on a reservation's server. `image` is for a reinstallation and defaults to the
     reservation's own. Raises :class:`Refusal` (unknown_reservation, not_ready, request_refused,
-    unknown_image, too_many_requests)."""
+    unknown_image, bad_user_data, too_many_requests)."""
     reservation = await locked_reservation(session, reservation_id, actor)
     if verb not in ON_LEASE:
         raise Refusal(
@@ -48,8 +49,12 @@ async def request(
         )
     arguments: dict[str, Any] = {}
     if verb is RequestVerb.REINSTALL:
-        wanted = (await image_named(session, image)).id if image else reservation.image_id
-        arguments["image_id"] = wanted
+        arguments["image_id"] = reservation.image_id
+        if image:
+            wanted = await image_named(session, image)
+            if wanted.id != reservation.image_id:
+                check_user_data(reservation.user_data, wanted, "/image")
+            arguments["image_id"] = wanted.id
     row = await requests.file(
         session, lease.server_id, verb, arguments, lease_id=lease.id, actor=actor, now=now
     )

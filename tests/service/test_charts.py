@@ -20,7 +20,14 @@ def charts(*gpus: dict, minutes: list[int], until: int) -> list[dict[str, Chart]
         at=[START + timedelta(minutes=m) for m in minutes],
         gpus=[
             GpuSeriesView(
-                **{"index": n, "product": "", "memory_total_mib": None, **nothing, **series}
+                **{
+                    "index": n,
+                    "product": "",
+                    "lost": False,
+                    "memory_total_mib": None,
+                    **nothing,
+                    **series,
+                }
             )
             for n, series in enumerate(gpus)
         ],

@@ -27,6 +27,7 @@ def make_lease(make, ada, server, clock):
         ready = {"ready_at": clock(), "host_key": "ssh-ed25519 AAAAhost"}
         return await make.lease(server, ada, **{**ready, **values})
 
+    lease.clock = clock
     return lease
 
 
@@ -105,10 +106,10 @@ async def test_a_disk_that_is_gone_or_a_next_tenant_ends_the_wait(
     ],
 )
 async def test_without_javascript_only_a_page_that_changes_soon_is_loaded_again(
-    make_lease, pages, clock, values, hours, reloads
+    make_lease, pages, values, hours, reloads
 ):
     lease = await make_lease(**values)
-    clock.turn(hours=hours)
+    make_lease.clock.turn(hours=hours)
     for text in await pages(lease):
         assert (_RELOADS in text) is reloads
 

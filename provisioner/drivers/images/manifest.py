@@ -25,6 +25,8 @@ class BootFacts(TypedDict):
     initrd: NotRequired[str]
     user: str
     """Who the customer logs in as."""
+    cloud_init: NotRequired[bool]
+    """Whether it has cloud-init, which honours more than scripts as user data."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -48,6 +48,8 @@ def health_text(health: JsonObject | None) -> str:
     """`faulty for 3m12s: GPU 3 …`; empty for a server without a verdict."""
     if health is None:
         return ""
+    if health["level"] is None:
+        return "GPUs not read"
     text = f"{health['level']} for {duration(seconds_since(health['since']))}"
     return text if health["level"] == "ok" else f"{text}: {health['summary']}"
 
@@ -57,7 +59,11 @@ def _page(health: JsonObject) -> RenderableType:
         sheet(
             [
                 ("server", health["server"]),
-                ("health", health["level"] or "no verdict yet"),
+                (
+                    "health",
+                    health["level"]
+                    or ("GPUs not read" if health["judged_at"] else "no verdict yet"),
+                ),
                 ("since", local_time(health["since"])),
                 ("summary", health["summary"]),
                 ("action", health["action"]),

@@ -46,7 +46,10 @@ def reserve(
     ] = None,
     hostname: Annotated[str | None, typer.Option(help="Host name of the system.")] = None,
     user_data: Annotated[
-        Path | None, typer.Option(help="Script to run at the first boot (begins with #!).")
+        Path | None,
+        typer.Option(
+            help="Script for the first boot (begins with #!); cloud-config if the image takes it."
+        ),
     ] = None,
     wait: Annotated[bool, typer.Option("--wait", help="Wait until login is possible.")] = False,
     timeout: Annotated[

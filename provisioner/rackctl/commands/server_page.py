@@ -42,7 +42,7 @@ def server_table(servers: Iterable[JsonObject]) -> Table:
                 server["class"],
                 server["rack"],
                 server["state"],
-                server["health"] and server["health"]["level"],
+                server["health"] and (server["health"]["level"] or "not read"),
                 step_text(server["operation"]),
                 duration(server["seconds_in_state"]),
                 server["reason"],

@@ -31,6 +31,8 @@ class ImageBoot(Body, title="ImageBoot"):
     """Path of the initial ramdisk. Null if the kernel needs none."""
     user: Line
     """User that customers log in as."""
+    cloud_init: bool = False
+    """Whether the system has cloud-init. Without it, user data must be a script."""
 
     def facts(self) -> BootFacts:
         facts = BootFacts(
@@ -38,6 +40,8 @@ class ImageBoot(Body, title="ImageBoot"):
         )
         if self.initrd is not None:
             facts["initrd"] = self.initrd
+        if self.cloud_init:
+            facts["cloud_init"] = True
         return facts
 
 

@@ -104,7 +104,7 @@ NOTES: dict[str, Notes] = {
     "createReservationRequest": Notes(
         problems={
             409: ("not_ready", "request_refused", "too_many_requests"),
-            422: ("unknown_image",),
+            422: ("unknown_image", "bad_user_data"),
         },
     ),
     "streamReservationEvents": Notes(events={"reservation": ReservationView}),

@@ -54,7 +54,8 @@ class NewReservation(
     hostname: str = Field(default="", max_length=253)
     """Host name of the server. Empty for a random one."""
     user_data: str = ""
-    """Script to run on the first boot, up to 64 KiB."""
+    """What to run on the first boot, up to 64 KiB: a script that begins with `#!`, or a format of
+    cloud-init such as `#cloud-config` if the image has it. Anything else is refused."""
     account: str = Field(default="", max_length=200)
     """Identifier or e-mail address of the account to reserve for. Operators only."""
 

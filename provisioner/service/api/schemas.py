@@ -30,7 +30,7 @@ from provisioner.domain.reservations import ReservationAction, ReservationState
 from provisioner.domain.sanitisation import SanitisationLevel
 from provisioner.drivers.bmc import Power
 from provisioner.service.views.base import Page
-from provisioner.service.views.reservations import LeaseState
+from provisioner.service.views.reservations import LeaseState, ReservationStatus
 
 Mode = Literal["validation", "serialization"]
 
@@ -48,6 +48,7 @@ ENUMERATIONS: dict[type[Enum], tuple[str, str]] = {
         "ReservationState",
         "Whether a reservation has a server, waits for one, or is over.",
     ),
+    ReservationStatus: ("ReservationStatus", "Where a reservation stands, in one word."),
     Role: ("Role", "What an account may do. Each role includes the ones before it."),
     SanitisationLevel: (
         "SanitisationLevel",

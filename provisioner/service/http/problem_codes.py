@@ -60,7 +60,7 @@ CODES: dict[str, ProblemCode] = {
     "no_keys": _row(422, "Without an SSH key, nobody could log in."),
     "bad_duration": _row(422, "The duration is too short, too long or not a number."),
     "bad_hostname": _row(422, "The host name is not valid."),
-    "bad_user_data": _row(422, "The user data is too long."),
+    "bad_user_data": _row(422, "The user data is too long, or the image would ignore it."),
     "bad_extension": _row(422, "The new end is not later than the current one, or too late."),
     "bad_idempotency_key": _row(422, "The `Idempotency-Key` is too long or not printable."),
     "idempotency_mismatch": _row(409, "The `Idempotency-Key` was used for another request."),

@@ -37,6 +37,8 @@ class ImageView(View, title="Image"):
     """SHA-256 of the image's manifest, in hexadecimal."""
     size_bytes: int
     """Size of the disk image in bytes."""
+    cloud_init: bool
+    """Whether user data may be in a format of cloud-init. It may always be a script."""
 
 
 def decimal_price(micro: int) -> str:
@@ -62,7 +64,11 @@ async def class_views(session: AsyncSession) -> list[ClassView]:
 
 def image_view(image: Image) -> ImageView:
     return ImageView(
-        name=image.name, title=image.title, digest=image.digest, size_bytes=image.size_bytes
+        name=image.name,
+        title=image.title,
+        digest=image.digest,
+        size_bytes=image.size_bytes,
+        cloud_init=bool(image.boot.get("cloud_init", False)),
     )
 
 

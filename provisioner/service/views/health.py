@@ -2,12 +2,14 @@
 
 from collections.abc import Mapping, Sequence
 from datetime import datetime
+from itertools import zip_longest
 from typing import Any, NamedTuple
 
 from pydantic import Field
 from sqlmodel import col, func, select
 from sqlmodel.ext.asyncio.session import AsyncSession
 
+from provisioner.domain.hardware import gpus_are_read, missing_gpus
 from provisioner.domain.health import Finding, Sample, Verdict
 from provisioner.domain.health.gauges import gauges
 from provisioner.domain.health.levels import HealthAction, HealthLevel
@@ -23,8 +25,9 @@ _SERVERS_A_LOOK = 50
 class HealthView(View, title="HealthSummary"):
     """Summary of the last verdict on a server."""
 
-    level: HealthLevel
-    """Health of the server."""
+    level: HealthLevel | None
+    """Health of the server. Null while nothing is found, but the GPUs that it should have are not
+    read."""
     action: HealthAction
     """What repairs it."""
     summary: str
@@ -61,9 +64,9 @@ class GpuView(View, title="Gpu"):
     rack: str
     """Rack of the server."""
     index: int | None
-    """Number of the GPU in its server. Null if the newest report does not list it."""
+    """Number of the GPU in its server. Null if it is not known."""
     uuid: str
-    """UUID of the GPU, or its PCI address if no UUID is known."""
+    """UUID of the GPU, or its PCI address if no UUID is known. Empty if neither is."""
     product: str
     """Product name. Empty if unknown."""
     level: HealthLevel
@@ -75,7 +78,7 @@ class GpuView(View, title="Gpu"):
     seen_at: datetime | None
     """When the server's agent last reported. Null if it never did."""
     lost: bool
-    """Whether the GPU has fallen off the bus."""
+    """Whether the GPU has fallen off the bus, or the server should have it and it is missing."""
     temperature_c: float | None
     """Temperature in degrees Celsius. Null when not read."""
     power_w: float | None
@@ -98,7 +101,8 @@ class ServerHealthView(View, title="ServerHealth"):
     server: str
     """Name of the server."""
     level: HealthLevel | None
-    """Health of the server. Null until it is judged for the first time."""
+    """Health of the server. Null until it is judged for the first time, and while nothing is found
+    but the GPUs that it should have are not read."""
     action: HealthAction | None
     """What repairs it. Null until it is judged for the first time."""
     summary: str
@@ -180,11 +184,26 @@ async def verdicts(session: AsyncSession, server_ids: Sequence[str]) -> dict[str
     return {row.server_id: row for row in found.all()}
 
 
-def health_view(row: ServerHealth | None) -> HealthView | None:
+def level_shown(
+    row: ServerHealth | None, server: Server, health: Mapping[str, Any]
+) -> HealthLevel | None:
+    """Return the level of a verdict, if anything was read that `ok` could be true of."""
+    if row is None or (row.level is HealthLevel.OK and not gpus_are_read(server.expect, health)):
+        return None
+    return row.level
+
+
+def health_view(
+    row: ServerHealth | None, server: Server, health: Mapping[str, Any]
+) -> HealthView | None:
+    """Return the summary of a verdict beside the health in the server's newest report."""
     if row is None:
         return None
     return HealthView(
-        level=row.level, action=row.action, summary=row.summary, since=row.level_since
+        level=level_shown(row, server, health),
+        action=row.action,
+        summary=row.summary,
+        since=row.level_since,
     )
 
 
@@ -205,7 +224,7 @@ async def server_health_view(session: AsyncSession, server: Server) -> ServerHea
     health = heard.health if heard else {}
     return ServerHealthView(
         server=server.name,
-        level=row.level if row else None,
+        level=level_shown(row, server, health),
         action=row.action if row else None,
         summary=row.summary if row else "",
         since=row.level_since if row else None,
@@ -235,10 +254,16 @@ def _gpus(server: Server, heard: Heard | None, findings: Sequence[Finding]) -> l
     if heard is not None:
         parts = Sample.of(heard.report, heard.at).parts()
         seen = {part.key: part.values for part in parts if part.scope is Scope.GPU}
-    return [
-        _gpu(server, heard, key, seen.get(key, {}), worst.get(key))
-        for key in (*seen, *(key for key in worst if key not in seen))
-    ]
+    views = [_gpu(server, heard, key, values, worst.get(key)) for key, values in seen.items()]
+    unseen = sorted((f for key, f in worst.items() if key not in seen), key=lambda f: f.summary)
+    lost = []
+    if heard is not None and heard.health.get("state") == "ok":
+        lost = missing_gpus(server.expect, server.facts, list(seen.values()))
+    for missing, finding in zip_longest(lost, unseen):
+        key = finding.part if finding else missing.pci
+        values = {"index": missing.number, "lost": True} if missing else {}
+        views.append(_gpu(server, heard, key, values, finding))
+    return sorted(views, key=lambda view: (view.index is None, view.index))
 
 
 def _scope(finding: Finding) -> Scope:
@@ -249,7 +274,14 @@ def _scope(finding: Finding) -> Scope:
 def _gpu(
     server: Server, heard: Heard | None, key: str, values: Any, worst: Finding | None
 ) -> GpuView:
-    shown = gauges(values)
+    shown, lost = gauges(values), bool(values.get("lost", False))
+    if worst:
+        level, action, summary = worst.level, worst.action, worst.summary
+    elif lost:
+        level, action = HealthLevel.FAULTY, HealthAction.QUARANTINE
+        summary = f"GPU {values['index']} is missing"
+    else:
+        level, action, summary = HealthLevel.OK, HealthAction.NONE, ""
     return GpuView(
         server=server.name,
         class_=server.class_name,
@@ -257,11 +289,11 @@ def _gpu(
         index=values.get("index"),
         uuid=key,
         product=values.get("name", ""),
-        level=worst.level if worst else HealthLevel.OK,
-        action=worst.action if worst else HealthAction.NONE,
-        summary=worst.summary if worst else "",
+        level=level,
+        action=action,
+        summary=summary,
         seen_at=heard.at if heard else None,
-        lost=values.get("lost", False),
+        lost=lost,
         temperature_c=shown.get("temperature_c"),
         power_w=shown.get("power_w"),
         utilization_percent=shown.get("utilization_percent"),

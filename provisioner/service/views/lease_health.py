@@ -11,6 +11,7 @@ from typing import Any
 from sqlmodel import col, select
 from sqlmodel.ext.asyncio.session import AsyncSession
 
+from provisioner.domain.hardware import expected_gpus, missing_gpus
 from provisioner.domain.health.gauges import GAUGES
 from provisioner.domain.health.levels import HealthLevel
 from provisioner.domain.incidents import IncidentKind
@@ -21,6 +22,7 @@ from provisioner.store.tables import (
     Incident,
     Lease,
     Outage,
+    Server,
     ServerHealth,
 )
 
@@ -59,6 +61,8 @@ class GpuSeriesView(View, title="GpuSeries"):
     """Number of the GPU in its server."""
     product: str
     """Product name. Empty if unknown."""
+    lost: bool
+    """Whether the GPU has fallen off the bus, or the server should have it and it is missing."""
     memory_total_mib: float | None
     """Size of the memory in MiB. Null if unknown."""
     temperature_c: Values
@@ -79,7 +83,8 @@ class LeaseHealthView(View, title="LeaseHealth"):
     """The health of a reservation's server."""
 
     level: HealthLevel | None
-    """Current health. Null unless the lease is running and its agent has reported."""
+    """Current health. Null unless the lease is running and its agent has reported, and null while
+    nothing is found but the GPUs are not read."""
     summary: str
     """The worst finding in a sentence. Empty when nothing is found."""
     seen_at: datetime | None
@@ -129,11 +134,27 @@ async def lease_health_view(
     view.seen_at, view.state = seen_at, str(health.get("state", ""))
     samples = await _samples(session, lease, now)
     view.at = [sample.at for sample in samples]
-    view.gpus = _series(samples, health.get("gpus", ()))
+    server = await session.get_one(Server, lease.server_id)
+    view.gpus = _series(samples, _reported_gpus(server, health))
     judged = await session.get(ServerHealth, lease.server_id)
-    if judged and seen_at and lease.ends_at > now:
+    running = seen_at is not None and lease.ends_at > now
+    if judged and running and (judged.level.rank or _is_read(server, view.state)):
         view.level, view.summary = judged.level, judged.summary
     return view
+
+
+def _is_read(server: Server, state: str) -> bool:
+    """Whether an agent in this state has read what it should: no GPUs, if there are none."""
+    return state == "ok" or (state == "absent" and not expected_gpus(server.expect))
+
+
+def _reported_gpus(server: Server, health: dict[str, Any]) -> list[dict[str, Any]]:
+    """Return the GPUs of a report, with those that are missing in it as lost."""
+    reported = [gpu for gpu in health.get("gpus", ()) if "index" in gpu]
+    if health.get("state") != "ok":
+        return reported
+    missing = missing_gpus(server.expect, server.facts, reported)
+    return reported + [{"index": gpu.number, "lost": True} for gpu in missing]
 
 
 async def open_incidents(
@@ -207,13 +228,14 @@ def _series(
 ) -> list[GpuSeriesView]:
     """Return a series, as long as the samples, for each GPU that was ever seen."""
     by_index = [{gpu["index"]: gpu for gpu in sample.gpus} for sample in samples]
-    told = {gpu["index"]: gpu for gpu in reported if "index" in gpu}
+    newest = {gpu["index"]: gpu for gpu in reported}
     return [
         GpuSeriesView(
             index=index,
-            product=told.get(index, {}).get("name", ""),
-            memory_total_mib=told.get(index, {}).get("memory_total_mib"),
+            product=newest.get(index, {}).get("name", ""),
+            lost=bool(newest.get(index, {}).get("lost", False)),
+            memory_total_mib=newest.get(index, {}).get("memory_total_mib"),
             **{name: [gpus.get(index, {}).get(name) for gpus in by_index] for name in GAUGES},
         )
-        for index in sorted(set(chain(told, *by_index)))
+        for index in sorted(set(chain(newest, *by_index)))
     ]

@@ -23,6 +23,7 @@ from provisioner.rental.reservations import visible_reservation
 from provisioner.service.context import Services
 from provisioner.service.views.base import Page, PageQuery, View, page, seconds_between
 from provisioner.service.views.lease_health import LeaseIncidentView, open_incidents
+from provisioner.service.views.phases import TITLES
 from provisioner.service.views.requests import RequestView, last_requests_of_leases, request_view
 from provisioner.store.tables import (
     Image,
@@ -45,11 +46,27 @@ class LeaseState(StrEnum):
     STOPPED = "stopped"
 
 
+class ReservationStatus(StrEnum):
+    """Where a reservation stands, in one word."""
+
+    WAITING = "waiting"
+    DELAYED = "delayed"
+    PREPARING = "preparing"
+    READY = "ready"
+    STOPPED = "stopped"
+    FAULTY = "faulty"
+    ENDING = "ending"
+    ENDED = "ended"
+    CANCELLED = "cancelled"
+
+
 class PhaseView(View, title="Phase"):
     """One step of preparing or reclaiming the server."""
 
     step: Step
     """The step."""
+    title: str
+    """What happens in the step, in words."""
     started_at: datetime
     """When the step began."""
     ended_at: datetime | None
@@ -107,6 +124,8 @@ class ReservationView(View, title="Reservation"):
     """Name of the image that is installed."""
     state: ReservationState
     """Whether the reservation has a server, waits for one, or is over."""
+    status: ReservationStatus
+    """Where the reservation stands, in one word. `faulty` while its server has an open fault."""
     starts_at: datetime
     """Start of the period."""
     ends_at: datetime
@@ -181,6 +200,12 @@ async def reservation_views(
                 class_=row.class_name,
                 image=image.name,
                 state=row.state,
+                status=_status(
+                    row.state,
+                    lease_state(lease, now) if lease else None,
+                    delayed=row.id in delayed_since,
+                    faulty=lease is not None and bool(incidents.get(lease.id)),
+                ),
                 starts_at=row.starts_at,
                 ends_at=row.ends_at,
                 created_at=row.created_at,
@@ -284,6 +309,18 @@ def lease_state(lease: Lease, now: datetime) -> LeaseState:
     return LeaseState.READY if lease.stopped_at is None else LeaseState.STOPPED
 
 
+def _status(
+    state: ReservationState, lease: LeaseState | None, *, delayed: bool, faulty: bool
+) -> ReservationStatus:
+    if delayed:
+        return ReservationStatus.DELAYED
+    if lease is None or state is ReservationState.WAITING:
+        return ReservationStatus(state.value)
+    if faulty and lease in (LeaseState.READY, LeaseState.STOPPED):
+        return ReservationStatus.FAULTY
+    return ReservationStatus(lease.value)
+
+
 def _lease_view(
     lease: Lease,
     server: Server,
@@ -313,6 +350,7 @@ def _lease_view(
         phases=[
             PhaseView(
                 step=record.step,
+                title=TITLES[record.step],
                 started_at=record.started_at,
                 ended_at=record.ended_at,
                 seconds=seconds_between(record.started_at, record.ended_at),

@@ -295,7 +295,9 @@ def _view(server: Server, related: _Related, now: datetime) -> ServerView:
         operation=operation_view(operation, server.name) if operation else None,
         lease=_lease(related.lease.get(server.id), now),
         agent=_agent(related.agent.get(server.id)),
-        health=health_view(related.health.get(server.id)),
+        health=health_view(
+            related.health.get(server.id), server, _reported(related.agent.get(server.id))
+        ),
         disks=[
             _disk(disk, server, related.certificate.get((server.id, disk.serial)))
             for disk in related.disks.get(server.id, [])
@@ -333,6 +335,11 @@ def _agent(row: AgentIdentity | None) -> AgentView | None:
         seen_at=row.seen_at,
         uptime_s=float(row.report.get("uptime_s", 0)),
     )
+
+
+def _reported(agent: AgentIdentity | None) -> dict[str, Any]:
+    """Return the health in the agent's newest report."""
+    return (agent.report.get("health") or {}) if agent else {}
 
 
 def _disk(disk: Disk, server: Server, certificate: ErasureCertificate | None) -> DiskView:

@@ -86,7 +86,8 @@ def _chart(
     last = span = "–"
     if known:
         whole = f" of {_number(total / _MIB_PER_GIB)}" if total else ""
-        last = f"{_number(known[-1])} {signal.unit}".rstrip()
+        # What was last measured of a lost GPU is not what it has now.
+        last = "–" if gpu.lost else f"{_number(known[-1])} {signal.unit}".rstrip()
         span = f"{_number(min(known))} to {_number(max(known))}{whole} {signal.unit}".rstrip()
     return Chart(
         signal.name,

@@ -61,7 +61,7 @@ async def show(request: web.Request, who: Visitor) -> web.StreamResponse:
         health = await lease_health_view(session, row.id, now)
         images = await image_views(session)
     lease = view.lease
-    left = (lease.ends_at if lease else view.ends_at) - now
+    left = view.ends_at - now
     return page(
         request,
         "lease.html",
