@@ -178,6 +178,11 @@ async def servers_by_name(session: AsyncSession, query: ServerQuery) -> Sequence
     return (await session.exec(statement)).all()
 
 
+async def servers_named(session: AsyncSession, names: Sequence[str]) -> Sequence[Server]:
+    """Return those of these servers that exist."""
+    return (await session.exec(select(Server).where(col(Server.name).in_(names)))).all()
+
+
 async def count_by_state(session: AsyncSession) -> dict[State, int]:
     found = await session.exec(select(Server.state, func.count()).group_by(col(Server.state)))
     return {State(state): count for state, count in found.all()}

@@ -1,9 +1,10 @@
-"""Read-only pages for operators: the fleet, and what is stuck and why."""
+"""Read-only pages for operators: one server, its operations, and incidents."""
 
 from aiohttp import web
 
 from provisioner.domain.access import Permission
-from provisioner.domain.lifecycle import SLA, State
+from provisioner.domain.lifecycle import SLA
+from provisioner.fleet.actions import ACTIONS
 from provisioner.fleet.servers import server_named
 from provisioner.service.views.base import PageQuery
 from provisioner.service.views.certificates import certificate_view, server_certificates
@@ -18,39 +19,13 @@ from provisioner.service.views.operations import (
     operation_view,
     operations_of,
 )
-from provisioner.service.views.servers import (
-    ServerQuery,
-    count_by_state,
-    server_views,
-    servers_by_name,
-)
+from provisioner.service.views.servers import server_views
 from provisioner.service.web.render import page
 from provisioner.service.web.session import Visitor, page_for
 
 _MOST = 1000
 _LINES = 200
 _PAST = 10
-
-
-@page_for(Permission.OPERATE)
-async def servers(request: web.Request, who: Visitor) -> web.StreamResponse:
-    try:
-        state = State(request.query["state"]) if request.query.get("state") else None
-    except ValueError:
-        state = None
-    async with who.services.database.read() as session:
-        rows = await servers_by_name(session, ServerQuery(state=state, limit=_MOST))
-        views = await server_views(session, rows[:_MOST], who.services.clock())
-        counts = await count_by_state(session)
-    return page(
-        request,
-        "servers.html",
-        who,
-        servers=views,
-        shown=state,
-        counts=counts,
-        sla={s: limit.total_seconds() for s, limit in SLA.items()},
-    )
 
 
 @page_for(Permission.OPERATE)
@@ -68,6 +43,7 @@ async def server(request: web.Request, who: Visitor) -> web.StreamResponse:
         "server.html",
         who,
         server=view,
+        actions={key: a for key, a in ACTIONS.items() if a.verb and a.allowed(view.state)},
         operation=latest,
         health=health,
         log=[log_view(line) for line in lines],

@@ -6,6 +6,7 @@ from aiohttp import web
 
 from provisioner.service.web import (
     extend,
+    fleet,
     keys,
     lease,
     login,
@@ -39,7 +40,9 @@ def add_routes(app: web.Application) -> None:
     app.router.add_post("/webhook", webhook.put)
     app.router.add_post("/webhook/test", webhook.test)
     app.router.add_post("/webhook/remove", webhook.remove)
-    app.router.add_get("/servers", operator.servers)
+    app.router.add_get("/servers", fleet.show)
+    app.router.add_get("/servers/act", fleet.confirm)
+    app.router.add_post("/servers/act", fleet.act)
     app.router.add_get("/servers/{name}", operator.server)
     app.router.add_get("/operations/{id}", operator.operation)
     app.router.add_get("/incidents", operator.incidents)

@@ -134,6 +134,10 @@ function follow(address) {
 document.addEventListener("click", (event) => {
   if (event.target.matches(".copyable button")) copy(event.target);
 });
+document.addEventListener("change", (event) => {
+  if (!event.target.matches("[data-all]")) return;
+  for (const box of document.querySelectorAll('input[name="server"]')) box.checked = event.target.checked;
+});
 document.addEventListener("visibilitychange", () => document.hidden || renew());
 offerCopying(document);
 toEnd(document.querySelectorAll(".log"));
