@@ -415,11 +415,16 @@ CREATE TABLE incident (
     next_action VARCHAR NOT NULL,
     opened_at TIMESTAMP WITH TIME ZONE NOT NULL,
     closed_at TIMESTAMP WITH TIME ZONE,
+    acknowledged_at TIMESTAMP WITH TIME ZONE,
+    acknowledged_by VARCHAR,
+    assignee_id VARCHAR,
     PRIMARY KEY (id),
     FOREIGN KEY(server_id) REFERENCES server (id),
     FOREIGN KEY(reservation_id) REFERENCES reservation (id),
     FOREIGN KEY(operation_id) REFERENCES operation (id),
-    FOREIGN KEY(lease_id) REFERENCES lease (id)
+    FOREIGN KEY(lease_id) REFERENCES lease (id),
+    FOREIGN KEY(acknowledged_by) REFERENCES account (id),
+    FOREIGN KEY(assignee_id) REFERENCES account (id)
 );
 
 CREATE INDEX ix_incident_lease_id ON incident (lease_id);
@@ -487,3 +492,16 @@ CREATE INDEX ix_agent_identity_live ON agent_identity (reported_at) WHERE revoke
 CREATE INDEX ix_agent_identity_revoked ON agent_identity (revoked_at) WHERE revoked_at IS NOT NULL;
 
 CREATE INDEX ix_agent_identity_server_id ON agent_identity (server_id);
+
+CREATE TABLE incident_note (
+    id VARCHAR NOT NULL,
+    incident_id VARCHAR NOT NULL,
+    account_id VARCHAR,
+    at TIMESTAMP WITH TIME ZONE NOT NULL,
+    text VARCHAR NOT NULL,
+    PRIMARY KEY (id),
+    FOREIGN KEY(incident_id) REFERENCES incident (id),
+    FOREIGN KEY(account_id) REFERENCES account (id)
+);
+
+CREATE INDEX ix_incident_note_incident_id ON incident_note (incident_id);

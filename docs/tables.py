@@ -28,6 +28,7 @@ from provisioner.domain.lifecycle import (
     State,
     Step,
 )
+from provisioner.domain.runbooks import RUNBOOKS
 from provisioner.domain.transitions import TRANSITIONS
 from provisioner.service.api.endpoints import ENDPOINTS
 from provisioner.service.http.problem_codes import CODES
@@ -106,6 +107,15 @@ def health_rules() -> str:
     return _table(("Rule", "Of", "When", "Level", "Action", "Again", "Source"), rows)
 
 
+def runbooks() -> str:
+    """What to do about each kind of incident."""
+    rows = [
+        (f"`{kind}`", book.means, " ".join(book.steps), book.closes)
+        for kind, book in RUNBOOKS.items()
+    ]
+    return _table(("Incident", "Means", "Do", "Closes when"), rows)
+
+
 def xids() -> str:
     """Every XID that is known, with the catalogue's answer and ours."""
     rows = [
@@ -175,6 +185,7 @@ TABLES: dict[str, Callable[[], str]] = {
     "requests": requests,
     "settings": settings,
     "health_rules": health_rules,
+    "runbooks": runbooks,
     "xids": xids,
     "signals": signals,
     "agent_metrics": agent_metrics,

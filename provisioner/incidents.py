@@ -9,11 +9,11 @@ from sqlalchemy import update
 from sqlmodel import col, func, select
 from sqlmodel.ext.asyncio.session import AsyncSession
 
-from provisioner.domain.access import Actor, Permission
+from provisioner.domain.access import PERMISSIONS, Actor, Permission
 from provisioner.domain.incidents import IncidentKind
-from provisioner.domain.refusals import Refusal, RefusalKind
+from provisioner.domain.refusals import Fault, Refusal, RefusalKind
 from provisioner.store import audit
-from provisioner.store.tables import Incident, Server
+from provisioner.store.tables import Account, Incident, IncidentNote, Server
 
 
 async def open_incident(
@@ -104,10 +104,7 @@ async def close_breaker(
     """Close the circuit breaker: faulty servers are quarantined again, each at the reconciler's
     next look. It is the only incident that a person closes; closing it again does nothing. Raises
     :class:`Refusal` (forbidden, unknown_incident, closes_by_itself)."""
-    actor.require(Permission.OPERATE)
-    incident = await session.get(Incident, incident_id)
-    if incident is None:
-        raise Refusal(RefusalKind.NOT_FOUND, "unknown_incident", f"no incident {incident_id!r}")
+    incident = await known_incident(session, incident_id, actor)
     if incident.kind is not IncidentKind.BREAKER:
         raise Refusal(
             RefusalKind.CONFLICT,
@@ -124,4 +121,88 @@ async def close_breaker(
         return incident
     await session.refresh(incident)
     audit.record(session, actor, "incident.close", incident_id, now)
+    return incident
+
+
+async def known_incident(session: AsyncSession, incident_id: str, actor: Actor) -> Incident:
+    """Raises :class:`Refusal` (forbidden, unknown_incident)."""
+    actor.require(Permission.OPERATE)
+    incident = await session.get(Incident, incident_id)
+    if incident is None:
+        raise Refusal(RefusalKind.NOT_FOUND, "unknown_incident", f"no incident {incident_id!r}")
+    return incident
+
+
+async def acknowledge(
+    session: AsyncSession, incident_id: str, *, actor: Actor, now: datetime
+) -> Incident:
+    """Say that one knows of an open incident. The first who does is kept. Raises
+    :class:`Refusal` (forbidden, unknown_incident, incident_closed)."""
+    incident = await _open(session, incident_id, actor)
+    if incident.acknowledged_at is None:
+        incident.acknowledged_at = now
+        incident.acknowledged_by = actor.account_id or None
+        audit.record(session, actor, "incident.acknowledge", incident_id, now)
+    return incident
+
+
+async def assign(
+    session: AsyncSession,
+    incident_id: str,
+    assignee: Account | None,
+    *,
+    actor: Actor,
+    now: datetime,
+) -> Incident:
+    """Give an open incident to an operator to work on, or to nobody. It counts as acknowledged.
+    Raises :class:`Refusal` (forbidden, unknown_incident, incident_closed, not_an_operator)."""
+    incident = await acknowledge(session, incident_id, actor=actor, now=now)
+    if assignee is not None and (
+        assignee.disabled_at is not None or Permission.OPERATE not in PERMISSIONS[assignee.role]
+    ):
+        raise Refusal(
+            RefusalKind.INVALID,
+            "not_an_operator",
+            f"{assignee.email} is no active operator",
+            faults=(Fault("/account", "name an operator or an administrator"),),
+        )
+    wanted = assignee.id if assignee else None
+    if incident.assignee_id != wanted:
+        incident.assignee_id = wanted
+        audit.record(session, actor, "incident.assign", incident_id, now, assignee=wanted)
+    return incident
+
+
+async def note(
+    session: AsyncSession, incident_id: str, text: str, *, actor: Actor, now: datetime
+) -> Incident:
+    """Write a note on an incident, which may be closed. Raises :class:`Refusal` (forbidden,
+    unknown_incident, empty_note)."""
+    incident = await known_incident(session, incident_id, actor)
+    if not text.strip():
+        raise Refusal(
+            RefusalKind.INVALID,
+            "empty_note",
+            "the note is empty",
+            faults=(Fault("/text", "write something"),),
+        )
+    session.add(
+        IncidentNote(
+            incident_id=incident_id, account_id=actor.account_id or None, at=now, text=text.strip()
+        )
+    )
+    audit.record(session, actor, "incident.note", incident_id, now)
+    await session.flush()
+    return incident
+
+
+async def _open(session: AsyncSession, incident_id: str, actor: Actor) -> Incident:
+    incident = await known_incident(session, incident_id, actor)
+    if incident.closed_at is not None:
+        raise Refusal(
+            RefusalKind.CONFLICT,
+            "incident_closed",
+            f"{incident_id} is closed",
+            next_action="write a note on it instead",
+        )
     return incident

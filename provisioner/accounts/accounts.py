@@ -7,7 +7,7 @@ from sqlalchemy.exc import IntegrityError
 from sqlmodel import col, or_, select
 from sqlmodel.ext.asyncio.session import AsyncSession
 
-from provisioner.domain.access import Actor, Permission, Role
+from provisioner.domain.access import PERMISSIONS, Actor, Permission, Role
 from provisioner.domain.refusals import Fault, Refusal, RefusalKind
 from provisioner.store import audit
 from provisioner.store.tables import Account
@@ -84,6 +84,17 @@ async def all_accounts(
     if after is not None:
         query = query.where(col(Account.id) > after)
     return (await session.exec(query)).all()
+
+
+async def active_operators(session: AsyncSession) -> Sequence[Account]:
+    """Return who may operate the site, by name."""
+    roles = [role for role in Role if Permission.OPERATE in PERMISSIONS[role]]
+    found = await session.exec(
+        select(Account)
+        .where(col(Account.role).in_(roles), col(Account.disabled_at).is_(None))
+        .order_by(col(Account.name))
+    )
+    return found.all()
 
 
 async def known_account(session: AsyncSession, account_id: str) -> Account:

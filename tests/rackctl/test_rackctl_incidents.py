@@ -28,3 +28,15 @@ def test_a_servers_incident_is_not_closed_by_hand(rackctl: Rackctl) -> None:
     ran = rackctl("incident", "close", listed[0]["id"])
     assert ran.code == 1
     assert "closes when what it reports is over" in ran.err
+
+
+def test_an_incident_is_acknowledged_assigned_and_noted(rackctl: Rackctl) -> None:
+    listed = json.loads(rackctl("incident", "list", "-o", "json").out)["items"]
+    which = listed[0]["id"]
+    mine = json.loads(rackctl("incident", "assign", which, "-o", "json").out)
+    assert mine["assignee"] == mine["acknowledged_by"]
+    assert json.loads(rackctl("incident", "acknowledge", which, "-o", "json").out) == mine
+    noted = json.loads(rackctl("incident", "note", which, "a fan is ordered", "-o", "json").out)
+    assert [note["text"] for note in noted["notes"]] == ["a fan is ordered"]
+    free = json.loads(rackctl("incident", "assign", which, "--nobody", "-o", "json").out)
+    assert free["assignee"] is None

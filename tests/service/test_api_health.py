@@ -65,8 +65,8 @@ async def test_a_servers_health_says_what_is_found_of_which_part(operator, make,
     assert (shown["state"], shown["driver"], shown["context"]) == ("ok", "570.124.06", "ramdisk")
     assert [(g["index"], g["level"], g["lost"]) for g in shown["gpus"]] == [
         (0, "ok", False),
-        (3, "faulty", True),
         (1, "ok", False),
+        (3, "faulty", True),
     ]
     assert shown["gpus"][0]["product"] == PRODUCT
     assert shown["gpus"][0]["ecc_corrected"] == 4

@@ -27,7 +27,7 @@ async def test_from_login_to_a_lease_that_becomes_ready_by_itself(page, make, se
         lease = (await session.exec(select(Lease))).one()
     operation = await make.operation(server, Verb.IMAGE, Step.WRITE_IMAGE, lease_id=lease.id)
     await make.step(operation, Step.WRITE_IMAGE)
-    await expect(page.locator(".phases li.running")).to_contain_text("write image")
+    await expect(page.locator(".phases li.running")).to_contain_text("Write your image")
     async with services.database.write() as session:
         row = (await session.exec(select(Lease))).one()
         row.ready_at, row.host_key = services.clock(), "ssh-ed25519 AAAAhost"

@@ -39,7 +39,7 @@ def shown(browser, lease):
     """The text of the overview and of the lease's page."""
 
     async def texts():
-        paths = ("/", f"/reservations/{lease.reservation_id}")
+        paths = ("/reservations", f"/reservations/{lease.reservation_id}")
         return [_text((await browser.get(path))[1]) for path in paths]
 
     return texts

@@ -147,12 +147,13 @@ def _disks(disks: Iterable[JsonObject]) -> Table:
 
 def incident_table(incidents: Iterable[JsonObject]) -> Table:
     return rows(
-        ["INCIDENT", "ABOUT", "KIND", "OPENED", "CLOSED", "REASON", "NEXT ACTION"],
+        ["INCIDENT", "ABOUT", "KIND", "OWNER", "OPENED", "CLOSED", "REASON", "NEXT ACTION"],
         (
             (
                 incident["id"],
                 incident.get("server") or incident.get("reservation"),
                 incident["kind"],
+                incident.get("assignee") or incident.get("acknowledged_by"),
                 local_time(incident["opened_at"]),
                 local_time(incident.get("closed_at")),
                 incident["reason"],

@@ -130,6 +130,15 @@ NOTES: dict[str, Notes] = {
         headers=(LAST_EVENT_ID,),
         events={"log": LogView, "operation": OperationDetail},
     ),
+    "acknowledgeIncident": Notes(problems={409: ("incident_closed",)}),
+    "assignIncident": Notes(
+        problems={
+            404: ("unknown_account",),
+            409: ("incident_closed",),
+            422: ("not_an_operator",),
+        },
+    ),
+    "createIncidentNote": Notes(problems={422: ("empty_note",)}),
     "closeIncident": Notes(problems={409: ("closes_by_itself",)}),
     "createAccount": Notes(problems={403: ("admin_only",), 409: ("email_exists",)}),
     "createAccountToken": Notes(problems={403: ("admin_only",)}),

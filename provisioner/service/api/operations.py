@@ -7,8 +7,9 @@ from aiohttp import web
 from pydantic import Field
 
 from provisioner import incidents
+from provisioner.accounts.accounts import find_account, known_account
 from provisioner.service.context import Services
-from provisioner.service.http.endpoint import Call
+from provisioner.service.http.endpoint import Body, Call
 from provisioner.service.http.problems import HttpError
 from provisioner.service.http.streams import ServerSentEvent, send_events
 from provisioner.service.views.base import Page, PageQuery, page
@@ -24,12 +25,12 @@ from provisioner.service.views.operations import (
     OperationView,
     audit_page,
     incident_page,
-    incident_view,
     known_operation,
     log_after,
     log_view,
     operation_detail,
     operation_page,
+    shown_incident,
 )
 
 _LINES_A_LOOK = 500
@@ -39,6 +40,26 @@ _LONGEST_ID = 200
 class EventsQuery(PageQuery):
     after: str | None = Field(default=None, max_length=_LONGEST_ID)
     """Only lines after the one with this identifier. `Last-Event-ID` takes precedence."""
+
+
+class NewAssignment(
+    Body, title="NewAssignment", json_schema_extra={"examples": [{"account": "ada@example.com"}]}
+):
+    """Who is to work on an incident."""
+
+    account: str | None = Field(max_length=200)
+    """Identifier or e-mail address of an operator. Null for nobody."""
+
+
+class NewIncidentNote(
+    Body,
+    title="NewIncidentNote",
+    json_schema_extra={"examples": [{"text": "A new fan is ordered."}]},
+):
+    """A note on an incident."""
+
+    text: str = Field(min_length=1, max_length=4000)
+    """The note."""
 
 
 async def list_all(call: Call, query: OperationQuery) -> Page[OperationView]:
@@ -118,7 +139,38 @@ async def close_incident(call: Call) -> IncidentView:
         row = await incidents.close_breaker(
             session, call.path("id"), actor=call.actor, now=call.now()
         )
-        return incident_view(row, None)
+        return await shown_incident(session, row)
+
+
+async def acknowledge_incident(call: Call) -> IncidentView:
+    """Acknowledge an open incident: somebody knows of it."""
+    async with call.services.database.write() as session:
+        row = await incidents.acknowledge(
+            session, call.path("id"), actor=call.actor, now=call.now()
+        )
+        return await shown_incident(session, row)
+
+
+async def assign_incident(call: Call, body: NewAssignment) -> IncidentView:
+    """Assign an open incident to an operator, or to nobody. This acknowledges it."""
+    async with call.services.database.write() as session:
+        assignee = None
+        if body.account:
+            assignee = await find_account(session, body.account)
+            assignee = assignee or await known_account(session, body.account)
+        row = await incidents.assign(
+            session, call.path("id"), assignee, actor=call.actor, now=call.now()
+        )
+        return await shown_incident(session, row)
+
+
+async def note_incident(call: Call, body: NewIncidentNote) -> IncidentView:
+    """Write a note on an incident. It cannot be changed later."""
+    async with call.services.database.write() as session:
+        row = await incidents.note(
+            session, call.path("id"), body.text, actor=call.actor, now=call.now()
+        )
+        return await shown_incident(session, row)
 
 
 async def list_audit(call: Call, query: AuditQuery) -> Page[AuditView]:

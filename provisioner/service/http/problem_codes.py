@@ -96,6 +96,9 @@ CODES: dict[str, ProblemCode] = {
     # Operations and incidents
     "unknown_operation": _row(404, "There is no such operation."),
     "unknown_incident": _row(404, "There is no such incident."),
+    "incident_closed": _row(409, "The incident is closed."),
+    "not_an_operator": _row(422, "Incidents are assigned to active operators only."),
+    "empty_note": _row(422, "The note is empty."),
     "closes_by_itself": _row(409, "An incident of this kind closes when it is over."),
     # Requests from machines
     "bad_message": _row(400, "The message does not match the protocol."),

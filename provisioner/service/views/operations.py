@@ -13,6 +13,7 @@ from provisioner.domain.lifecycle import OperationState, Step, StepOutcome, Verb
 from provisioner.domain.refusals import Refusal, RefusalKind
 from provisioner.fleet.servers import server_named
 from provisioner.service.views.base import Page, PageQuery, View, page, seconds_between
+from provisioner.service.views.incident_marks import IncidentMarks, IncidentNoteView, marks_of
 from provisioner.store.tables import AuditEvent, Incident, Operation, Server, StepLog, StepRecord
 
 
@@ -100,6 +101,16 @@ class IncidentView(View, title="Incident"):
     """When the incident was opened."""
     closed_at: datetime | None
     """When the incident was closed. Null while it is open."""
+    acknowledged_at: datetime | None
+    """When an operator acknowledged it. Null until then."""
+    acknowledged_by: str | None
+    """Name of who acknowledged it. Null until then."""
+    assignee: str | None
+    """Name of the operator who works on it. Null if it is nobody's."""
+    notes: list[IncidentNoteView]
+    """What operators noted on it, oldest first."""
+    runbook: str
+    """Path of the page that says what to do about incidents of this kind."""
 
 
 class AuditView(View, title="AuditEvent"):
@@ -132,6 +143,14 @@ class LogQuery(PageQuery):
 class IncidentQuery(PageQuery):
     open: bool | None = None
     """True for open incidents only, false for closed ones only."""
+    kind: IncidentKind | None = None
+    """Only incidents of this kind."""
+    server: str | None = Field(default=None, max_length=253)
+    """Only incidents of the server with this name."""
+    acknowledged: bool | None = None
+    """True for acknowledged incidents only, false for others only."""
+    assignee: str | None = Field(default=None, max_length=200)
+    """Only incidents of the operator with this identifier."""
 
 
 class AuditQuery(PageQuery):
@@ -188,11 +207,27 @@ async def incident_page(session: AsyncSession, query: IncidentQuery) -> Page[Inc
         statement = statement.where(col(Incident.closed_at).is_(None))
     elif query.open is False:
         statement = statement.where(col(Incident.closed_at).is_not(None))
+    if query.kind is not None:
+        statement = statement.where(Incident.kind == query.kind)
+    if query.server is not None:
+        statement = statement.where(Server.name == query.server)
+    if query.acknowledged is not None:
+        unread = col(Incident.acknowledged_at).is_(None)
+        statement = statement.where(~unread if query.acknowledged else unread)
+    if query.assignee is not None:
+        statement = statement.where(Incident.assignee_id == query.assignee)
     if query.cursor is not None:
         statement = statement.where(col(Incident.id) < query.cursor)
     rows = (await session.exec(statement)).all()
     shown, following = page(query, rows, lambda row: row[0].id)
-    return Page(items=[incident_view(row, name) for row, name in shown], next=following)
+    marks = await marks_of(session, [row for row, _ in shown])
+    return Page(items=[incident_view(row, name, marks) for row, name in shown], next=following)
+
+
+async def shown_incident(session: AsyncSession, row: Incident) -> IncidentView:
+    """Return the view of an incident that was changed in this session."""
+    server = await session.get(Server, row.server_id) if row.server_id else None
+    return incident_view(row, server.name if server else None, await marks_of(session, [row]))
 
 
 async def audit_page(session: AsyncSession, query: AuditQuery) -> Page[AuditView]:
@@ -277,7 +312,7 @@ def log_view(row: StepLog) -> LogView:
     return LogView.model_validate(row, from_attributes=True)
 
 
-def incident_view(row: Incident, server_name: str | None) -> IncidentView:
+def incident_view(row: Incident, server_name: str | None, marks: IncidentMarks) -> IncidentView:
     return IncidentView(
         id=row.id,
         server=server_name,
@@ -288,6 +323,11 @@ def incident_view(row: Incident, server_name: str | None) -> IncidentView:
         next_action=row.next_action,
         opened_at=row.opened_at,
         closed_at=row.closed_at,
+        acknowledged_at=row.acknowledged_at,
+        acknowledged_by=marks.names[row.acknowledged_by] if row.acknowledged_at else None,
+        assignee=marks.names[row.assignee_id] if row.assignee_id else None,
+        notes=marks.notes.get(row.id, []),
+        runbook=f"/docs/runbook#{row.kind.value}",
     )
 
 

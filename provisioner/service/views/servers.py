@@ -11,6 +11,7 @@ from sqlmodel.ext.asyncio.session import AsyncSession
 from provisioner.domain.lifecycle import ALLOWED, RequestVerb, State
 from provisioner.service.views.base import PageQuery, View
 from provisioner.service.views.health import HealthView, health_view, verdicts
+from provisioner.service.views.incident_marks import IncidentMarks, marks_of
 from provisioner.service.views.operations import (
     IncidentView,
     OperationView,
@@ -200,6 +201,7 @@ class _Related:
         self.certificate: dict[tuple[str, str], ErasureCertificate] = {}
         self.incidents: dict[str, list[Incident]] = {}
         self.requests: dict[str, list[ServerRequest]] = {}
+        self.marks = IncidentMarks({}, {})
 
     async def read(self, session: AsyncSession, ids: Sequence[str]) -> None:
         operations = await session.exec(
@@ -237,7 +239,9 @@ class _Related:
             .where(col(Incident.server_id).in_(ids), col(Incident.closed_at).is_(None))
             .order_by(col(Incident.opened_at))
         )
-        for incident in incidents.all():
+        rows = incidents.all()
+        self.marks = await marks_of(session, rows)
+        for incident in rows:
             self.incidents.setdefault(str(incident.server_id), []).append(incident)
 
     async def _read_certificates(self, session: AsyncSession, ids: Sequence[str]) -> None:
@@ -307,7 +311,10 @@ def _view(server: Server, related: _Related, now: datetime) -> ServerView:
             _disk(disk, server, related.certificate.get((server.id, disk.serial)))
             for disk in related.disks.get(server.id, [])
         ],
-        incidents=[incident_view(i, server.name) for i in related.incidents.get(server.id, [])],
+        incidents=[
+            incident_view(incident, server.name, related.marks)
+            for incident in related.incidents.get(server.id, [])
+        ],
         facts=server.facts,
         expect=server.expect,
         last_used_at=server.last_used_at,

@@ -38,7 +38,11 @@ _UNREAD = {
 
 @page_for(Permission.RENT)
 async def overview(request: web.Request, who: Visitor) -> web.StreamResponse:
-    """The newest reservations, current ones first."""
+    return await overview_page(request, who)
+
+
+async def overview_page(request: web.Request, who: Visitor) -> web.Response:
+    """One's own newest reservations, current ones first."""
     async with who.services.database.read() as session:
         views = await reservations_of(session, who.account.id, _SHOWN, who.services.clock())
     return page(

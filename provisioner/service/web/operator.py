@@ -1,4 +1,4 @@
-"""Read-only pages for operators: one server, its operations, and incidents."""
+"""Read-only pages for operators: one server and its operations."""
 
 from aiohttp import web
 
@@ -10,8 +10,6 @@ from provisioner.service.views.base import PageQuery
 from provisioner.service.views.certificates import certificate_view, server_certificates
 from provisioner.service.views.health import server_health_view
 from provisioner.service.views.operations import (
-    IncidentQuery,
-    incident_page,
     known_operation,
     log_tail,
     log_view,
@@ -23,7 +21,6 @@ from provisioner.service.views.servers import server_views
 from provisioner.service.web.render import page
 from provisioner.service.web.session import Visitor, page_for
 
-_MOST = 1000
 _LINES = 200
 _PAST = 10
 
@@ -61,17 +58,4 @@ async def operation(request: web.Request, who: Visitor) -> web.StreamResponse:
         lines = await log_tail(session, row.id, _LINES)
     return page(
         request, "operation.html", who, operation=view, log=[log_view(line) for line in lines]
-    )
-
-
-@page_for(Permission.OPERATE)
-async def incidents(request: web.Request, who: Visitor) -> web.StreamResponse:
-    async with who.services.database.read() as session:
-        views = (await incident_page(session, IncidentQuery(limit=_MOST))).items
-    return page(
-        request,
-        "incidents.html",
-        who,
-        open_ones=[view for view in views if view.closed_at is None],
-        closed_ones=[view for view in views if view.closed_at is not None],
     )

@@ -7,6 +7,8 @@ from aiohttp import web
 from provisioner.service.web import (
     extend,
     fleet,
+    home,
+    incidents,
     keys,
     lease,
     login,
@@ -20,7 +22,8 @@ _STATIC = Path(__file__).parent / "static"
 
 
 def add_routes(app: web.Application) -> None:
-    app.router.add_get("/", lease.overview)
+    app.router.add_get("/", home.show)
+    app.router.add_get("/reservations", lease.overview)
     app.router.add_get("/login", login.form)
     app.router.add_post("/login", login.submit)
     app.router.add_post("/logout", login.logout)
@@ -45,6 +48,8 @@ def add_routes(app: web.Application) -> None:
     app.router.add_post("/servers/act", fleet.act)
     app.router.add_get("/servers/{name}", operator.server)
     app.router.add_get("/operations/{id}", operator.operation)
-    app.router.add_get("/incidents", operator.incidents)
+    app.router.add_get("/incidents", incidents.show)
+    app.router.add_post("/incidents/{id}/{work}", incidents.work)
     app.router.add_get("/docs", reference.show)
+    app.router.add_get("/docs/runbook", incidents.runbook)
     app.router.add_static("/static/", _STATIC)

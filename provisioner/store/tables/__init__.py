@@ -5,7 +5,7 @@ from provisioner.store.tables.audit import AuditEvent
 from provisioner.store.tables.catalogue import Image, ServerClass
 from provisioner.store.tables.fleet import Disk, ErasureCertificate, Server, ServerRequest
 from provisioner.store.tables.health import BmcReading, HealthFinding, HealthSample, ServerHealth
-from provisioner.store.tables.incidents import Incident
+from provisioner.store.tables.incidents import Incident, IncidentNote
 from provisioner.store.tables.lifecycle import AgentIdentity, Boot, Operation, StepLog, StepRecord
 from provisioner.store.tables.notifications import Webhook, WebhookMessage
 from provisioner.store.tables.rental import Extension, Lease, Outage, Reservation
@@ -24,6 +24,7 @@ __all__ = [
     "HealthSample",
     "Image",
     "Incident",
+    "IncidentNote",
     "Lease",
     "Operation",
     "Outage",

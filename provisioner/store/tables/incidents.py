@@ -38,3 +38,21 @@ class Incident(SQLModel, table=True):
     next_action: str
     opened_at: datetime = Field(default_factory=utc_now, sa_column=utc_column())
     closed_at: datetime | None = Field(default=None, sa_column=utc_column(nullable=True))
+    acknowledged_at: datetime | None = Field(default=None, sa_column=utc_column(nullable=True))
+    """When an operator first said that they know of it."""
+    acknowledged_by: str | None = Field(default=None, foreign_key="account.id")
+    assignee_id: str | None = Field(default=None, foreign_key="account.id")
+    """The operator who works on it."""
+
+
+class IncidentNote(SQLModel, table=True):
+    """What an operator noted on an incident; never edited."""
+
+    __tablename__ = "incident_note"
+
+    id: str = Field(default_factory=lambda: new_id("note"), primary_key=True)
+    incident_id: str = Field(foreign_key="incident.id", index=True)
+    account_id: str | None = Field(default=None, foreign_key="account.id")
+    """None if the provisioner itself wrote it."""
+    at: datetime = Field(default_factory=utc_now, sa_column=utc_column())
+    text: str
