@@ -102,7 +102,7 @@ async def test_hundreds_are_shown_page_by_page(names, operators, make):
     _, text = await operators.get("/servers?page=2&rack=r1")
     assert "Page 2 of 3" in text
     assert 'rel="next" href="/servers?rack=r1&amp;page=3"' in text
-    assert 'rel="prev" href="/servers?rack=r1"' in text
+    assert 'rel="prev" href="/servers?rack=r1&amp;page=1"' in text
     assert await names("/servers?page=9") == []
 
 

@@ -72,7 +72,7 @@ async def test_an_early_release_is_not_the_end_of_the_time(make, lease, shown, c
     assert "time is up" not in page
     reservation.state, lease.ended_at = "ended", clock()
     await make.merge(reservation, lease)
-    assert "Ended 2026-01-05 12:00:00 UTC, released early" in (await shown())[1]
+    assert "Ended 2026-01-05 12:00:00 UTC , released early" in (await shown())[1]
 
 
 async def test_the_end_of_the_time_is_said_as_it_is(shown, lease, clock):
