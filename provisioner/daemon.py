@@ -7,7 +7,7 @@ import asyncio
 import logging
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from ipaddress import IPv4Interface
 from pathlib import Path
@@ -37,6 +37,7 @@ from provisioner.notifications.sender import WebhookSender
 from provisioner.rental.binder import Binder
 from provisioner.service.app import make_app
 from provisioner.service.context import Services
+from provisioner.service.http.connections import ConnectionLimits
 from provisioner.service.http.serving import serve
 from provisioner.settings import Settings
 from provisioner.store.columns import utc_now
@@ -75,6 +76,9 @@ class Daemon:
             authorized_key=self.authorized_key,
             public_url=self.settings.public_url,
             machine_networks=tuple(self.settings.machine_networks),
+            trusted_proxies=tuple(self.settings.trusted_proxies),
+            streams_per_account=self.settings.max_streams_per_account,
+            streams_per_address=self.settings.max_streams_per_address,
             webhook_post=self.post,
             webhook_rules=webhook_rules(self.settings),
             clock=self.clock,
@@ -109,7 +113,10 @@ class Daemon:
     async def serving(self) -> AsyncIterator[None]:
         """The service answers until the end of the `with`."""
         runner = await serve(
-            make_app(self.services), self.settings.listen_host, self.settings.listen_port
+            make_app(self.services),
+            self.settings.listen_host,
+            self.settings.listen_port,
+            limits=connection_limits(self.settings),
         )
         try:
             yield
@@ -222,6 +229,15 @@ def _switch(settings: Settings) -> Switch | None:
 def provisioning_network(settings: Settings) -> IPv4Interface:
     """The provisioner's own address on the network that servers boot from."""
     return IPv4Interface(f"{settings.netboot_address}/{settings.netboot_netmask}")
+
+
+def connection_limits(settings: Settings) -> ConnectionLimits:
+    """How many connections the service accepts."""
+    limits = ConnectionLimits(
+        per_address=settings.max_connections_per_address,
+        proxies=tuple(settings.trusted_proxies),
+    )
+    return replace(limits, at_once=settings.max_connections or limits.at_once)
 
 
 def webhook_rules(settings: Settings) -> AddressRules:

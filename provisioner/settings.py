@@ -55,6 +55,19 @@ class Settings(BaseSettings):
     """URL of the service for servers and agents."""
     machine_networks: list[IPv4Network] = []
     """Networks that boot, agent and image requests are accepted from. Empty: any."""
+    trusted_proxies: list[IPv4Network | IPv6Network] = []
+    """Networks of your reverse proxies. Only their `X-Forwarded-For` is believed. Without it, all
+    clients of a proxy share one address, and so the limits of one."""
+
+    max_connections: PositiveInt | None = None
+    """Connections at once. Default: as many as the limit on open files leaves."""
+    max_connections_per_address: PositiveInt = 1024
+    """Connections at once from one IPv4 address or IPv6 /64, except from `trusted_proxies`. Each
+    agent keeps two, so servers behind one NAT address need twice their number."""
+    max_streams_per_account: PositiveInt = 32
+    """Event streams of one account at once. Each open page of a server or operation has one."""
+    max_streams_per_address: PositiveInt = 128
+    """Event streams from one IPv4 address or IPv6 /64 at once."""
 
     ramdisk_dir: Path = Path("/var/lib/ironlease/ramdisk")
     """Directory of the deploy ramdisk: `vmlinuz` and `ramdisk.img`."""

@@ -35,6 +35,11 @@ class Services:
     """URL that people use; with https, cookies are for https only."""
     machine_networks: tuple[IPv4Network | IPv6Network, ...] = ()
     """Where boot, agent and image requests may come from; empty means anywhere."""
+    trusted_proxies: tuple[IPv4Network | IPv6Network, ...] = ()
+    """Whose `X-Forwarded-For` is believed."""
+    streams_per_account: int = 32
+    streams_per_address: int = 128
+    """How many event streams may be open at once."""
     webhook_post: WebhookDelivery = field(default_factory=WebhookPost)
     webhook_rules: AddressRules = field(default_factory=AddressRules)
     """Where customers' webhooks may go."""

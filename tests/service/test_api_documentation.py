@@ -147,11 +147,12 @@ def test_every_operation_names_the_least_role_that_may_call_it():
 
 def test_every_error_is_a_problem_and_says_who_may_try_again():
     for operation in OPERATIONS.values():
-        for status in ("400", "401", "500", "503"):
+        for status in ("400", "401", "429", "500", "503"):
             assert status in operation["responses"]
+        assert "Retry-After" in operation["responses"]["503"]["headers"]
     responses = DOCUMENT["components"]["responses"]
     assert "WWW-Authenticate" in responses["unauthenticated"]["headers"]
-    assert "Retry-After" in responses["no_database"]["headers"]
+    assert "Retry-After" in responses["too_many_connections"]["headers"]
     for response in responses.values():
         schema = response["content"]["application/problem+json"]["schema"]
         assert schema == {"$ref": "#/components/schemas/Problem"}

@@ -1,7 +1,7 @@
 """Operations and their live logs, incidents, and the audit trail."""
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 
 from aiohttp import web
 from pydantic import Field
@@ -10,7 +10,7 @@ from provisioner import incidents
 from provisioner.service.context import Services
 from provisioner.service.http.endpoint import Call
 from provisioner.service.http.problems import HttpError
-from provisioner.service.http.streams import ServerSentEvent, send_events
+from provisioner.service.http.streams import STREAMS, ServerSentEvent, send_events
 from provisioner.service.views.base import Page, PageQuery, page
 from provisioner.service.views.operations import (
     AuditQuery,
@@ -72,7 +72,12 @@ async def events(call: Call, query: EventsQuery) -> web.StreamResponse:
     after = _last_seen(call.request.headers.get("Last-Event-ID")) or query.after
     async with call.services.database.read() as session:
         operation = await known_operation(session, call.path("id"))
-    return await send_events(call.request, _follow(call.services, operation.id, after))
+    streams = call.request.app[STREAMS]
+    return await send_events(
+        call.request,
+        call.actor.account_id,
+        _follow(call.services, operation.id, after, streams.pause),
+    )
 
 
 def _last_seen(header: str | None) -> str | None:
@@ -82,7 +87,10 @@ def _last_seen(header: str | None) -> str | None:
 
 
 async def _follow(
-    services: Services, operation_id: str, after: str | None
+    services: Services,
+    operation_id: str,
+    after: str | None,
+    pause: Callable[[float], float],
 ) -> AsyncIterator[ServerSentEvent | None]:
     last = ""
     while True:
@@ -100,7 +108,7 @@ async def _follow(
         last = data
         if view.ended_at is not None:
             return
-        await asyncio.sleep(services.poll_s)
+        await asyncio.sleep(pause(services.poll_s))
 
 
 async def list_incidents(call: Call, query: IncidentQuery) -> Page[IncidentView]:

@@ -173,6 +173,7 @@ async def events(call: Call) -> web.StreamResponse:
     """
     return await send_changes(
         call.request,
+        call.actor.account_id,
         "reservation",
         partial(current_reservation, call.services, call.actor, call.path("id")),
         over=lambda view: view.is_over,

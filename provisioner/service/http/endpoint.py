@@ -19,6 +19,7 @@ from provisioner.domain.access import Actor, Permission
 from provisioner.domain.storable import Unstorable, check, clean
 from provisioner.service.context import Services, services_of
 from provisioner.service.http.bearer import actor_by_token
+from provisioner.service.http.connections import BodyTooSlow
 from provisioner.service.http.problems import HttpError, invalid_request, unstorable
 
 M = TypeVar("M", bound=BaseModel)
@@ -168,11 +169,23 @@ async def read_limited(request: web.Request, limit: int) -> bytes:
             body += chunk
             if len(body) > limit:
                 raise _too_large(limit)
+    except BodyTooSlow as error:
+        raise _too_slow() from error
     except (HttpProcessingError, web.RequestPayloadError) as error:
         raise HttpError(
             400, "bad_request", f"the body cannot be read: {clean(str(error), 200)}"
         ) from error
     return bytes(body)
+
+
+def _too_slow() -> HttpError:
+    return HttpError(
+        408,
+        "too_slow",
+        "the body arrives too slowly",
+        next_action="send the whole request at once",
+        headers={"Connection": "close"},
+    )
 
 
 def _too_large(limit: int) -> HttpError:

@@ -22,13 +22,15 @@ STATUSES = {
     403: "The account may not do this.",
     404: "It does not exist, or it belongs to somebody else.",
     405: "The address does not support this method.",
+    408: "The request arrives too slowly.",
     409: "The current state does not allow it.",
     413: "The body is too large.",
     415: "The body is not JSON.",
     422: "The request is invalid; `errors` points to the place.",
+    429: "Too many requests, connections or logins. Try again after `Retry-After` seconds.",
     500: "The provisioner failed.",
     502: "Something that the provisioner depends on, such as a BMC, failed.",
-    503: "The database does not answer. Try again after `Retry-After` seconds.",
+    503: "The service or its database is overloaded. Try again after `Retry-After` seconds.",
 }
 """The meaning of each status, whatever the code."""
 
@@ -40,6 +42,10 @@ CODES: dict[str, ProblemCode] = {
     "forbidden": _row(403, "The account's role does not allow this."),
     "not_found": _row(404, "There is nothing at this address."),
     "method_not_allowed": _row(405, "The address does not support this method; see `Allow`."),
+    "too_slow": _row(408, "The headers or the body of the request arrive too slowly."),
+    "too_many_connections": _row(429, "Too many connections from one address are open."),
+    "too_many_streams": _row(429, "The account or the address has too many event streams open."),
+    "overloaded": _row(503, "The service has too many connections."),
     "too_large": _row(413, "The body is longer than allowed."),
     "unsupported_media_type": _row(415, "The content type is not supported."),
     "invalid_request": _row(422, "The body or the query does not match its schema."),
