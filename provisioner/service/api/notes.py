@@ -131,7 +131,9 @@ NOTES: dict[str, Notes] = {
         events={"log": LogView, "operation": OperationDetail},
     ),
     "closeIncident": Notes(problems={409: ("closes_by_itself",)}),
-    "createAccount": Notes(problems={403: ("admin_only",), 409: ("email_exists",)}),
+    "createAccount": Notes(
+        problems={403: ("admin_only",), 409: ("email_exists",), 503: ("passwords_busy",)}
+    ),
     "createAccountToken": Notes(problems={403: ("admin_only",)}),
     "disableAccount": Notes(problems={403: ("admin_only",), 409: ("own_account",)}),
 }

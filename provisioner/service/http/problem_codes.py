@@ -55,6 +55,7 @@ CODES: dict[str, ProblemCode] = {
     "unknown_account": _row(404, 422, "There is no such account."),
     "email_exists": _row(409, "An account with this e-mail address already exists."),
     "own_account": _row(409, "You cannot disable your own account."),
+    "passwords_busy": _row(503, "Too many passwords are being checked."),
     "admin_only": _row(403, "Only administrators manage accounts with this role."),
     "bad_public_key": _row(422, "The text is not a usable SSH public key."),
     "key_exists": _row(409, "The account already has this key, or a key with this name."),
