@@ -71,6 +71,7 @@ class Daemon:
             secret_box=self.box,
             bmc=self.drivers.bmc,
             images=ImageLibrary(self.settings.image_dir),
+            image_import_dir=self.settings.image_import_dir,
             machine_url=self.settings.machine_url,
             ramdisk_dir=self.settings.ramdisk_dir,
             authorized_key=self.authorized_key,
@@ -151,6 +152,7 @@ class Daemon:
 
 async def run(settings: Settings) -> None:
     """Run the daemon on real hardware until it is cancelled."""
+    settings.image_import_dir.mkdir(parents=True, exist_ok=True, mode=0o700)
     async with open_database(settings) as database:
         private_key, authorized_key = key_file(settings.data_dir / "ssh" / "id_ed25519")
         post = WebhookPost()

@@ -73,6 +73,9 @@ class Settings(BaseSettings):
     """Directory of the deploy ramdisk: `vmlinuz` and `ramdisk.img`."""
     image_dir: Path = Path()
     """Directory of the image library. Default: `images` in `data_dir`."""
+    image_import_dir: Path = Path()
+    """Directory of the files that operators may import as images. Default: `import` in `data_dir`.
+    """
 
     netboot_interface: str = ""
     """Network interface to serve DHCP and TFTP on. Empty: something else serves them."""
@@ -141,6 +144,16 @@ class Settings(BaseSettings):
             self.secret_key_file = self.data_dir / "secret.key"
         if self.image_dir == Path():
             self.image_dir = self.data_dir / "images"
+        if self.image_import_dir == Path():
+            self.image_import_dir = self.data_dir / "import"
+        kept = [self.data_dir, self.image_dir, self.secret_key_file]
+        if self.database_url.startswith("sqlite:///"):
+            kept.append(Path(self.database_url.removeprefix("sqlite:///")))
+        if any(path.resolve().is_relative_to(self.image_import_dir.resolve()) for path in kept):
+            raise ValueError(
+                "image_import_dir: operators could import the daemon's own files from here; name "
+                "a directory that holds none of them"
+            )
         return self
 
 

@@ -25,6 +25,8 @@ class Services:
     secret_box: SecretBox
     bmc: Bmc
     images: ImageLibrary
+    image_import_dir: Path
+    """Where the files lie that operators may import."""
     machine_url: str
     """Base URL of the service as servers see it, without a slash at the end."""
     ramdisk_dir: Path

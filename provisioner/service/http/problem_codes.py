@@ -94,7 +94,7 @@ CODES: dict[str, ProblemCode] = {
     "bmc_command_failed": _row(502, "The BMC answered a command with an error."),
     "too_many_servers": _row(422, "Too many servers match for one response."),
     # Images
-    "no_such_file": _row(422, "There is no such file on the provisioner's machine."),
+    "no_such_file": _row(422, "There is no such file in the import folder."),
     "not_an_image": _row(422, "The file is not a raw disk image as described."),
     "library_full": _row(409, "The disk of the image library is full."),
     "image_refused": _row(502, "A file cannot be used as an image."),
@@ -111,6 +111,7 @@ CODES: dict[str, ProblemCode] = {
     "other_agent": _row(403, "The identity belongs to another agent."),
     "unknown_boot_token": _row(403, "The boot token is unknown."),
     "other_machine": _row(403, "The boot token was given to another machine."),
+    "not_imaging": _row(403, "The server is not writing this image."),
     "spent_boot_token": _row(403, "The boot token was already used, or its window is closed."),
     "no_ramdisk": _row(403, 404, "There is no such file, or the agent does not run in a ramdisk."),
     # Pages
