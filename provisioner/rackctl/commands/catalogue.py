@@ -1,6 +1,5 @@
 """rackctl class, image and key: what can be reserved, and who may log in."""
 
-import json
 from pathlib import Path
 from typing import Annotated
 
@@ -9,6 +8,7 @@ from rich.table import Table
 
 from provisioner.rackctl.client import Api, JsonObject, path
 from provisioner.rackctl.errors import UsageFault
+from provisioner.rackctl.files import read_json, read_text
 from provisioner.rackctl.formats import local_time, size
 from provisioner.rackctl.output import Format, Output, rows
 from provisioner.rackctl.session import session
@@ -69,7 +69,7 @@ def import_image(
 
 def _read_description(file: Path) -> JsonObject:
     try:
-        description = json.loads(file.read_text())
+        description = read_json(file)
     except (OSError, ValueError) as error:
         raise UsageFault(f"{file} cannot be read as JSON: {error}") from error
     if not isinstance(description, dict) or not {"name", "title"} <= description.keys():
@@ -120,8 +120,8 @@ def read_public_key(file: Path) -> str:
     Raises UsageFault, above all for a private key, which must not leave the machine.
     """
     try:
-        text = file.read_text()
-    except (OSError, UnicodeDecodeError) as error:
+        text = read_text(file)
+    except (OSError, ValueError) as error:
         raise UsageFault(f"the key file {file} cannot be read: {error}") from error
     if "PRIVATE KEY" in text:
         raise UsageFault(f"{file} is a private key", next_action=f"use the public key: {file}.pub")

@@ -14,6 +14,7 @@ from provisioner.rackctl.commands.catalogue import key_name, read_public_key, re
 from provisioner.rackctl.commands.certificates import certificate_table
 from provisioner.rackctl.config import config_folder
 from provisioner.rackctl.errors import Failed, Unreachable, UsageFault
+from provisioner.rackctl.files import read_text
 from provisioner.rackctl.follow import reservation_states
 from provisioner.rackctl.formats import duration, local_time
 from provisioner.rackctl.output import Format, Output, Screen, rows, section, sheet
@@ -70,8 +71,8 @@ def reserve(
 
 def _read(file: Path) -> str:
     try:
-        return file.read_text()
-    except (OSError, UnicodeDecodeError) as error:
+        return read_text(file)
+    except (OSError, ValueError) as error:
         raise UsageFault(f"{file} cannot be read: {error}") from error
 
 
