@@ -371,3 +371,22 @@ async def test_a_number_is_written_in_ascii_digits_in_a_form(browser, make, digi
 async def test_a_number_is_written_in_ascii_digits_in_a_query(operator):
     for digits in ("٣٣٣", "३३३", "３３３", "³", "1e3", "0x10", "inf", "1,5"):
         assert (await operator.get("/v1/servers", params={"limit": digits})).status == 422, digits
+
+
+async def test_a_name_given_twice_in_a_body_is_refused(customer, anybody, ramdisk):
+    bodies = (
+        b'{"name": "a", "public_key": "b", "name": "c"}',
+        b'{"name": "a", "public_key": "b", "n\\u0061me": "c"}',
+        b'{"name": "a", "public_key": {"x": [{"y": 1, "y": 1}]}}',
+    )
+    for body in bodies:
+        headers = {"Content-Type": "application/json"}
+        answer = await customer.post("/v1/ssh-keys", data=body, headers=headers)
+        problem = await answer.json()
+        assert (answer.status, problem["code"]) == (400, "malformed_json"), body
+        assert "is given twice" in problem["detail"]
+    _, _, token = ramdisk
+    for path in ("/agents/report", "/boot/ready", "/boot/identity"):
+        sent = {"data": b'{"server": "a", "server": "b"}'}
+        answer = await anybody.post(path, headers={"Authorization": f"Bearer {token}"}, **sent)
+        assert (answer.status, (await answer.json())["code"]) == (400, "malformed_json"), path

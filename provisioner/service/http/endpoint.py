@@ -21,6 +21,7 @@ from provisioner.service.context import Services, services_of
 from provisioner.service.http.bearer import actor_by_token
 from provisioner.service.http.connections import BodyTooSlow
 from provisioner.service.http.problems import HttpError, invalid_request, unstorable
+from provisioner.service.http.unambiguous import require_unambiguous
 
 M = TypeVar("M", bound=BaseModel)
 
@@ -143,8 +144,10 @@ async def _read_body(request: web.Request, model: type[BaseModel], limit: int) -
             "the body must be JSON",
             next_action="send it with 'Content-Type: application/json'",
         )
+    sent = await read_limited(request, limit)
+    require_unambiguous(sent)
     try:
-        body = model.model_validate_json(await read_limited(request, limit))
+        body = model.model_validate_json(sent)
     except ValidationError as error:
         raise invalid_request(error) from error
     _require_storable(body)
