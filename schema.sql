@@ -7,6 +7,8 @@ CREATE TABLE account (
     email VARCHAR NOT NULL,
     role VARCHAR(40) NOT NULL,
     password_hash VARCHAR NOT NULL,
+    max_servers INTEGER,
+    max_duration_s INTEGER,
     created_at TIMESTAMP WITH TIME ZONE NOT NULL,
     disabled_at TIMESTAMP WITH TIME ZONE,
     PRIMARY KEY (id),

@@ -12,6 +12,7 @@ from datetime import datetime, timedelta
 from ipaddress import IPv4Interface
 from pathlib import Path
 
+from provisioner.domain.quotas import Quota
 from provisioner.domain.webhook_addresses import AddressRules
 from provisioner.drivers.bmc.ipmi import IpmiBmc
 from provisioner.drivers.images import ImageLibrary
@@ -80,6 +81,10 @@ class Daemon:
             trusted_proxies=tuple(self.settings.trusted_proxies),
             streams_per_account=self.settings.max_streams_per_account,
             streams_per_address=self.settings.max_streams_per_address,
+            quota=Quota(
+                self.settings.max_servers_per_account,
+                timedelta(days=self.settings.max_reservation_days),
+            ),
             webhook_post=self.post,
             webhook_rules=webhook_rules(self.settings),
             clock=self.clock,

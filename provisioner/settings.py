@@ -69,6 +69,13 @@ class Settings(BaseSettings):
     max_streams_per_address: PositiveInt = 128
     """Event streams from one IPv4 address or IPv6 /64 at once."""
 
+    max_servers_per_account: PositiveInt = 16
+    """Servers that one customer may reserve at the same time, unless the account has its own limit
+    (`rackctl account quota`)."""
+    max_reservation_days: int = Field(default=90, ge=1, le=366)
+    """Length of one customer's reservation with its extensions, unless the account has its own
+    limit."""
+
     ramdisk_dir: Path = Path("/var/lib/ironlease/ramdisk")
     """Directory of the deploy ramdisk: `vmlinuz` and `ramdisk.img`."""
     image_dir: Path = Path()

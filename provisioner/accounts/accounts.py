@@ -1,6 +1,6 @@
 """Creating and disabling accounts."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import datetime
 
 from sqlalchemy.exc import IntegrityError
@@ -65,6 +65,27 @@ async def disable_account(
     if account.disabled_at is None:
         account.disabled_at = now
         audit.record(session, actor, "account.disable", account.id, now)
+    return account
+
+
+async def set_quota(
+    session: AsyncSession,
+    account_id: str,
+    limits: Mapping[str, int | None],
+    *,
+    actor: Actor,
+    now: datetime,
+) -> Account:
+    """Set an account's own limits, of `max_servers` and `max_duration_s`; None is the default.
+
+    Raises :class:`Refusal` (forbidden, unknown_account, admin_only).
+    """
+    account = await known_account(session, account_id)
+    require_rank(actor, account.role)
+    account.max_servers = limits.get("max_servers", account.max_servers)
+    account.max_duration_s = limits.get("max_duration_s", account.max_duration_s)
+    if limits:
+        audit.record(session, actor, "account.quota", account.id, now, **limits)
     return account
 
 

@@ -8,6 +8,7 @@ from pathlib import Path
 
 from aiohttp import web
 
+from provisioner.domain.quotas import DEFAULT, Quota
 from provisioner.domain.webhook_addresses import AddressRules
 from provisioner.drivers.bmc import Bmc
 from provisioner.drivers.images import ImageLibrary
@@ -42,6 +43,8 @@ class Services:
     streams_per_account: int = 32
     streams_per_address: int = 128
     """How many event streams may be open at once."""
+    quota: Quota = DEFAULT
+    """Of accounts without their own."""
     webhook_post: WebhookDelivery = field(default_factory=WebhookPost)
     webhook_rules: AddressRules = field(default_factory=AddressRules)
     """Where customers' webhooks may go."""

@@ -9,11 +9,15 @@ from rich.table import Table
 from provisioner.rackctl.client import Api, JsonObject, path
 from provisioner.rackctl.commands.secrets import read_secret
 from provisioner.rackctl.errors import Failed
+from provisioner.rackctl.formats import duration as span
 from provisioner.rackctl.formats import local_time, parse_duration
 from provisioner.rackctl.output import Format, Output, rows
 from provisioner.rackctl.session import session
 
 app = typer.Typer(no_args_is_help=True, help="Accounts and their API tokens.")
+
+_DEFAULT = "default"
+"""In place of a limit: the site's."""
 
 Account = Annotated[str, typer.Argument(help="The account's id or e-mail address.")]
 
@@ -103,6 +107,45 @@ def disable(context: typer.Context, account: Account, output: Output = Format.TA
     shared = session(context)
     answer = shared.api.post(path("accounts", _resolve(shared.api, account), "disable"))
     shared.screen.show(output, answer, _table([answer] if answer else []))
+
+
+@app.command()
+def quota(
+    context: typer.Context,
+    account: Account,
+    servers: Annotated[
+        str | None,
+        typer.Option(metavar="NUMBER", help="Servers at the same time, or 'default'."),
+    ] = None,
+    duration: Annotated[
+        str | None,
+        typer.Option(help="Longest reservation, such as 30d, or 'default'."),
+    ] = None,
+    output: Output = Format.TABLE,
+) -> None:
+    """Show or set how many servers an account may reserve, and for how long."""
+    shared = session(context)
+    body: JsonObject = {}
+    if servers is not None:
+        body["servers"] = None if servers == _DEFAULT else _number(servers)
+    if duration is not None:
+        body["duration_s"] = None if duration == _DEFAULT else seconds(duration)
+    where = path("accounts", _resolve(shared.api, account), "quota")
+    answer = shared.api.call("PATCH", where, body=body)
+    limits = answer["quota"]
+    line = (
+        answer["email"],
+        limits["servers"],
+        span(limits["duration_s"]),
+        "own" if limits["own"] else "the site's",
+    )
+    shared.screen.show(output, answer, rows(["E-MAIL", "SERVERS", "LONGEST", "LIMITS"], [line]))
+
+
+def _number(text: str) -> int:
+    if not (text.isascii() and text.isdecimal()):
+        raise typer.BadParameter(f"{text!r} is not a number")
+    return int(text)
 
 
 def _resolve(api: Api, account: str) -> str:

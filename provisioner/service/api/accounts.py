@@ -76,6 +76,19 @@ class NewToken(
     """Lifetime in seconds. Without one, the token does not expire."""
 
 
+class NewQuota(
+    Body,
+    title="NewQuota",
+    json_schema_extra={"examples": [{"servers": 32, "duration_s": 2592000}]},
+):
+    """Limits of an account. What is left out stays as it is; null is the site's default."""
+
+    servers: int | None = Field(default=None, ge=0, le=100_000)
+    """Servers at the same time."""
+    duration_s: int | None = Field(default=None, ge=60, le=366 * 86400)
+    """Length of a reservation in seconds, with its extensions."""
+
+
 class TokenView(View, title="CreatedToken"):
     """A new API token."""
 
@@ -90,7 +103,9 @@ class TokenView(View, title="CreatedToken"):
 async def me(call: Call) -> AccountView:
     """Show the caller's account."""
     async with call.services.database.read() as session:
-        return account_view(await accounts.known_account(session, call.actor.account_id))
+        return account_view(
+            await accounts.known_account(session, call.actor.account_id), call.services.quota
+        )
 
 
 async def list_keys(call: Call) -> Page[SshKeyView]:
@@ -123,7 +138,7 @@ async def list_accounts(call: Call, query: PageQuery) -> Page[AccountView]:
     async with call.services.database.read() as session:
         rows = await accounts.all_accounts(session, after=query.cursor, limit=query.fetch)
     shown, following = page(query, rows, lambda row: row.id)
-    return Page(items=[account_view(row) for row in shown], next=following)
+    return Page(items=[account_view(row, call.services.quota) for row in shown], next=following)
 
 
 async def create_account(call: Call, body: NewAccount) -> AccountView:
@@ -142,7 +157,7 @@ async def create_account(call: Call, body: NewAccount) -> AccountView:
             actor=call.actor,
             now=call.now(),
         )
-    return account_view(row)
+    return account_view(row, call.services.quota)
 
 
 async def issue_token(call: Call, body: NewToken) -> TokenView:
@@ -172,4 +187,17 @@ async def disable_account(call: Call) -> AccountView:
         row = await accounts.disable_account(
             session, call.path("id"), actor=call.actor, now=call.now()
         )
-    return account_view(row)
+    return account_view(row, call.services.quota)
+
+
+async def set_quota(call: Call, body: NewQuota) -> AccountView:
+    """Set what an account may reserve.
+
+    Reservations that were made before stay.
+    """
+    limits = {f"max_{name}": value for name, value in body.model_dump(exclude_unset=True).items()}
+    async with call.services.database.write() as session:
+        row = await accounts.set_quota(
+            session, call.path("id"), limits, actor=call.actor, now=call.now()
+        )
+    return account_view(row, call.services.quota)

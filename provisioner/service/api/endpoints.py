@@ -82,6 +82,7 @@ ENDPOINTS = (
     Endpoint("createAccountToken", "POST", "/accounts/{id}/tokens",
              _MANAGE, accounts.issue_token, 201),
     Endpoint("disableAccount", "POST", "/accounts/{id}/disable", _MANAGE, accounts.disable_account),
+    Endpoint("setAccountQuota", "PATCH", "/accounts/{id}/quota", _MANAGE, accounts.set_quota),
 )
 # fmt: on
 

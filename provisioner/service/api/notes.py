@@ -76,7 +76,7 @@ NOTES: dict[str, Notes] = {
         headers=(IDEMPOTENCY_KEY,),
         problems={
             403: ("forbidden",),
-            409: ("no_capacity", "idempotency_mismatch"),
+            409: ("no_capacity", "over_quota", "idempotency_mismatch"),
             422: (
                 "unknown_class",
                 "unknown_image",
@@ -94,7 +94,7 @@ NOTES: dict[str, Notes] = {
     "extendReservation": Notes(
         headers=(IDEMPOTENCY_KEY,),
         problems={
-            409: ("no_capacity", "reservation_over", "idempotency_mismatch"),
+            409: ("no_capacity", "over_quota", "reservation_over", "idempotency_mismatch"),
             422: ("bad_extension", "bad_idempotency_key"),
         },
     ),
@@ -135,6 +135,7 @@ NOTES: dict[str, Notes] = {
         problems={403: ("admin_only",), 409: ("email_exists",), 503: ("passwords_busy",)}
     ),
     "createAccountToken": Notes(problems={403: ("admin_only",)}),
+    "setAccountQuota": Notes(problems={403: ("admin_only",)}),
     "disableAccount": Notes(problems={403: ("admin_only",), 409: ("own_account",)}),
 }
 """Notes by the operation's identifier."""

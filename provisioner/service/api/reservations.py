@@ -98,7 +98,9 @@ async def create(call: Call, body: NewReservation) -> ReservationView:
         idempotency_key=idempotency_key(call.request),
     )
     async with call.services.database.write() as session:
-        row = await booking.reserve(session, wanted, actor=call.actor, now=call.now())
+        row = await booking.reserve(
+            session, wanted, actor=call.actor, now=call.now(), quota=call.services.quota
+        )
         return await reservation_view(session, row, call.now())
 
 
@@ -134,6 +136,7 @@ async def extend(call: Call, body: WantedExtension) -> ReservationView:
             by=None if body.by_s is None else _duration(body.by_s),
             until=body.until,
             idempotency_key=idempotency_key(call.request),
+            quota=call.services.quota,
         )
         return await reservation_view(session, row, call.now())
 

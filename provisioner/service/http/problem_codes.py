@@ -71,6 +71,7 @@ CODES: dict[str, ProblemCode] = {
     "bad_extension": _row(422, "The new end is not later than the current one, or too late."),
     "bad_idempotency_key": _row(422, "The `Idempotency-Key` is too long or not printable."),
     "idempotency_mismatch": _row(409, "The `Idempotency-Key` was used for another request."),
+    "over_quota": _row(409, "The account may not reserve more servers, or not for so long."),
     "no_capacity": _row(409, "No server of the class is free for this time."),
     "reservation_over": _row(409, "The reservation is over."),
     "not_ready": _row(409, "The reservation has no server that is ready for use."),

@@ -63,7 +63,9 @@ async def _reserve(fields: Form, who: Visitor) -> Reservation:
             user_data=fields.get("user_data", "").replace("\r\n", "\n"),
             idempotency_key=fields.get("idempotency_key", "")[:100] or None,
         )
-        return await booking.reserve(session, wanted, actor=who.actor, now=now)
+        return await booking.reserve(
+            session, wanted, actor=who.actor, now=now, quota=who.services.quota
+        )
 
 
 def duration_of(fields: Form, pointer: str) -> timedelta:

@@ -20,6 +20,10 @@ class Account(SQLModel, table=True):
     role: Role = Field(default=Role.CUSTOMER, sa_type=enum_text(Role))
     password_hash: str = ""
     """argon2id; empty if the account has tokens only."""
+    max_servers: int | None = None
+    """Servers it may reserve at the same time; None for the site's default."""
+    max_duration_s: int | None = None
+    """Longest reservation, with its extensions; None for the site's default."""
     created_at: datetime = Field(default_factory=utc_now, sa_column=utc_column())
     disabled_at: datetime | None = Field(default=None, sa_column=utc_column(nullable=True))
 
