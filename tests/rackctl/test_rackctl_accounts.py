@@ -45,3 +45,14 @@ def test_an_unknown_account_is_named(rackctl: Rackctl) -> None:
 
     assert ran.code == 1
     assert "there is no account 'nobody@example.com'" in ran.err
+
+
+def test_an_accounts_quota_is_shown_and_set(rackctl: Rackctl) -> None:
+    assert "16" in rackctl("account", "quota", CUSTOMER).out
+    changed = rackctl("account", "quota", CUSTOMER, "--servers", "3", "--duration", "30d")
+    assert changed.code == 0, changed.err
+    assert all(part in changed.out for part in ("3", "30d", "own"))
+    back = rackctl("account", "quota", CUSTOMER, "--servers", "default", "--duration", "default")
+    assert all(part in back.out for part in ("16", "90d", "the site's"))
+    for wrong in ("٣", "-1", "many"):
+        assert rackctl("account", "quota", CUSTOMER, "--servers", wrong).code == 2

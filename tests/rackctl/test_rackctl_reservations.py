@@ -14,6 +14,7 @@ from rackctl_fleet import CLASS, CUSTOMER
 from rackctl_service import Rackctl, Service
 from sqlmodel import select
 
+from lab.simulated.disk_image import write_disk_image
 from provisioner.domain.lifecycle import State
 from provisioner.rackctl.client import Api
 from provisioner.rackctl.commands.reservations import _send
@@ -303,10 +304,9 @@ def description(tmp_path: Path) -> Path:
 def test_an_image_is_imported_with_its_description(
     rackctl: Rackctl, tmp_path: Path, description: Path
 ) -> None:
-    disk = tmp_path / "disk.raw"
-    disk.write_bytes(os.urandom(1 << 20) + bytes(1 << 20))
+    write_disk_image(tmp_path / "import" / "disk.raw", b"a system")
 
-    ran = rackctl("image", "import", str(disk), "--description", str(description))
+    ran = rackctl("image", "import", "disk.raw", "--description", str(description))
 
     assert ran.code == 0, ran.err
     assert "Tiny system" in rackctl("image", "list").out
@@ -316,7 +316,7 @@ def test_an_image_that_is_not_there_is_refused(rackctl: Rackctl, description: Pa
     ran = rackctl("image", "import", "/nowhere/disk.raw", "--description", str(description))
 
     assert ran.code == 1
-    assert "no file '/nowhere/disk.raw'" in ran.err
+    assert "'/nowhere/disk.raw' is no regular file in" in ran.err
 
 
 def test_an_image_without_a_description_is_not_sent(rackctl: Rackctl, tmp_path: Path) -> None:

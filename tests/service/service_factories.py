@@ -1,11 +1,9 @@
 """Rows and documents that tests of the service need, each in one line."""
 
 import base64
-import struct
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
-from pathlib import Path
 from typing import Any
 
 from cryptography.hazmat.primitives.asymmetric import ec, rsa
@@ -115,20 +113,6 @@ def public_key(comment: str = "me@laptop", *, kind: str = "ed25519") -> str:
             raise ValueError(kind)
     line = key.public_bytes(Encoding.OpenSSH, PublicFormat.OpenSSH).decode()
     return f"{line} {comment}".rstrip()
-
-
-def raw_disk(path: Path, content: bytes, *, partition: int = 1, size: int = 512 * 1024) -> Path:
-    """A disk with an MBR and one partition, which begins with the content."""
-    disk = bytearray(size)
-    first = 64
-    entry = struct.pack("<B3xB3xII", 0x80, 0x83, first, size // 512 - first)
-    at = 446 + 16 * (partition - 1)
-    disk[at : at + 16] = entry
-    disk[510:512] = b"\x55\xaa"
-    disk[first * 512 : first * 512 + len(content)] = content
-    path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_bytes(disk)
-    return path
 
 
 @dataclass

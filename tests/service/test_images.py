@@ -7,8 +7,8 @@ import os
 import sqlite3
 
 import pytest
-from service_factories import raw_disk
 
+from lab.simulated.disk_image import write_disk_image
 from provisioner.domain.image_pass import ImagePass
 from provisioner.domain.lifecycle import State, Step
 from provisioner.store.columns import utc_now
@@ -29,7 +29,7 @@ def folder(services):
 
 @pytest.fixture
 async def imported(operator, folder):
-    raw_disk(folder / "disk.raw", b"a system")
+    write_disk_image(folder / "disk.raw", b"a system")
     answer = await operator.post("/v1/images", json=order("disk.raw"))
     assert answer.status == 201
     return await answer.json()
@@ -57,7 +57,7 @@ def shown(services, writing):
 async def test_an_image_is_imported_and_served_to_the_server_that_writes_it(
     imported, shown, anybody, operator, folder
 ):
-    assert imported["size_bytes"] == 512 * 1024
+    assert imported["size_bytes"] == 1 << 20
     base, digest = f"/images/{imported['digest']}", imported["digest"]
     ours = shown(digest)
     manifest = await (await anybody.get(f"{base}/manifest.json", headers=ours)).read()
@@ -67,7 +67,7 @@ async def test_an_image_is_imported_and_served_to_the_server_that_writes_it(
     for path in ("chunks/1", "chunks/x", "chunks/-1"):
         assert (await anybody.get(f"{base}/{path}", headers=ours)).status == 404
 
-    raw_disk(folder / "disk.raw", b"a newer system")
+    write_disk_image(folder / "disk.raw", b"a newer system")
     newer = await (await operator.post("/v1/images", json=order("disk.raw"))).json()
     listed = (await (await operator.get("/v1/images")).json())["items"]
     assert [image["digest"] for image in listed] == [newer["digest"]] != [digest]
@@ -104,8 +104,8 @@ async def refusal(operator, body):
 
 
 async def test_no_file_outside_the_import_folder_is_read(operator, folder, services, tmp_path):
-    raw_disk(tmp_path / "outside.raw", b"a system")
-    raw_disk(folder / "inner/disk.raw", b"a system")
+    write_disk_image(tmp_path / "outside.raw", b"a system")
+    write_disk_image(folder / "inner/disk.raw", b"a system")
     (folder / "link.raw").symlink_to(tmp_path / "outside.raw")
     (folder / "inside.raw").symlink_to(folder / "inner/disk.raw")
     (folder / "linked").symlink_to(folder / "inner")
@@ -162,7 +162,7 @@ async def test_what_is_no_raw_disk_is_refused(operator, folder, services, tmp_pa
 
 
 async def test_a_disk_without_the_partition_or_cut_off_is_refused(operator, folder):
-    disk = raw_disk(folder / "disk.raw", b"a system", partition=2)
+    disk = write_disk_image(folder / "disk.raw", b"a system", partition=2)
     for partition in (1, 3, 4, 5, 128):
         body = order("disk.raw", boot={"partition": partition})
         assert await refusal(operator, body) == "not_an_image"
@@ -190,7 +190,7 @@ async def test_a_disk_without_the_partition_or_cut_off_is_refused(operator, fold
     ],
 )
 async def test_what_is_told_of_an_image_to_a_playbook_is_plain(operator, folder, name, value):
-    raw_disk(folder / "disk.raw", b"a system")
+    write_disk_image(folder / "disk.raw", b"a system")
     body = order("disk.raw", boot={name: value})
     assert await refusal(operator, body) == "invalid_request"
 

@@ -33,9 +33,11 @@ def opened(folder: Path, name: str) -> Iterator[BinaryIO]:
 def _steps(folder: Path, name: str) -> tuple[str, ...]:
     path = PurePosixPath(name)
     if path.is_absolute():
+        if not path.is_relative_to(folder):
+            raise ValueError("the path leads elsewhere")
         path = path.relative_to(folder)
     if not path.parts or ".." in path.parts:
-        raise ValueError("the path leads out of the folder")
+        raise ValueError("the path leads elsewhere")
     return path.parts
 
 

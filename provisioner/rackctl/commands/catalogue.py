@@ -47,7 +47,8 @@ def list_images(context: typer.Context, output: Output = Format.TABLE) -> None:
 def import_image(
     context: typer.Context,
     disk: Annotated[
-        str, typer.Argument(metavar="PATH", help="Raw disk image on the provisioner's machine.")
+        str,
+        typer.Argument(metavar="PATH", help="Raw disk image in the import folder."),
     ],
     description: Annotated[
         Path,
