@@ -110,7 +110,9 @@ def _listening(runner: web.AppRunner) -> list[socket.socket]:
 
 
 def _within_descriptors(limits: ConnectionLimits) -> ConnectionLimits:
-    """As many connections as leave descriptors for the daemon's own work."""
+    """As many connections as leave descriptors for the daemon's own work, and one address no more
+    than half of them."""
     soft, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
     room = max(soft - _OWN_FILES, soft // 2)
-    return replace(limits, at_once=min(limits.at_once, room))
+    at_once = min(limits.at_once, room)
+    return replace(limits, at_once=at_once, per_address=min(limits.per_address, at_once // 2 or 1))
