@@ -1,6 +1,6 @@
 """Creating and disabling accounts."""
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from datetime import datetime
 
 from sqlalchemy.exc import IntegrityError
@@ -84,6 +84,14 @@ async def all_accounts(
     if after is not None:
         query = query.where(col(Account.id) > after)
     return (await session.exec(query)).all()
+
+
+async def names_of(session: AsyncSession, account_ids: Collection[str]) -> dict[str, str]:
+    """Return the names of accounts by identifier."""
+    found = await session.exec(
+        select(Account.id, Account.name).where(col(Account.id).in_(account_ids))
+    )
+    return {account_id: name for account_id, name in found}  # noqa: C416  # rows
 
 
 async def known_account(session: AsyncSession, account_id: str) -> Account:

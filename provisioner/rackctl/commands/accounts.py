@@ -7,10 +7,12 @@ import typer
 from rich.table import Table
 
 from provisioner.rackctl.client import Api, JsonObject, path
+from provisioner.rackctl.commands.durations import seconds
 from provisioner.rackctl.commands.secrets import read_secret
-from provisioner.rackctl.errors import Failed
-from provisioner.rackctl.formats import local_time, parse_duration
+from provisioner.rackctl.confirm import Yes, confirm
+from provisioner.rackctl.formats import local_time
 from provisioner.rackctl.output import Format, Output, rows
+from provisioner.rackctl.resolve import matches, only
 from provisioner.rackctl.session import session
 
 app = typer.Typer(no_args_is_help=True, help="Accounts and their API tokens.")
@@ -89,7 +91,7 @@ def token(
     if expires_in is not None:
         body["expires_in_s"] = seconds(expires_in)
     shared = session(context)
-    answer = shared.api.post(path("accounts", _resolve(shared.api, account), "tokens"), body)
+    answer = shared.api.post(path("accounts", _find(shared.api, account)["id"], "tokens"), body)
     if output is Format.JSON:
         shared.screen.json(answer)
     else:
@@ -98,25 +100,29 @@ def token(
 
 
 @app.command()
-def disable(context: typer.Context, account: Account, output: Output = Format.TABLE) -> None:
+def disable(
+    context: typer.Context, account: Account, yes: Yes = False, output: Output = Format.TABLE
+) -> None:
     """End all logins and tokens of an account at once. Its leases run to their end."""
     shared = session(context)
-    answer = shared.api.post(path("accounts", _resolve(shared.api, account), "disable"))
-    shared.screen.show(output, answer, _table([answer] if answer else []))
+    found = _find(shared.api, account)
+    warning = f"disable {found['email']}: all of its logins and tokens end at once."
+    confirm(warning, [found["email"], found["id"]], yes=yes)
+    answer = shared.api.post(path("accounts", found["id"], "disable"))
+    shared.screen.show(output, answer, _table([answer]))
 
 
-def _resolve(api: Api, account: str) -> str:
-    if "@" not in account:
-        return account
-    for found in api.items(path("accounts")):
-        if found["email"].lower() == account.lower():
-            return str(found["id"])
-    raise Failed(f"there is no account {account!r}", next_action="see: rackctl account list")
-
-
-def seconds(text: str) -> int:
-    """Return a duration option in seconds. Raises a usage error if it is not a duration."""
-    try:
-        return int(parse_duration(text).total_seconds())
-    except ValueError as error:
-        raise typer.BadParameter(str(error)) from error
+def _find(api: Api, account: str) -> JsonObject:
+    """The account with this e-mail address, id, or first characters of an id."""
+    found = [
+        each
+        for each in api.items(path("accounts"))
+        if matches(each, account.lower(), each["email"].lower())
+    ]
+    return only(
+        found,
+        account,
+        what="account",
+        label=lambda a: str(a["email"]),
+        see="see: rackctl account list",
+    )
