@@ -1,12 +1,10 @@
 """Finds what somebody means by a name or by the first characters of an identifier."""
 
-import re
 from collections.abc import Callable, Sequence
 
 from provisioner.rackctl.client import Api, JsonObject, path
 from provisioner.rackctl.errors import Failed
 
-_WHOLE = re.compile(r"[a-z]+_[0-9A-Z]{26}")
 _MOST = 50
 """Candidates that are looked at; with more than that, the name says too little anyway."""
 _SHOWN = 8
@@ -27,8 +25,6 @@ def resolve(
     If several have the name, the only one that is current is meant. Raises Failed if there is none
     (`see` says where to look), or with the candidates if there are several.
     """
-    if _WHOLE.fullmatch(given):
-        return api.get(path(collection, given))
     found = api.items(path(collection), {"match": given}, at_most=_MOST)
     return only(found, given, what=what, label=label, see=see, is_current=is_current)
 

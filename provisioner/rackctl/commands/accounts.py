@@ -4,16 +4,15 @@ from enum import StrEnum
 from typing import Annotated
 
 import typer
-from rich.table import Table
 
 from provisioner.rackctl.client import Api, JsonObject, path
 from provisioner.rackctl.commands.durations import seconds
 from provisioner.rackctl.commands.secrets import read_secret
 from provisioner.rackctl.confirm import Yes, confirm
-from provisioner.rackctl.formats import local_time
-from provisioner.rackctl.output import Format, Output, rows
+from provisioner.rackctl.output import Format, Output
 from provisioner.rackctl.resolve import matches, only
-from provisioner.rackctl.session import session
+from provisioner.rackctl.session import Wide, session
+from provisioner.rackctl.tables import Ids, Rows, extra, moment, rows
 
 app = typer.Typer(no_args_is_help=True, help="Accounts and their API tokens.")
 
@@ -27,24 +26,27 @@ class Role(StrEnum):
 
 
 @app.command("list")
-def list_accounts(context: typer.Context, output: Output = Format.TABLE) -> None:
+def list_accounts(
+    context: typer.Context, wide: Wide = False, output: Output = Format.TABLE
+) -> None:
     """List the accounts."""
     shared = session(context)
     found = shared.api.items(path("accounts"))
     shared.screen.show(output, {"items": found, "next": None}, _table(found))
 
 
-def _table(accounts: list[JsonObject]) -> Table:
+def _table(accounts: list[JsonObject]) -> Rows:
+    short = Ids(account["id"] for account in accounts)
     return rows(
-        ["ACCOUNT", "NAME", "E-MAIL", "ROLE", "CREATED", "DISABLED"],
+        ["ACCOUNT", "NAME", "E-MAIL", "ROLE", extra("CREATED"), "DISABLED"],
         (
             (
-                account["id"],
+                short(account["id"]),
                 account["name"],
                 account["email"],
                 account["role"],
-                local_time(account.get("created_at")),
-                local_time(account.get("disabled_at")),
+                moment(account.get("created_at")),
+                moment(account.get("disabled_at")),
             )
             for account in accounts
         ),

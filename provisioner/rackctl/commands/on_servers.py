@@ -4,15 +4,14 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from threading import Event
 
-from rich.table import Table
-
 from provisioner.rackctl import bulk
 from provisioner.rackctl.client import JsonObject, path
 from provisioner.rackctl.commands import requests, server_page
 from provisioner.rackctl.confirm import confirm
 from provisioner.rackctl.errors import SomeFailed
-from provisioner.rackctl.output import Format, rows
+from provisioner.rackctl.output import Format
 from provisioner.rackctl.session import Session
+from provisioner.rackctl.tables import Rows, prose, rows
 
 
 @dataclass(frozen=True, slots=True)
@@ -130,7 +129,7 @@ def _show_plan(
         {"server": o.server, "state": None, "verb": action.verb, "refusal": why(o)} for o in unknown
     ]
     table = rows(
-        ["SERVER", "STATE", "WOULD", "REFUSED"],
+        ["SERVER", "STATE", "WOULD", prose("REFUSED")],
         (
             (
                 item["server"],
@@ -180,9 +179,9 @@ def _show_outcomes(shared: Session, options: Options, outcomes: Sequence[bulk.Ou
         shared.screen.out.print(_outcome_table(outcomes))
 
 
-def _outcome_table(outcomes: Sequence[bulk.Outcome]) -> Table:
+def _outcome_table(outcomes: Sequence[bulk.Outcome]) -> Rows:
     return rows(
-        ["SERVER", "OUTCOME", "STATE", "FAILURE"],
+        ["SERVER", "OUTCOME", "STATE", prose("FAILURE")],
         (
             (
                 outcome.server,

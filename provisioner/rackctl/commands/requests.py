@@ -8,14 +8,13 @@ from threading import Event
 from typing import Annotated
 
 import typer
-from rich.table import Table
 
 from provisioner.rackctl.client import Api, JsonObject, path
 from provisioner.rackctl.errors import Failed, Interrupted, Unreachable, WaitTimeout
 from provisioner.rackctl.follow import PATIENCE_S
-from provisioner.rackctl.formats import local_time
-from provisioner.rackctl.output import Format, rows
+from provisioner.rackctl.output import Format
 from provisioner.rackctl.session import session
+from provisioner.rackctl.tables import Ids, Rows, extra, moment, prose, rows
 
 POLL_S = 0.5
 _NEWEST = 50
@@ -119,16 +118,28 @@ def show_all(context: typer.Context, address: str, output: Format) -> None:
     shared.screen.show(output, {"items": found, "next": None}, request_table(found))
 
 
-def request_table(requests: Iterable[JsonObject]) -> Table:
+def request_table(requests: Iterable[JsonObject]) -> Rows:
+    requests = list(requests)
+    short = Ids(request["id"] for request in requests)
     return rows(
-        ["REQUEST", "SERVER", "VERB", "FILED", "ENDED", "OUTCOME", "BY", "WHY", "FAILURE"],
+        [
+            "REQUEST",
+            "SERVER",
+            "VERB",
+            "FILED",
+            extra("ENDED"),
+            "OUTCOME",
+            extra("BY"),
+            prose("WHY"),
+            prose("FAILURE"),
+        ],
         (
             (
-                request["id"],
+                short(request["id"]),
                 request["server"],
                 request["verb"],
-                local_time(request["filed_at"]),
-                local_time(request["ended_at"]),
+                moment(request["filed_at"]),
+                moment(request["ended_at"]),
                 request["outcome"],
                 request["actor"],
                 request["reason"],

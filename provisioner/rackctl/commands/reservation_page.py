@@ -6,8 +6,9 @@ import typer
 
 from provisioner.rackctl.client import Api, JsonObject
 from provisioner.rackctl.formats import duration, local_time
-from provisioner.rackctl.output import Format, Screen, rows, section, sheet
+from provisioner.rackctl.output import Format, Screen, section, sheet
 from provisioner.rackctl.resolve import resolve
+from provisioner.rackctl.tables import moment, rows
 
 Reservation = Annotated[
     str,
@@ -60,7 +61,7 @@ def show_reservation(screen: Screen, output: Format, reservation: JsonObject) ->
     )
     if lease.get("phases"):
         lines = (
-            (phase["step"], local_time(phase["started_at"]), duration(phase["seconds"]))
+            (phase["step"], moment(phase["started_at"]), duration(phase["seconds"]))
             for phase in lease["phases"]
         )
         screen.out.print(section("Phases", rows(["STEP", "STARTED", "TOOK"], lines)))

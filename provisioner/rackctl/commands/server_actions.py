@@ -16,8 +16,9 @@ from provisioner.rackctl.commands.durations import seconds
 from provisioner.rackctl.commands.on_servers import Action, Options
 from provisioner.rackctl.confirm import Yes
 from provisioner.rackctl.errors import UsageFault
-from provisioner.rackctl.output import Format, Output, rows
+from provisioner.rackctl.output import Format, Output
 from provisioner.rackctl.session import Session, session
+from provisioner.rackctl.tables import prose, rows
 
 Reason = Annotated[
     str, typer.Option("--reason", help="The reason, kept in the audit trail and shown to others.")
@@ -183,7 +184,7 @@ def _show_power(shared: Session, options: Options) -> None:
         for o in read
     ]
     table = rows(
-        ["SERVER", "POWER", "FAILURE"],
+        ["SERVER", "POWER", prose("FAILURE")],
         ((item["server"], item["power"], item["failure"]) for item in items),
     )
     shared.screen.show(options.output, {"items": items, "next": None}, table)

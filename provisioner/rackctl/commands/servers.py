@@ -9,10 +9,10 @@ from provisioner.rackctl.commands import requests, server_actions, server_page
 from provisioner.rackctl.commands.certificates import certificate_table
 from provisioner.rackctl.commands.completion import server_names
 from provisioner.rackctl.commands.secrets import read_secret
-from provisioner.rackctl.formats import local_time
-from provisioner.rackctl.output import Format, Output, rows
+from provisioner.rackctl.output import Format, Output
 from provisioner.rackctl.selector import parse, select
-from provisioner.rackctl.session import session
+from provisioner.rackctl.session import Wide, session
+from provisioner.rackctl.tables import extra, moment, prose, rows
 
 app = typer.Typer(no_args_is_help=True, help="Servers: state, power, requests, BMC.")
 
@@ -33,6 +33,7 @@ def list_servers(
     stuck: Annotated[
         bool, typer.Option("--stuck", help="Only servers that need a person.")
     ] = False,
+    wide: Wide = False,
     output: Output = Format.TABLE,
 ) -> None:
     """List servers: state, step, time in state, reason and next action."""
@@ -48,7 +49,9 @@ def list_servers(
 
 
 @app.command()
-def show(context: typer.Context, name: Name, output: Output = Format.TABLE) -> None:
+def show(
+    context: typer.Context, name: Name, wide: Wide = False, output: Output = Format.TABLE
+) -> None:
     """Show one server: state and reason, disks, incidents, the failing step."""
     shared = session(context)
     server = shared.api.get(path("servers", name))
@@ -62,7 +65,9 @@ server_actions.register(app)
 
 
 @app.command("requests")
-def list_requests(context: typer.Context, name: Name, output: Output = Format.TABLE) -> None:
+def list_requests(
+    context: typer.Context, name: Name, wide: Wide = False, output: Output = Format.TABLE
+) -> None:
     """List requests on a server and their outcomes, newest first."""
     requests.show_all(context, path("servers", name, "requests"), output)
 
@@ -72,7 +77,9 @@ def set_bmc(
     context: typer.Context,
     *,
     name: Name,
-    username: Annotated[str, typer.Option(help="User name on the BMC.")],
+    username: Annotated[
+        str | None, typer.Option(help="User name on the BMC. The present one by default.")
+    ] = None,
     password_stdin: Annotated[
         bool,
         typer.Option("--password-stdin", help="Read the password from the first line of stdin."),
@@ -83,8 +90,9 @@ def set_bmc(
 ) -> None:
     """Change a BMC's login or address. Prompts for the password, or reads it from stdin."""
     shared = session(context)
+    present = shared.api.get(path("servers", name))["bmc"]
     body: JsonObject = {
-        "username": username,
+        "username": username or present["username"],
         "password": read_secret("BMC password", from_stdin=password_stdin),
     }
     body |= {"address": address} if address else {}
@@ -103,24 +111,28 @@ def sensors(context: typer.Context, name: Name, output: Output = Format.TABLE) -
         (sensor["name"], sensor["kind"], sensor["value"], sensor["unit"], sensor["health"])
         for sensor in answer["items"]
     ]
-    table = rows(["SENSOR", "KIND", "VALUE", "UNIT", "HEALTH"], lines)
+    table = rows(["SENSOR", extra("KIND"), "VALUE", "UNIT", "HEALTH"], lines)
     shared.screen.show(output, answer, table)
 
 
 @app.command("event-log")
-def event_log(context: typer.Context, name: Name, output: Output = Format.TABLE) -> None:
+def event_log(
+    context: typer.Context, name: Name, wide: Wide = False, output: Output = Format.TABLE
+) -> None:
     """Read the system event log of a server's BMC."""
     shared = session(context)
     answer = shared.api.get(path("servers", name, "event-log"))
     lines = [
-        (local_time(entry["at"]), entry["severity"], entry["source"], entry["text"])
+        (moment(entry["at"]), entry["severity"], entry["source"], entry["text"])
         for entry in answer["items"]
     ]
-    shared.screen.show(output, answer, rows(["TIME", "SEVERITY", "SOURCE", "TEXT"], lines))
+    shared.screen.show(output, answer, rows(["TIME", "SEVERITY", "SOURCE", prose("TEXT")], lines))
 
 
 @app.command()
-def certificates(context: typer.Context, name: Name, output: Output = Format.TABLE) -> None:
+def certificates(
+    context: typer.Context, name: Name, wide: Wide = False, output: Output = Format.TABLE
+) -> None:
     """List the erasure certificates of a server's disks, newest first."""
     shared = session(context)
     found = shared.api.items(path("servers", name, "certificates"))

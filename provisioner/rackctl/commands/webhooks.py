@@ -4,14 +4,14 @@ import time
 from typing import Annotated
 
 import typer
-from rich.table import Table
 
 from provisioner.rackctl.client import Api, JsonObject, path
 from provisioner.rackctl.confirm import Yes, confirm
 from provisioner.rackctl.errors import ApiRefusal, Failed
 from provisioner.rackctl.formats import local_time
-from provisioner.rackctl.output import Format, Output, rows, section, sheet
-from provisioner.rackctl.session import session
+from provisioner.rackctl.output import Format, Output, section, sheet
+from provisioner.rackctl.session import Wide, session
+from provisioner.rackctl.tables import Ids, Rows, moment, prose, rows
 
 app = typer.Typer(no_args_is_help=True, help="Notify your own program about your leases.")
 
@@ -44,7 +44,7 @@ def set_webhook(
 
 
 @app.command()
-def show(context: typer.Context, output: Output = Format.TABLE) -> None:
+def show(context: typer.Context, wide: Wide = False, output: Output = Format.TABLE) -> None:
     """Show the address and the outcome of the latest messages."""
     shared = session(context)
     found = shared.api.get(path("webhook"))
@@ -68,15 +68,17 @@ def _present(api: Api) -> JsonObject | None:
         return None
 
 
-def _table(messages: list[JsonObject]) -> Table:
+def _table(messages: list[JsonObject]) -> Rows:
+    short = Ids(message["id"] for message in messages)
+    subjects = Ids(message["subject"] for message in messages)
     return rows(
-        ["MESSAGE", "EVENT", "SUBJECT", "CREATED", "ATTEMPTS", "OUTCOME"],
+        ["MESSAGE", "EVENT", "SUBJECT", "CREATED", "ATTEMPTS", prose("OUTCOME")],
         (
             (
-                message["id"],
+                short(message["id"]),
                 message["type"],
-                message["subject"],
-                local_time(message["created_at"]),
+                subjects(message["subject"]),
+                moment(message["created_at"]),
                 message["attempts"],
                 _outcome(message),
             )

@@ -56,7 +56,7 @@ class MatchQuery(PageQuery):
     """A list in which one looks for a thing by what is known of it."""
 
     match: str | None = Field(default=None, min_length=1, max_length=253)
-    """Only those whose identifier begins with this, or that have this name."""
+    """Only those whose identifier begins with this, or that have this host or server name."""
 
 
 def begins(identifier: Any, text: str) -> ColumnElement[bool]:

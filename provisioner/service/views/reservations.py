@@ -227,7 +227,7 @@ async def reservation_page(
         statement = statement.where(Reservation.account_id == actor.account_id)
     if query.match is not None:
         statement = statement.where(
-            or_(begins(Reservation.id, query.match), Reservation.hostname == query.match)
+            or_(begins(Reservation.id, query.match), Reservation.hostname == query.match.lower())
         )
     if query.cursor is not None:
         statement = statement.where(col(Reservation.id) < query.cursor)
