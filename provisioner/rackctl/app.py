@@ -11,11 +11,12 @@ from provisioner.rackctl.commands import (
     records,
     reservations,
     servers,
+    tokens,
     webhooks,
 )
 from provisioner.rackctl.commands.enrol import enrol
 from provisioner.rackctl.commands.health import gpus, server_health
-from provisioner.rackctl.commands.login import login, whoami
+from provisioner.rackctl.commands.login import login, password, whoami
 from provisioner.rackctl.commands.reserve import reserve, ssh
 from provisioner.rackctl.commands.status import status
 from provisioner.rackctl.commands.watch import watch
@@ -64,6 +65,7 @@ def options(
 
 app.command()(login)
 app.command()(whoami)
+app.command()(password)
 app.command()(enrol)
 servers.app.command("health")(server_health)
 app.add_typer(servers.app, name="server")
@@ -81,3 +83,4 @@ app.add_typer(reservations.app, name="reservation")
 app.command()(ssh)
 app.add_typer(webhooks.app, name="webhook")
 app.add_typer(accounts.app, name="account")
+app.add_typer(tokens.app, name="token")

@@ -83,17 +83,26 @@ def token(
     context: typer.Context,
     account: Account,
     name: Annotated[str, typer.Option(help="What the token is for.")],
-    expires_in: Annotated[
-        str | None, typer.Option(metavar="DURATION", help="Lifetime, such as 30d. Default: none.")
-    ] = None,
+    expires: Annotated[
+        str,
+        typer.Option(
+            "--expires",
+            "--expires-in",
+            metavar="DURATION|never",
+            help="Lifetime, such as 30d; never for a token that does not expire.",
+        ),
+    ] = "90d",
     output: Output = Format.TABLE,
 ) -> None:
     """Create an API token and print it to stdout, once, ready for `rackctl login`."""
-    body: JsonObject = {"name": name}
-    if expires_in is not None:
-        body["expires_in_s"] = seconds(expires_in)
+    body: JsonObject = {
+        "name": name,
+        "expires_in_s": None if expires == "never" else seconds(expires),
+    }
     shared = session(context)
-    answer = shared.api.post(path("accounts", _find(shared.api, account)["id"], "tokens"), body)
+    answer = shared.api.post(
+        path("accounts", find_account(shared.api, account)["id"], "tokens"), body
+    )
     if output is Format.JSON:
         shared.screen.json(answer)
     else:
@@ -107,14 +116,40 @@ def disable(
 ) -> None:
     """End all logins and tokens of an account at once. Its leases run to their end."""
     shared = session(context)
-    found = _find(shared.api, account)
+    found = find_account(shared.api, account)
     warning = f"disable {found['email']}: all of its logins and tokens end at once."
     confirm(warning, [found["email"], found["id"]], yes=yes)
     answer = shared.api.post(path("accounts", found["id"], "disable"))
     shared.screen.show(output, answer, _table([answer]))
 
 
-def _find(api: Api, account: str) -> JsonObject:
+@app.command()
+def enable(context: typer.Context, account: Account, output: Output = Format.TABLE) -> None:
+    """Let a disabled account log in again. Its tokens from before stay revoked."""
+    shared = session(context)
+    found = find_account(shared.api, account)
+    answer = shared.api.post(path("accounts", found["id"], "enable"))
+    shared.screen.show(output, answer, _table([answer]))
+
+
+@app.command("reset-password")
+def reset_password(
+    context: typer.Context, account: Account, yes: Yes = False, output: Output = Format.TABLE
+) -> None:
+    """Give an account a one-time password, printed to stdout. All of its sessions end."""
+    shared = session(context)
+    found = find_account(shared.api, account)
+    warning = f"reset the password of {found['email']}: the present one stops working."
+    confirm(warning, [found["email"], found["id"]], yes=yes)
+    answer = shared.api.post(path("accounts", found["id"], "password"))
+    if output is Format.JSON:
+        shared.screen.json(answer)
+    else:
+        shared.screen.out.out(answer["password"], highlight=False)
+        shared.screen.note("It serves for one login, in which a new one has to be chosen.")
+
+
+def find_account(api: Api, account: str) -> JsonObject:
     """The account with this e-mail address, id, or first characters of an id."""
     found = [
         each

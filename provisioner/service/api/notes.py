@@ -51,6 +51,9 @@ PATH_PARAMETERS: dict[str, PathParameter] = {
     "/ssh-keys/{id}": PathParameter(
         "Identifier of the SSH key.", "unknown_key", "key_01K2X3M4N5P6Q7R8S9T0V1W2X3"
     ),
+    "/tokens/{id}": PathParameter(
+        "Identifier of the API token.", "unknown_token", "tok_01K2X3M4N5P6Q7R8S9T0V1W2X3"
+    ),
     "/reservations/{id}": PathParameter(
         "Identifier of the reservation.", "unknown_reservation", "res_01K2X3M4N5P6Q7R8S9T0V1W2X3"
     ),
@@ -72,6 +75,9 @@ NOTES: dict[str, Notes] = {
         problems={409: ("library_full",), 422: ("no_such_file", "not_an_image")},
     ),
     "createSshKey": Notes(problems={409: ("key_exists",), 422: ("bad_public_key",)}),
+    "changePassword": Notes(problems={422: ("wrong_password",)}),
+    "listTokens": Notes(problems={403: ("admin_only", "forbidden"), 404: ("unknown_account",)}),
+    "revokeToken": Notes(problems={403: ("admin_only",)}),
     "createReservation": Notes(
         headers=(IDEMPOTENCY_KEY,),
         problems={
@@ -133,6 +139,8 @@ NOTES: dict[str, Notes] = {
     "closeIncident": Notes(problems={409: ("closes_by_itself",)}),
     "createAccount": Notes(problems={403: ("admin_only",), 409: ("email_exists",)}),
     "createAccountToken": Notes(problems={403: ("admin_only",)}),
+    "enableAccount": Notes(problems={403: ("admin_only",)}),
+    "resetPassword": Notes(problems={403: ("admin_only",)}),
     "disableAccount": Notes(problems={403: ("admin_only",), 409: ("own_account",)}),
 }
 """Notes by the operation's identifier."""

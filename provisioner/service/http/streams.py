@@ -8,11 +8,22 @@ from typing import TypeVar
 from aiohttp import web
 from pydantic import BaseModel
 
+from provisioner.service.context import services_of
 from provisioner.store.database import DatabaseUnavailable
 
 _M = TypeVar("_M", bound=BaseModel)
 _QUIET_S = 15.0
 """After this long without an event a comment is sent, so that a lost client is noticed."""
+
+
+_IsValid = Callable[[], Awaitable[bool]]
+_IS_VALID = web.RequestKey[_IsValid]("credentials_are_valid", Callable)  # type: ignore[arg-type]
+"""Where a request keeps the check of its caller's credentials."""
+
+
+def end_stream_unless(request: web.Request, is_valid: _IsValid) -> None:
+    """End a stream of this request soon after `is_valid` has become false."""
+    request[_IS_VALID] = is_valid
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,7 +42,8 @@ class ServerSentEvent:
 async def send_events(
     request: web.Request, events: AsyncIterator[ServerSentEvent | None]
 ) -> web.StreamResponse:
-    """Send events until they end or the client disconnects; None means a poll without news."""
+    """Send events until they end, the client disconnects, or its credentials end; None means a
+    poll without news."""
     response = web.StreamResponse(
         headers={
             "Content-Type": "text/event-stream",
@@ -41,10 +53,16 @@ async def send_events(
     )
     await response.prepare(request)
     loop = asyncio.get_running_loop()
-    sent_at = loop.time()
+    sent_at = checked_at = loop.time()
+    is_valid = request.get(_IS_VALID)
+    recheck_s = services_of(request).credentials_poll_s
     try:
         await response.write(b"retry: 2000\n\n")
         async for event in events:
+            if is_valid is not None and loop.time() - checked_at >= recheck_s:
+                if not await is_valid():
+                    break
+                checked_at = loop.time()
             if event is None and loop.time() - sent_at < _QUIET_S:
                 continue
             await response.write(event.encode() if event else b": quiet\n\n")

@@ -1,10 +1,10 @@
-"""Accounts and SSH keys, without their secrets."""
+"""Accounts, API tokens and SSH keys, without their secrets."""
 
 from datetime import datetime
 
 from provisioner.domain.access import Role
 from provisioner.service.views.base import View
-from provisioner.store.tables import Account, SshKey
+from provisioner.store.tables import Account, ApiToken, SshKey
 
 
 class AccountView(View, title="Account"):
@@ -24,6 +24,23 @@ class AccountView(View, title="Account"):
     """When the account was disabled. Null while it is active."""
 
 
+class ApiTokenView(View, title="ApiToken"):
+    """An API token of an account. The token itself is shown only when it is created."""
+
+    id: str
+    """Identifier of the token."""
+    account: str
+    """Identifier of the account that the token belongs to."""
+    name: str
+    """What the token is for."""
+    created_at: datetime
+    """When the token was created."""
+    expires_at: datetime | None
+    """When the token expires. Null if it does not."""
+    last_used_at: datetime | None
+    """When the token was last used, to the hour. Null if it never was."""
+
+
 class SshKeyView(View, title="SshKey"):
     """An SSH public key of an account."""
 
@@ -41,6 +58,17 @@ class SshKeyView(View, title="SshKey"):
 
 def account_view(row: Account) -> AccountView:
     return AccountView.model_validate(row, from_attributes=True)
+
+
+def api_token_view(row: ApiToken) -> ApiTokenView:
+    return ApiTokenView(
+        id=row.id,
+        account=row.account_id,
+        name=row.name,
+        created_at=row.created_at,
+        expires_at=row.expires_at,
+        last_used_at=row.last_used_at,
+    )
 
 
 def ssh_key_view(row: SshKey) -> SshKeyView:

@@ -5,11 +5,12 @@ from aiohttp import web
 from provisioner.accounts import passwords
 from provisioner.accounts.accounts import find_account
 from provisioner.accounts.actor import actor_of
+from provisioner.accounts.credentials import log_in
+from provisioner.accounts.sessions import end_session
 from provisioner.service.context import services_of
 from provisioner.service.web import session as sessions
 from provisioner.service.web.render import open_page
 from provisioner.service.web.throttle import Throttle
-from provisioner.store import audit
 
 BY_NAME = web.AppKey("logins_by_name", Throttle)
 BY_ADDRESS = web.AppKey("logins_by_address", Throttle)
@@ -51,19 +52,26 @@ async def submit(request: web.Request) -> web.StreamResponse:
         by_name.failed(email, now)
         by_address.failed(address, now)
         return _page(request, target, email=email, error=_WRONG, status=401)
-    by_name.passed(email)
     async with services.database.write() as database:
-        audit.record(database, actor_of(account), "account.login", account.id, now)
-    # A new session, so that one planted before the login is worthless.
+        entered = await log_in(database, account, actor=actor_of(account), now=now)
+    if entered is None:
+        return _page(request, target, email=email, error=_WRONG, status=401)
+    by_name.passed(email)
     response = web.Response(status=303, headers={"Location": target})
-    sessions.set_cookie(services, response, sessions.begin(services, account))
+    # A new session, so that one planted before the login is worthless.
+    sessions.set_cookie(services, response, sessions.begin(*entered))
     return response
 
 
 async def logout(request: web.Request) -> web.StreamResponse:
-    await sessions.checked_form(request, sessions.current(request))
+    """End the session itself: a copy of its cookie is worthless too."""
+    services, session = services_of(request), sessions.current(request)
+    await sessions.checked_form(request, session)
+    if session.id:
+        async with services.database.write() as database:
+            await end_session(database, session.id, services.clock())
     response = web.Response(status=303, headers={"Location": "/login"})
-    sessions.drop_cookie(services_of(request), response)
+    sessions.drop_cookie(services, response)
     return response
 
 
