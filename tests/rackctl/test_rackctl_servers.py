@@ -6,6 +6,11 @@ import re
 import pytest
 from rackctl_fleet import BMC_PASSWORD, WHY
 from rackctl_service import Rackctl, Service
+from sqlmodel import select
+
+from provisioner.domain.incidents import IncidentKind
+from provisioner.domain.lifecycle import State
+from provisioner.store.tables import Incident, Server
 
 
 def test_the_list_says_state_step_for_how_long_and_why(rackctl: Rackctl) -> None:
@@ -224,3 +229,33 @@ def test_watch_shows_every_server_and_leaves_after_its_rounds(rackctl: Rackctl) 
     ran = rackctl("watch", "--rounds", "1", "-o", "json")
 
     assert len(json.loads(ran.out)["items"]) == 4
+
+
+def test_a_leased_server_with_a_fault_is_stuck_with_its_reason_and_next_action(
+    rackctl: Rackctl, service: Service
+) -> None:
+    swap = 'the customer may take another server: rackctl reservation swap res_1 --reason "faulty"'
+
+    async def lose_a_gpu() -> None:
+        async with service.database.write() as session:
+            server = (await session.exec(select(Server).where(Server.name == "r1-u01"))).one()
+            server.state = State.LEASED
+            session.add(
+                Incident(
+                    server_id=server.id,
+                    kind=IncidentKind.HEALTH,
+                    reason="GPU 3 is lost",
+                    next_action=swap,
+                )
+            )
+
+    service.background.run(lose_a_gpu())
+
+    lines = {
+        line.split()[0]: line for line in rackctl("server", "list", "--stuck").out.splitlines()
+    }
+    page = rackctl("server", "show", "r1-u01").out
+
+    assert "GPU 3 is lost" in lines["r1-u01"]
+    assert swap in lines["r1-u01"]
+    assert "GPU 3 is lost" in page

@@ -17,12 +17,6 @@ _LOG_TAIL = 15
 _SETTLED = frozenset({"running", "done"})
 
 
-def is_stuck(server: JsonObject) -> bool:
-    """Whether it needs a person: an open incident, or a parked operation."""
-    operation = server["operation"]
-    return bool(server["incidents"]) or bool(operation and operation["state"] == "parked")
-
-
 def step_text(operation: JsonObject | None) -> str:
     """`image/write_image (parked, attempt 3)`."""
     if operation is None:

@@ -38,13 +38,11 @@ def list_servers(
 ) -> None:
     """List servers: state, step, time in state, reason and next action."""
     shared = session(context)
-    servers = shared.api.items(
-        path("servers"), {"state": state, "class": server_class, "rack": rack}
-    )
+    asked = {"state": state, "class": server_class, "rack": rack}
+    asked["needs_attention"] = "true" if stuck else None
+    servers = shared.api.items(path("servers"), asked)
     if selector:
         servers = select(servers, parse(selector))
-    if stuck:
-        servers = [server for server in servers if server_page.is_stuck(server)]
     shared.screen.show(output, {"items": servers, "next": None}, server_page.server_table(servers))
 
 
