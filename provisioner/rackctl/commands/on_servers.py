@@ -75,12 +75,11 @@ def on_all(shared: Session, action: Action, options: Options, work: bulk.Work) -
         if len(found) > 1:
             shared.screen.note(f"[{done}/{total}] {outcome.server}: {_said(outcome)}")
 
-    with requests.standing_on_interrupt(
-        "requests that were filed stand, and no more are filed",
-        f"rackctl server requests {servers[0]['name'] if total == 1 else 'NAME'}"
-        if total == 1
-        else "rackctl server list",
-    ):
+    if total == 1:
+        stands, check = "the request stands", f"rackctl server requests {servers[0]['name']}"
+    else:
+        stands, check = "requests filed so far stand, no more are filed", "rackctl server list"
+    with requests.standing_on_interrupt(stands, check):
         worked = bulk.each(
             [str(server["name"]) for server in servers],
             work,
