@@ -75,9 +75,9 @@ NOTES: dict[str, Notes] = {
         problems={409: ("library_full",), 422: ("no_such_file", "not_an_image")},
     ),
     "createSshKey": Notes(problems={409: ("key_exists",), 422: ("bad_public_key",)}),
-    "changePassword": Notes(problems={422: ("wrong_password",)}),
+    "setPassword": Notes(problems={422: ("wrong_password",)}),
     "listTokens": Notes(problems={403: ("admin_only", "forbidden"), 404: ("unknown_account",)}),
-    "revokeToken": Notes(problems={403: ("admin_only",)}),
+    "deleteToken": Notes(problems={403: ("admin_only",)}),
     "createReservation": Notes(
         headers=(IDEMPOTENCY_KEY,),
         problems={
@@ -140,7 +140,7 @@ NOTES: dict[str, Notes] = {
     "createAccount": Notes(problems={403: ("admin_only",), 409: ("email_exists",)}),
     "createAccountToken": Notes(problems={403: ("admin_only",)}),
     "enableAccount": Notes(problems={403: ("admin_only",)}),
-    "resetPassword": Notes(problems={403: ("admin_only",)}),
+    "createAccountPassword": Notes(problems={403: ("admin_only",)}),
     "disableAccount": Notes(problems={403: ("admin_only",), 409: ("own_account",)}),
 }
 """Notes by the operation's identifier."""
