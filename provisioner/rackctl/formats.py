@@ -42,6 +42,16 @@ def local_time(text: str | None) -> str:
     return datetime.fromisoformat(text).astimezone().strftime("%Y-%m-%d %H:%M:%S %Z")
 
 
+def short_time(text: str | None) -> str:
+    """The same as short as it is clear: without the date today, without the year this year."""
+    if not text:
+        return ""
+    at, now = datetime.fromisoformat(text).astimezone(), datetime.now().astimezone()
+    if at.date() == now.date():
+        return at.strftime("%H:%M:%S")
+    return at.strftime("%m-%d %H:%M" if at.year == now.year else "%Y-%m-%d")
+
+
 def seconds_since(text: str | None) -> float | None:
     """Seconds since an RFC 3339 time from the API, by this machine's clock."""
     if not text:

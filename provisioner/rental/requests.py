@@ -22,6 +22,7 @@ async def request(
     verb: RequestVerb,
     *,
     image: str = "",
+    reason: str = "",
     actor: Actor,
     now: datetime,
 ) -> ServerRequest:
@@ -46,7 +47,7 @@ async def request(
             f"{reservation_id} has no server that is ready for use",
             next_action="check whether it is still being prepared, or is over",
         )
-    arguments: dict[str, Any] = {}
+    arguments: dict[str, Any] = audit.why(reason)
     if verb is RequestVerb.REINSTALL:
         wanted = (await image_named(session, image)).id if image else reservation.image_id
         arguments["image_id"] = wanted

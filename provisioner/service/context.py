@@ -53,6 +53,8 @@ class Services:
     """How often agents are asked to report."""
     poll_s: float = 1.0
     """How often an event stream polls for changes."""
+    credentials_poll_s: float = 2.0
+    """How often an event stream checks that its caller may still have it."""
     driver: Driver = field(default_factory=Driver)
     """Runs the daemon's background work and knows its status."""
 

@@ -36,7 +36,8 @@ def test_a_token_is_printed_alone_and_works(rackctl: Rackctl) -> None:
 def test_a_disabled_account_is_out_at_once(rackctl: Rackctl) -> None:
     token = rackctl("account", "token", CUSTOMER, "--name", "laptop").out.strip()
 
-    assert rackctl("account", "disable", CUSTOMER).code == 0
+    assert rackctl("account", "disable", CUSTOMER).code == 2
+    assert rackctl("account", "disable", CUSTOMER, typed=CUSTOMER).code == 0
     assert rackctl("--token", token, "whoami").code == 1
 
 

@@ -66,7 +66,7 @@ def test_every_reference_leads_to_something_that_is_there():
 
 def test_an_operation_is_named_by_a_verb_and_what_it_is_about():
     verbs = "get list create delete set stream import extend swap release test enrol retry close"
-    verbs += " disable"
+    verbs += " disable enable"
     assert [
         o for o in OPERATIONS if not re.fullmatch(rf"({'|'.join(verbs.split())})[A-Z]\w+", o)
     ] == []

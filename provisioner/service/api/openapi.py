@@ -46,7 +46,7 @@ class _Tag:
 
 
 _TAGS = (
-    _Tag("Account", "Your account and its SSH keys.", ("me", "ssh-keys")),
+    _Tag("Account", "Your account, its API tokens and SSH keys.", ("me", "tokens", "ssh-keys")),
     _Tag("Catalogue", "What can be rented.", ("classes", "images")),
     _Tag("Reservations", "Reserve a server, follow it, give it back.", ("reservations",)),
     _Tag("Webhook", "Messages to your own programs.", ("webhook",)),

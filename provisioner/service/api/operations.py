@@ -11,10 +11,9 @@ from provisioner.service.context import Services
 from provisioner.service.http.endpoint import Call
 from provisioner.service.http.problems import HttpError
 from provisioner.service.http.streams import STREAMS, ServerSentEvent, send_events
+from provisioner.service.views.audit import AuditQuery, AuditView, audit_page
 from provisioner.service.views.base import Page, PageQuery, page
 from provisioner.service.views.operations import (
-    AuditQuery,
-    AuditView,
     IncidentQuery,
     IncidentView,
     LogQuery,
@@ -22,7 +21,6 @@ from provisioner.service.views.operations import (
     OperationDetail,
     OperationQuery,
     OperationView,
-    audit_page,
     incident_page,
     incident_view,
     known_operation,

@@ -57,6 +57,8 @@ CODES: dict[str, ProblemCode] = {
     "own_account": _row(409, "You cannot disable your own account."),
     "passwords_busy": _row(503, "Too many passwords are being checked."),
     "admin_only": _row(403, "Only administrators manage accounts with this role."),
+    "wrong_password": _row(422, "The current password is wrong, or was changed meanwhile."),
+    "unknown_token": _row(404, "There is no such API token."),
     "bad_public_key": _row(422, "The text is not a usable SSH public key."),
     "key_exists": _row(409, "The account already has this key, or a key with this name."),
     "unknown_key": _row(404, 422, "The account has no such SSH key."),

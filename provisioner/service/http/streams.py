@@ -10,6 +10,7 @@ from typing import TypeVar
 from aiohttp import web
 from pydantic import BaseModel
 
+from provisioner.service.context import services_of
 from provisioner.service.http.client_address import client_address, source
 from provisioner.service.http.problems import HttpError
 from provisioner.store.database import DatabaseUnavailable
@@ -66,6 +67,16 @@ def _too_many(whose: str) -> HttpError:
     )
 
 
+_IsValid = Callable[[], Awaitable[bool]]
+_IS_VALID = web.RequestKey[_IsValid]("credentials_are_valid", Callable)  # type: ignore[arg-type]
+"""Where a request keeps the check of its caller's credentials."""
+
+
+def end_stream_unless(request: web.Request, is_valid: _IsValid) -> None:
+    """End a stream of this request soon after `is_valid` has become false."""
+    request[_IS_VALID] = is_valid
+
+
 @dataclass(frozen=True, slots=True)
 class ServerSentEvent:
     """`data` is JSON on one line; a client resumes after the event by naming its `id`."""
@@ -103,12 +114,18 @@ async def _send(
     )
     await response.prepare(request)
     loop = asyncio.get_running_loop()
-    sent_at = loop.time()
+    sent_at = checked_at = loop.time()
+    is_valid = request.get(_IS_VALID)
+    recheck_s = services_of(request).credentials_poll_s
     try:
         await response.write(b"retry: 2000\n\n")
         async for event in events:
             if request.transport is None:
                 return response  # the client disconnected
+            if is_valid is not None and loop.time() - checked_at >= recheck_s:
+                if not await is_valid():
+                    break
+                checked_at = loop.time()
             if event is None and loop.time() - sent_at < _QUIET_S:
                 continue
             await response.write(event.encode() if event else b": quiet\n\n")

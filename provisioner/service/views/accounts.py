@@ -1,4 +1,4 @@
-"""Accounts and SSH keys, without their secrets."""
+"""Accounts, API tokens and SSH keys, without their secrets."""
 
 from datetime import datetime
 
@@ -6,7 +6,7 @@ from provisioner.domain.access import Role
 from provisioner.domain.quotas import Quota
 from provisioner.rental.quotas import quota_of
 from provisioner.service.views.base import View
-from provisioner.store.tables import Account, SshKey
+from provisioner.store.tables import Account, ApiToken, SshKey
 
 
 class QuotaView(View, title="Quota"):
@@ -39,6 +39,23 @@ class AccountView(View, title="Account"):
     """What it may reserve."""
 
 
+class ApiTokenView(View, title="ApiToken"):
+    """An API token of an account. The token itself is shown only when it is created."""
+
+    id: str
+    """Identifier of the token."""
+    account: str
+    """Identifier of the account that the token belongs to."""
+    name: str
+    """What the token is for."""
+    created_at: datetime
+    """When the token was created."""
+    expires_at: datetime | None
+    """When the token expires. Null if it does not."""
+    last_used_at: datetime | None
+    """When the token was last used, to the hour. Null if it never was."""
+
+
 class SshKeyView(View, title="SshKey"):
     """An SSH public key of an account."""
 
@@ -64,6 +81,17 @@ def account_view(row: Account, defaults: Quota) -> AccountView:
             duration_s=int(quota.duration.total_seconds()),
             own=quota != defaults,
         ),
+    )
+
+
+def api_token_view(row: ApiToken) -> ApiTokenView:
+    return ApiTokenView(
+        id=row.id,
+        account=row.account_id,
+        name=row.name,
+        created_at=row.created_at,
+        expires_at=row.expires_at,
+        last_used_at=row.last_used_at,
     )
 
 

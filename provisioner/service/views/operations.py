@@ -1,19 +1,28 @@
-"""Operations with their steps and logs, incidents, and the audit trail."""
+"""Operations with their steps and logs, and incidents."""
 
 from collections.abc import Sequence
 from datetime import datetime
 from typing import Any
 
 from pydantic import Field
-from sqlmodel import col, select
+from sqlalchemy import ColumnElement
+from sqlmodel import col, or_, select
 from sqlmodel.ext.asyncio.session import AsyncSession
 
 from provisioner.domain.incidents import IncidentKind
 from provisioner.domain.lifecycle import OperationState, Step, StepOutcome, Verb
 from provisioner.domain.refusals import Refusal, RefusalKind
 from provisioner.fleet.servers import server_named
-from provisioner.service.views.base import Page, PageQuery, View, page, seconds_between
-from provisioner.store.tables import AuditEvent, Incident, Operation, Server, StepLog, StepRecord
+from provisioner.service.views.base import (
+    MatchQuery,
+    Page,
+    PageQuery,
+    View,
+    begins,
+    page,
+    seconds_between,
+)
+from provisioner.store.tables import Incident, Operation, Server, StepLog, StepRecord
 
 
 class StepView(View, title="StepAttempt"):
@@ -102,24 +111,7 @@ class IncidentView(View, title="Incident"):
     """When the incident was closed. Null while it is open."""
 
 
-class AuditView(View, title="AuditEvent"):
-    """One entry of the audit trail."""
-
-    id: str
-    """Identifier of the entry."""
-    at: datetime
-    """When it happened."""
-    actor: str
-    """Who did it, such as `account:acc_…`."""
-    action: str
-    """What was done, such as `reservation.extend`."""
-    subject: str
-    """Identifier of what it was done to."""
-    detail: dict[str, Any]
-    """Details that depend on the action."""
-
-
-class OperationQuery(PageQuery):
+class OperationQuery(MatchQuery):
     server: str | None = None
     """Only operations of the server with this name."""
 
@@ -129,14 +121,9 @@ class LogQuery(PageQuery):
     """Only lines after the one with this identifier."""
 
 
-class IncidentQuery(PageQuery):
+class IncidentQuery(MatchQuery):
     open: bool | None = None
     """True for open incidents only, false for closed ones only."""
-
-
-class AuditQuery(PageQuery):
-    subject: str | None = None
-    """Only entries about the object with this identifier."""
 
 
 async def known_operation(session: AsyncSession, operation_id: str) -> Operation:
@@ -158,11 +145,18 @@ async def operation_page(session: AsyncSession, query: OperationQuery) -> Page[O
     if query.server is not None:
         server = await server_named(session, query.server)
         statement = statement.where(Operation.server_id == server.id)
+    if query.match is not None:
+        statement = statement.where(_is(Operation.id, query.match))
     if query.cursor is not None:
         statement = statement.where(col(Operation.id) < query.cursor)
     rows = (await session.exec(statement)).all()
     shown, following = page(query, rows, lambda row: row[0].id)
     return Page(items=[operation_view(row, name) for row, name in shown], next=following)
+
+
+def _is(identifier: Any, match: str) -> ColumnElement[bool]:
+    """Whether it is meant: by the beginning of its identifier, or the name of its server."""
+    return or_(begins(identifier, match), col(Server.name) == match)
 
 
 async def operations_of(session: AsyncSession, server: Server, limit: int) -> Sequence[Operation]:
@@ -188,23 +182,13 @@ async def incident_page(session: AsyncSession, query: IncidentQuery) -> Page[Inc
         statement = statement.where(col(Incident.closed_at).is_(None))
     elif query.open is False:
         statement = statement.where(col(Incident.closed_at).is_not(None))
+    if query.match is not None:
+        statement = statement.where(_is(Incident.id, query.match))
     if query.cursor is not None:
         statement = statement.where(col(Incident.id) < query.cursor)
     rows = (await session.exec(statement)).all()
     shown, following = page(query, rows, lambda row: row[0].id)
     return Page(items=[incident_view(row, name) for row, name in shown], next=following)
-
-
-async def audit_page(session: AsyncSession, query: AuditQuery) -> Page[AuditView]:
-    """The newest first."""
-    statement = select(AuditEvent).order_by(col(AuditEvent.id).desc()).limit(query.fetch)
-    if query.subject is not None:
-        statement = statement.where(AuditEvent.subject == query.subject)
-    if query.cursor is not None:
-        statement = statement.where(col(AuditEvent.id) < query.cursor)
-    rows = (await session.exec(statement)).all()
-    shown, following = page(query, rows, lambda row: row.id)
-    return Page(items=[audit_view(row) for row in shown], next=following)
 
 
 def operation_view(row: Operation, server_name: str) -> OperationView:
@@ -289,7 +273,3 @@ def incident_view(row: Incident, server_name: str | None) -> IncidentView:
         opened_at=row.opened_at,
         closed_at=row.closed_at,
     )
-
-
-def audit_view(row: AuditEvent) -> AuditView:
-    return AuditView.model_validate(row, from_attributes=True)

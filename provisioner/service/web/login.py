@@ -7,13 +7,14 @@ from aiohttp import web
 from provisioner.accounts import passwords
 from provisioner.accounts.accounts import find_account
 from provisioner.accounts.actor import actor_of
+from provisioner.accounts.credentials import log_in
+from provisioner.accounts.sessions import end_session
 from provisioner.service.context import services_of
 from provisioner.service.http.client_address import client_address, source
 from provisioner.service.web import session as sessions
 from provisioner.service.web.devices import known_device, remember_device
 from provisioner.service.web.render import open_page
 from provisioner.service.web.throttle import WINDOW, Counts, Throttle, begin, give_back
-from provisioner.store import audit
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,12 +72,14 @@ async def submit(request: web.Request) -> web.StreamResponse:
         return _page(request, target, email, error=_BUSY, status=503, wait_s=2)
     if account is None or not right:
         return _page(request, target, email, error=_WRONG, status=401)
-    give_back(counts, now)
     async with services.database.write() as database:
-        audit.record(database, actor_of(account), "account.login", account.id, now)
-    # A new session, so that one planted before the login is worthless.
+        entered = await log_in(database, account, actor=actor_of(account), now=now)
+    if entered is None:
+        return _page(request, target, email, error=_WRONG, status=401)
+    give_back(counts, now)
     response = web.Response(status=303, headers={"Location": target})
-    sessions.set_cookie(services, response, sessions.begin(services, account))
+    # A new session, so that one planted before the login is worthless.
+    sessions.set_cookie(services, response, sessions.begin(*entered))
     if device is None:
         remember_device(services, response, email)
     return response
@@ -96,9 +99,14 @@ def _counts(request: web.Request, email: str, device: str | None) -> Counts:
 
 
 async def logout(request: web.Request) -> web.StreamResponse:
-    await sessions.checked_form(request, sessions.current(request))
+    """End the session itself: a copy of its cookie is worthless too."""
+    services, session = services_of(request), sessions.current(request)
+    await sessions.checked_form(request, session)
+    if session.id:
+        async with services.database.write() as database:
+            await end_session(database, session.id, services.clock())
     response = web.Response(status=303, headers={"Location": "/login"})
-    sessions.drop_cookie(services_of(request), response)
+    sessions.drop_cookie(services, response)
     return response
 
 
