@@ -7,6 +7,9 @@ CREATE TABLE account (
     email VARCHAR NOT NULL,
     role VARCHAR(40) NOT NULL,
     password_hash VARCHAR NOT NULL,
+    max_servers INTEGER,
+    max_duration_s INTEGER,
+    password_is_temporary BOOLEAN DEFAULT false NOT NULL,
     created_at TIMESTAMP WITH TIME ZONE NOT NULL,
     disabled_at TIMESTAMP WITH TIME ZONE,
     PRIMARY KEY (id),
@@ -57,6 +60,7 @@ CREATE TABLE api_token (
     created_at TIMESTAMP WITH TIME ZONE NOT NULL,
     expires_at TIMESTAMP WITH TIME ZONE,
     revoked_at TIMESTAMP WITH TIME ZONE,
+    last_used_at TIMESTAMP WITH TIME ZONE,
     PRIMARY KEY (id),
     FOREIGN KEY(account_id) REFERENCES account (id),
     UNIQUE (token_hash)
@@ -153,6 +157,18 @@ CREATE TABLE ssh_key (
 );
 
 CREATE INDEX ix_ssh_key_account_id ON ssh_key (account_id);
+
+CREATE TABLE web_session (
+    id VARCHAR NOT NULL,
+    account_id VARCHAR NOT NULL,
+    created_at TIMESTAMP WITH TIME ZONE NOT NULL,
+    expires_at TIMESTAMP WITH TIME ZONE NOT NULL,
+    ended_at TIMESTAMP WITH TIME ZONE,
+    PRIMARY KEY (id),
+    FOREIGN KEY(account_id) REFERENCES account (id)
+);
+
+CREATE INDEX ix_web_session_account_id ON web_session (account_id);
 
 CREATE TABLE webhook (
     account_id VARCHAR NOT NULL,

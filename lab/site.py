@@ -174,8 +174,19 @@ class Site:
         folder = images.tenant()
         boot = json.loads((folder / "image.json").read_text())
         name, title = boot.pop("name"), boot.pop("title")
-        body = {"path": str(folder / "disk.raw"), "name": name, "title": title, "boot": boot}
-        self.post("/images", body, timeout=300)
+        self.import_image(folder / "disk.raw", name, title, boot)
+
+    def import_image(self, disk: Path, name: str, title: str, boot: dict[str, Any]) -> None:
+        """Import a raw disk, which is first copied to the folder that images are imported from."""
+        imports = self.folder / "data" / "import"
+        imports.mkdir(parents=True, exist_ok=True)
+        copy = imports / disk.name
+        try:
+            subprocess.run(["cp", "--sparse=always", "--reflink=auto", disk, copy], check=True)
+            body = {"path": disk.name, "name": name, "title": title, "boot": boot}
+            self.post("/images", body, timeout=300)
+        finally:
+            copy.unlink(missing_ok=True)
 
     def enrol(self) -> None:
         """Enrol every server of the rack."""

@@ -9,6 +9,7 @@ import signal
 
 from provisioner.accounts.tokens import bootstrap_admin
 from provisioner.daemon import open_database, run
+from provisioner.repeated_log import OncePerPeriod
 from provisioner.settings import BadSettings, Settings, read_settings
 from provisioner.store.database import DatabaseUnavailable
 
@@ -49,6 +50,8 @@ def main() -> None:
     logging.basicConfig(
         level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s: %(message)s"
     )
+    for handler in logging.getLogger().handlers:
+        handler.addFilter(OncePerPeriod())
     # Reports every connection; what matters of it is ours to say.
     logging.getLogger("alembic").setLevel(logging.WARNING)
     try:

@@ -7,11 +7,12 @@ import asyncio
 import logging
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from ipaddress import IPv4Interface
 from pathlib import Path
 
+from provisioner.domain.quotas import Quota
 from provisioner.domain.webhook_addresses import AddressRules
 from provisioner.drivers.bmc.ipmi import IpmiBmc
 from provisioner.drivers.images import ImageLibrary
@@ -37,6 +38,7 @@ from provisioner.notifications.sender import WebhookSender
 from provisioner.rental.binder import Binder
 from provisioner.service.app import make_app
 from provisioner.service.context import Services
+from provisioner.service.http.connections import ConnectionLimits
 from provisioner.service.http.serving import serve
 from provisioner.settings import Settings
 from provisioner.store.columns import utc_now
@@ -70,11 +72,19 @@ class Daemon:
             secret_box=self.box,
             bmc=self.drivers.bmc,
             images=ImageLibrary(self.settings.image_dir),
+            image_import_dir=self.settings.image_import_dir,
             machine_url=self.settings.machine_url,
             ramdisk_dir=self.settings.ramdisk_dir,
             authorized_key=self.authorized_key,
             public_url=self.settings.public_url,
             machine_networks=tuple(self.settings.machine_networks),
+            trusted_proxies=tuple(self.settings.trusted_proxies),
+            streams_per_account=self.settings.max_streams_per_account,
+            streams_per_address=self.settings.max_streams_per_address,
+            quota=Quota(
+                self.settings.max_servers_per_account,
+                timedelta(days=self.settings.max_reservation_days),
+            ),
             webhook_post=self.post,
             webhook_rules=webhook_rules(self.settings),
             clock=self.clock,
@@ -109,7 +119,10 @@ class Daemon:
     async def serving(self) -> AsyncIterator[None]:
         """The service answers until the end of the `with`."""
         runner = await serve(
-            make_app(self.services), self.settings.listen_host, self.settings.listen_port
+            make_app(self.services),
+            self.settings.listen_host,
+            self.settings.listen_port,
+            limits=connection_limits(self.settings),
         )
         try:
             yield
@@ -144,6 +157,7 @@ class Daemon:
 
 async def run(settings: Settings) -> None:
     """Run the daemon on real hardware until it is cancelled."""
+    settings.image_import_dir.mkdir(parents=True, exist_ok=True, mode=0o700)
     async with open_database(settings) as database:
         private_key, authorized_key = key_file(settings.data_dir / "ssh" / "id_ed25519")
         post = WebhookPost()
@@ -222,6 +236,15 @@ def _switch(settings: Settings) -> Switch | None:
 def provisioning_network(settings: Settings) -> IPv4Interface:
     """The provisioner's own address on the network that servers boot from."""
     return IPv4Interface(f"{settings.netboot_address}/{settings.netboot_netmask}")
+
+
+def connection_limits(settings: Settings) -> ConnectionLimits:
+    """How many connections the service accepts."""
+    limits = ConnectionLimits(
+        per_address=settings.max_connections_per_address,
+        proxies=tuple(settings.trusted_proxies),
+    )
+    return replace(limits, at_once=settings.max_connections or limits.at_once)
 
 
 def webhook_rules(settings: Settings) -> AddressRules:

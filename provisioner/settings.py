@@ -55,11 +55,34 @@ class Settings(BaseSettings):
     """URL of the service for servers and agents."""
     machine_networks: list[IPv4Network] = []
     """Networks that boot, agent and image requests are accepted from. Empty: any."""
+    trusted_proxies: list[IPv4Network | IPv6Network] = []
+    """Networks of your reverse proxies. Only their `X-Forwarded-For` is believed. Without it, all
+    clients of a proxy share one address, and so the limits of one."""
+
+    max_connections: PositiveInt | None = None
+    """Connections at once. Default: as many as the limit on open files leaves."""
+    max_connections_per_address: PositiveInt = 1024
+    """Connections at once from one IPv4 address or IPv6 /64, except from `trusted_proxies`. Each
+    agent keeps two, so servers behind one NAT address need twice their number."""
+    max_streams_per_account: PositiveInt = 32
+    """Event streams of one account at once. Each open page of a server or operation has one."""
+    max_streams_per_address: PositiveInt = 128
+    """Event streams from one IPv4 address or IPv6 /64 at once."""
+
+    max_servers_per_account: PositiveInt = 16
+    """Servers that one customer may reserve at the same time, unless the account has its own limit
+    (`rackctl account quota`)."""
+    max_reservation_days: int = Field(default=90, ge=1, le=366)
+    """Length of one customer's reservation with its extensions, unless the account has its own
+    limit."""
 
     ramdisk_dir: Path = Path("/var/lib/ironlease/ramdisk")
     """Directory of the deploy ramdisk: `vmlinuz` and `ramdisk.img`."""
     image_dir: Path = Path()
     """Directory of the image library. Default: `images` in `data_dir`."""
+    image_import_dir: Path = Path()
+    """Directory of the files that operators may import as images. Default: `import` in `data_dir`.
+    """
 
     netboot_interface: str = ""
     """Network interface to serve DHCP and TFTP on. Empty: something else serves them."""
@@ -128,6 +151,16 @@ class Settings(BaseSettings):
             self.secret_key_file = self.data_dir / "secret.key"
         if self.image_dir == Path():
             self.image_dir = self.data_dir / "images"
+        if self.image_import_dir == Path():
+            self.image_import_dir = self.data_dir / "import"
+        kept = [self.data_dir, self.image_dir, self.secret_key_file]
+        if self.database_url.startswith("sqlite:///"):
+            kept.append(Path(self.database_url.removeprefix("sqlite:///")))
+        if any(path.resolve().is_relative_to(self.image_import_dir.resolve()) for path in kept):
+            raise ValueError(
+                "image_import_dir: operators could import the daemon's own files from here; name "
+                "a directory that holds none of them"
+            )
         return self
 
 

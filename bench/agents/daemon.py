@@ -30,6 +30,8 @@ class Daemon:
             "IRONLEASE_DATA_DIR": str(folder),
             "DATABASE_URL": database_url,
             "IRONLEASE_LISTEN_PORT": str(self.port),
+            # All agents of the bench have one address.
+            "IRONLEASE_MAX_CONNECTIONS_PER_ADDRESS": "1000000",
         }
         with self._log.open("wb") as log:
             self._process = subprocess.Popen(

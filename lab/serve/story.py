@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from lab.serve.site import Api, Site
+from lab.simulated.disk_image import write_disk_image
 from provisioner.drivers.ssh.keys import new_host_key
 
 GPUS, CPUS = "8x-h100-80gb", "cpu-64c"
@@ -90,12 +91,11 @@ async def _lose_a_gpu(site: Site, admin: Api, carl: Api, reservation: str) -> No
 
 async def _furnish(admin: Api, site: Site, folder: Path, password: str) -> tuple[Api, Api]:
     """Create an image, servers and accounts; return the customers' own clients."""
-    disk = folder / "debian-12.raw"
-    disk.write_bytes(secrets.token_bytes(1 << 20))
+    disk = write_disk_image(folder / "import" / "debian-12.raw", secrets.token_bytes(1 << 19))
     boot = {"partition": 1, "kernel": "/vmlinuz", "cmdline": "/cmdline", "user": "root"}
     await admin.post(
         "/images",
-        path=str(disk),
+        path=disk.name,
         name="debian-12",
         title="Debian 12 (simulated)",
         boot=boot,

@@ -4,7 +4,8 @@ One connection fetches the chunks in order; one thread per CPU checks, unpacks a
 the page cache. Unmapped blocks were zero when the image was made; the disk's own command zeroes
 them.
 
-Variables: `image_url`, `image_digest`, `disk_serial`. Result: `imaging`.
+Variables: `image_url`, `image_digest`, `image_pass` (what the provisioner wants to see for it),
+`disk_serial`. Result: `imaging`.
 """
 
 from __future__ import annotations
@@ -36,8 +37,8 @@ ZERO_STEP = 1 << 30
 class Image:
     """The image as the provisioner serves it."""
 
-    def __init__(self, url: str, digest: str) -> None:
-        self.connection = Connection(url)
+    def __init__(self, url: str, digest: str, token: str) -> None:
+        self.connection = Connection(url, token)
         self.name = f"image {digest[:12]}"
         text = self._fetch("manifest.json", "the manifest")
         if hashlib.sha256(text).hexdigest() != digest:
@@ -168,7 +169,9 @@ def _zero(raw: RawDisk, start: int, end: int) -> None:
 
 def main(variables: dict[str, Any]) -> dict[str, Any]:
     began = time.monotonic()
-    image = Image(variables["image_url"], variables["image_digest"])
+    image = Image(
+        variables["image_url"], variables["image_digest"], variables.get("image_pass", "")
+    )
     disk = disk_by_serial(variables["disk_serial"])
     needed = image.manifest["size_bytes"]
     if disk.size_bytes < needed:

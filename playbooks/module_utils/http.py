@@ -26,7 +26,7 @@ class Connection:
 
     TIMEOUT_S = 30
 
-    def __init__(self, base_url: str) -> None:
+    def __init__(self, base_url: str, token: str = "") -> None:
         scheme, _, rest = base_url.partition("://")
         self.authority, _, self.path = rest.partition("/")
         host, _, port = self.authority.rpartition(":")
@@ -34,6 +34,7 @@ class Connection:
             host, port = self.authority, "443" if scheme == "https" else "80"
         self.address = host.strip("[]"), int(port)
         self.secure = scheme == "https"
+        self.identity = f"Authorization: Bearer {token}\r\n" if token else ""
         self.socket: socket.socket | None = None
         self.stream: BufferedReader
 
@@ -51,7 +52,9 @@ class Connection:
             self.stream = self.socket.makefile("rb")
         target = f"/{self.path}/{path}"
         self.socket.sendall(
-            f"GET {target} HTTP/1.1\r\nHost: {self.authority}\r\n\r\n".encode("ascii")
+            f"GET {target} HTTP/1.1\r\nHost: {self.authority}\r\n{self.identity}\r\n".encode(
+                "ascii"
+            )
         )
         status = self.stream.readline(1024).split(b" ", 2)
         if len(status) < 2 or not status[0].startswith(b"HTTP/1."):

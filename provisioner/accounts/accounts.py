@@ -1,16 +1,18 @@
 """Creating and disabling accounts."""
 
-from collections.abc import Sequence
+from collections.abc import Collection, Mapping, Sequence
 from datetime import datetime
 
+from sqlalchemy import update
 from sqlalchemy.exc import IntegrityError
 from sqlmodel import col, or_, select
 from sqlmodel.ext.asyncio.session import AsyncSession
 
+from provisioner.accounts.sessions import end_sessions_of
 from provisioner.domain.access import PERMISSIONS, Actor, Permission, Role
 from provisioner.domain.refusals import Fault, Refusal, RefusalKind
 from provisioner.store import audit
-from provisioner.store.tables import Account
+from provisioner.store.tables import Account, ApiToken
 
 
 async def create_account(
@@ -51,7 +53,8 @@ async def disable_account(
 ) -> Account:
     """End an account's logins, sessions and tokens at once. Its leases run to their end.
 
-    Raises :class:`Refusal` (forbidden, unknown_account, admin_only, own_account).
+    The tokens are revoked: they stay so when the account is enabled again. Raises :class:`Refusal`
+    (forbidden, unknown_account, admin_only, own_account).
     """
     account = await known_account(session, account_id)
     require_rank(actor, account.role)
@@ -64,7 +67,49 @@ async def disable_account(
         )
     if account.disabled_at is None:
         account.disabled_at = now
+        await end_sessions_of(session, account.id, now)
+        await session.exec(
+            update(ApiToken)
+            .where(col(ApiToken.account_id) == account.id, col(ApiToken.revoked_at).is_(None))
+            .values(revoked_at=now)
+        )
         audit.record(session, actor, "account.disable", account.id, now)
+    return account
+
+
+async def enable_account(
+    session: AsyncSession, account_id: str, *, actor: Actor, now: datetime
+) -> Account:
+    """Let a disabled account log in again, with its password or new tokens.
+
+    Raises :class:`Refusal` (forbidden, unknown_account, admin_only).
+    """
+    account = await known_account(session, account_id)
+    require_rank(actor, account.role)
+    if account.disabled_at is not None:
+        account.disabled_at = None
+        audit.record(session, actor, "account.enable", account.id, now)
+    return account
+
+
+async def set_quota(
+    session: AsyncSession,
+    account_id: str,
+    limits: Mapping[str, int | None],
+    *,
+    actor: Actor,
+    now: datetime,
+) -> Account:
+    """Set an account's own limits, of `max_servers` and `max_duration_s`; None is the default.
+
+    Raises :class:`Refusal` (forbidden, unknown_account, admin_only).
+    """
+    account = await known_account(session, account_id)
+    require_rank(actor, account.role)
+    account.max_servers = limits.get("max_servers", account.max_servers)
+    account.max_duration_s = limits.get("max_duration_s", account.max_duration_s)
+    if limits:
+        audit.record(session, actor, "account.quota", account.id, now, **limits)
     return account
 
 
@@ -95,6 +140,14 @@ async def active_operators(session: AsyncSession) -> Sequence[Account]:
         .order_by(col(Account.name))
     )
     return found.all()
+
+
+async def names_of(session: AsyncSession, account_ids: Collection[str]) -> dict[str, str]:
+    """Return the names of accounts by identifier."""
+    found = await session.exec(
+        select(Account.id, Account.name).where(col(Account.id).in_(account_ids))
+    )
+    return {account_id: name for account_id, name in found}  # noqa: C416  # rows
 
 
 async def known_account(session: AsyncSession, account_id: str) -> Account:

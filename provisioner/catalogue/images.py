@@ -10,7 +10,15 @@ from sqlmodel.ext.asyncio.session import AsyncSession
 
 from provisioner.domain.access import Actor, Permission
 from provisioner.domain.refusals import Fault, Refusal, RefusalKind
-from provisioner.drivers.images import BootFacts, ImageLibrary, ImageManifest, ImageRefused
+from provisioner.drivers.images import (
+    BootFacts,
+    ImageLibrary,
+    ImageManifest,
+    ImageRefused,
+    NotInFolder,
+    check_raw_disk,
+    opened,
+)
 from provisioner.store import audit
 from provisioner.store.database import Database
 from provisioner.store.tables import Image
@@ -33,7 +41,8 @@ async def image_named(session: AsyncSession, name: str) -> Image:
 async def import_image(
     database: Database,
     library: ImageLibrary,
-    path: Path,
+    folder: Path,
+    path: str,
     *,
     name: str,
     title: str,
@@ -41,12 +50,14 @@ async def import_image(
     actor: Actor,
     now: datetime,
 ) -> Image:
-    """Import a raw disk image from this machine. A known name gets the new content from now on.
+    """Import a raw disk image from the import folder. A known name gets the new content.
 
     Raises :class:`Refusal` (no_such_file, not_an_image, library_full).
     """
     actor.require(Permission.OPERATE)
-    manifest = await asyncio.to_thread(_import, library, path, name, title, boot)
+    manifest = await asyncio.to_thread(
+        _import, library, folder, path, name=name, title=title, boot=boot
+    )
     async with database.write() as session:
         image = (await session.exec(select(Image).where(Image.name == name))).one_or_none()
         if image is None:
@@ -62,17 +73,19 @@ async def import_image(
 
 
 def _import(
-    library: ImageLibrary, path: Path, name: str, title: str, boot: BootFacts
+    library: ImageLibrary, folder: Path, path: str, *, name: str, title: str, boot: BootFacts
 ) -> ImageManifest:
-    if not _is_file(path):
+    try:
+        with opened(folder, path) as file:
+            check_raw_disk(file, boot["partition"])
+            return library.import_file(file, name, title, boot)
+    except NotInFolder as error:
         raise _refused(
             RefusalKind.INVALID,
             "no_such_file",
-            f"there is no file {str(path)!r} on the provisioner's machine",
-            "copy the raw image there first, and give its absolute path",
-        )
-    try:
-        return library.import_raw(path, name, title, boot)
+            str(error),
+            f"copy the raw image to {folder} on the provisioner's machine, and give its name there",
+        ) from error
     except ImageRefused as error:
         raise _refused(
             RefusalKind.INVALID, "not_an_image", error.reason, error.next_action
@@ -86,13 +99,6 @@ def _import(
             "the disk of the image library is full; nothing was imported",
             "make room on it, then import again",
         ) from error
-
-
-def _is_file(path: Path) -> bool:
-    try:
-        return path.is_file()
-    except OSError:  # longer than a path may be, say
-        return False
 
 
 def _refused(kind: RefusalKind, code: str, reason: str, next_action: str) -> Refusal:

@@ -4,6 +4,8 @@ import re
 from ipaddress import AddressValueError, IPv4Address
 
 _LABEL = re.compile(r"[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?")
+_LOGIN = re.compile(r"[a-z_][a-z0-9_-]{0,31}")
+_PATH = re.compile(r"(/[A-Za-z0-9._+:@~-]+)+")
 _MAC = re.compile(r"[0-9a-f]{2}(:[0-9a-f]{2}){5}")
 
 
@@ -29,6 +31,25 @@ def server_name(text: str) -> str:
     if "." in text:
         raise ValueError("a server's name has no dots")
     return hostname(text)
+
+
+def login_name(text: str) -> str:
+    """Return a POSIX login name. Raises ValueError."""
+    if not _LOGIN.fullmatch(text):
+        raise ValueError(
+            "a login name has lower-case letters, digits, hyphens and underscores, at most 32, "
+            "and begins with a letter or an underscore"
+        )
+    return text
+
+
+def system_path(text: str) -> str:
+    """Return the path of a file inside an image. Raises ValueError."""
+    if not _PATH.fullmatch(text) or {".", ".."} & set(text.split("/")):
+        raise ValueError(
+            "a path is absolute, as in /boot/vmlinuz-6.1.0: letters, digits and . _ + : @ ~ -"
+        )
+    return text
 
 
 def machine_address(text: str) -> str:

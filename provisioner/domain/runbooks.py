@@ -63,7 +63,8 @@ RUNBOOKS: dict[IncidentKind, Runbook] = {
         (
             "See what is wrong: `rackctl server health NAME`.",
             "The customer may swap the server once. Swap it for them if they ask: "
-            "`rackctl reservation swap RESERVATION`. That needs a free server of the class.",
+            "`rackctl reservation swap RESERVATION --reason faulty`. That needs a free server of "
+            "the class.",
             "When the lease is over the server goes to quarantine by itself.",
         ),
         "The fault is gone, or the lease ends.",

@@ -27,7 +27,7 @@ def _single_line(text: str) -> str:
 
 
 def _price(text: str) -> str:
-    if not re.fullmatch(r"\d{1,9}(\.\d{1,6})?", text):
+    if not re.fullmatch(r"[0-9]{1,9}(\.[0-9]{1,6})?", text):
         raise ValueError('write a price as "1.20": digits, a point, up to six decimals')
     return text
 
@@ -54,7 +54,7 @@ class BmcEntry(_Strict, title="InventoryBmc"):
     """Management protocol."""
     address: IPvAnyAddress
     """IP address of the BMC."""
-    port: int = Field(default=623, ge=1, le=65535)
+    port: int = Field(default=623, strict=True, ge=1, le=65535)
     """UDP port of the BMC. IPMI uses 623."""
     username: Line
     """User to log in as."""

@@ -54,7 +54,7 @@ async def request(
             f"{name} is leased: file the request on its reservation",
             next_action="use POST /v1/reservations/{id}/requests",
         )
-    arguments: dict[str, Any] = {"reason": reason} if reason else {}
+    arguments: dict[str, Any] = audit.why(reason)
     if installation is not None:
         arguments |= {
             "image_id": installation.image.id,

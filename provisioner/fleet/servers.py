@@ -98,6 +98,7 @@ async def set_bmc(
 def bmc_target(server: Server, secret_box: SecretBox) -> BmcTarget:
     """Return the address of the server's BMC, with its password unsealed."""
     return BmcTarget(
+        server=server.name,
         protocol=server.bmc_protocol,
         address=server.bmc_address,
         port=server.bmc_port,

@@ -101,7 +101,7 @@ async def _tell_tenant(
             IncidentKind.HEALTH,
             worst.summary,
             "the customer may take another server: "
-            f"rackctl reservation swap {lease.reservation_id}; "
+            f"rackctl reservation swap {lease.reservation_id} --reason faulty; "
             "otherwise it is dealt with when the lease ends",
             now=now,
             lease_id=lease.id,

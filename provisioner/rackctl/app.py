@@ -11,11 +11,13 @@ from provisioner.rackctl.commands import (
     records,
     reservations,
     servers,
+    tokens,
     webhooks,
 )
 from provisioner.rackctl.commands.enrol import enrol
 from provisioner.rackctl.commands.health import gpus, server_health
-from provisioner.rackctl.commands.login import login, whoami
+from provisioner.rackctl.commands.login import login, password, whoami
+from provisioner.rackctl.commands.reserve import reserve, ssh
 from provisioner.rackctl.commands.status import status
 from provisioner.rackctl.commands.watch import watch
 from provisioner.rackctl.config import DEFAULT_URL
@@ -23,7 +25,8 @@ from provisioner.rackctl.session import Session
 
 _EPILOG = (
     "Exit codes: 0 done; 1 refused or failed; 2 wrong usage, configuration or input file; "
-    "3 the service does not answer; 4 --wait timed out."
+    "3 the service does not answer; 4 waiting timed out; 5 of several servers, some failed; "
+    "130 interrupted while waiting."
 )
 
 app = typer.Typer(
@@ -62,6 +65,7 @@ def options(
 
 app.command()(login)
 app.command()(whoami)
+app.command()(password)
 app.command()(enrol)
 servers.app.command("health")(server_health)
 app.add_typer(servers.app, name="server")
@@ -74,8 +78,9 @@ app.command()(records.audit)
 app.add_typer(catalogue.classes, name="class")
 app.add_typer(catalogue.images, name="image")
 app.add_typer(catalogue.keys, name="key")
-app.command()(reservations.reserve)
+app.command()(reserve)
 app.add_typer(reservations.app, name="reservation")
-app.command()(reservations.ssh)
+app.command()(ssh)
 app.add_typer(webhooks.app, name="webhook")
 app.add_typer(accounts.app, name="account")
+app.add_typer(tokens.app, name="token")

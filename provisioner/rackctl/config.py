@@ -4,6 +4,7 @@ import os
 from pathlib import Path
 
 from provisioner.rackctl.errors import UsageFault
+from provisioner.rackctl.files import read_text
 
 DEFAULT_URL = "http://127.0.0.1:8080"
 
@@ -44,7 +45,7 @@ def saved_token() -> str:
             f"{file} is readable by others",
             next_action=f"chmod 600 {file}; if others may have read it, create a new token",
         )
-    return checked_token(file.read_text())
+    return checked_token(read_text(file))
 
 
 def token_for(given: str) -> str:

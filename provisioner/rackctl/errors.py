@@ -15,7 +15,11 @@ class ExitCode(IntEnum):
     UNREACHABLE = 3
     """The service did not answer."""
     TIMEOUT = 4
-    """`--wait` timed out; the request itself continues."""
+    """Waiting timed out; the request itself continues."""
+    PARTIAL = 5
+    """Of several servers, some failed and others did not."""
+    INTERRUPTED = 130
+    """Ctrl-C while waiting; the request itself continues."""
 
 
 class RackctlError(Exception):
@@ -44,6 +48,20 @@ class WaitTimeout(RackctlError):
     """The wait timed out; the provisioner continues."""
 
     exit_code = ExitCode.TIMEOUT
+
+
+class Interrupted(RackctlError):
+    """Ctrl-C while waiting; the provisioner continues."""
+
+    exit_code = ExitCode.INTERRUPTED
+
+
+class SomeFailed(RackctlError):
+    """Work on several servers failed on some or all of them, each for its own reason."""
+
+    def __init__(self, reason: str, exit_code: ExitCode) -> None:
+        super().__init__(reason)
+        self.exit_code = exit_code
 
 
 class Unreachable(RackctlError):

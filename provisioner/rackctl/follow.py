@@ -60,10 +60,11 @@ def reservation_states(
     reservation_id: str,
     *,
     timeout_s: float,
+    until: str = "it was ready",
     pause: Pause = time.sleep,
     clock: Clock = time.monotonic,
 ) -> Iterator[JsonObject]:
-    """The reservation at every change, until the caller has seen enough.
+    """The reservation at every change, until the caller has seen enough: `until` says what.
 
     Raises WaitTimeout after `timeout_s`, Unreachable when the service stays down.
     """
@@ -75,7 +76,7 @@ def reservation_states(
                 yield event.data
         if clock() >= deadline:
             raise WaitTimeout(
-                f"{reservation_id} was not ready in time; the provisioner continues with it",
+                f"{reservation_id}: timed out before {until}; the provisioner continues with it",
                 next_action=f"check it with: rackctl reservation show {reservation_id}",
             )
 

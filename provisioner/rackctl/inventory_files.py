@@ -19,12 +19,15 @@ from ruamel.yaml.nodes import MappingNode, Node, ScalarNode, SequenceNode
 from ruamel.yaml.reader import ReaderError
 
 from provisioner.rackctl.errors import UsageFault
+from provisioner.rackctl.files import FileTooLarge, read_text
 
 JsonValue = Any
 _MERGE = "tag:yaml.org,2002:merge"
 _DOCUMENT_POINTER = re.compile(r"^/documents/\d+")
 _BMC_POINTER = re.compile(r"^/documents/\d+/servers/\d+/bmc$")
 _PASSWORD_KEYS = ("password", "password_env", "password_file")
+_MOST_VALUES = 200_000
+"""Values of all documents, each alias counted with all that it stands for."""
 _POINTER_IN_TEXT = re.compile(r"/documents/\d+(?:/[\w~-]+)*")
 
 
@@ -53,6 +56,8 @@ class Inventory:
     documents: list[JsonValue] = field(default_factory=list)
     places: dict[str, Place] = field(default_factory=dict)
     """By JSON pointer into `{"documents": …}`."""
+    values: int = 0
+    """How many were read, with those that aliases stand for."""
 
     def place(self, pointer: str) -> Place | None:
         """The place of a value, or of the nearest enclosing one that is in a file."""
@@ -102,7 +107,9 @@ def read_inventory(files: list[Path]) -> Inventory:
 def _documents(file: Path) -> Iterator[Node]:
     """The root nodes of a file. YAML's own messages quote lines with passwords, so are not used."""
     try:
-        text = file.read_bytes().decode()
+        text = read_text(file)
+    except FileTooLarge as error:
+        raise InventoryFault(Place(file, 0), "", str(error)) from error
     except OSError as error:
         raise InventoryFault(Place(file, 0), "", f"cannot be read: {error.strerror}") from error
     except UnicodeDecodeError as error:
@@ -142,6 +149,7 @@ class _DocumentReader:
         self.faults: list[InventoryFault] = []
         self._constructor = YAML(typ="safe", pure=True).constructor
         self._open: list[Node] = []
+        self._inventory = inventory
 
     def read(self, root: Node) -> JsonValue:
         self.places[self.root] = self._place(root)
@@ -151,6 +159,7 @@ class _DocumentReader:
         return self._value(root, self.root)
 
     def _value(self, node: Node, pointer: str) -> JsonValue:
+        self._count(node)
         if any(node is outer for outer in self._open):
             self._fault(node, pointer, "contains itself")
             return None
@@ -205,6 +214,7 @@ class _DocumentReader:
         own: dict[str, tuple[ScalarNode, Node]] = {}
         merged: dict[str, tuple[ScalarNode, Node]] = {}
         for key, item in node.value:
+            self._count(key)
             if key.tag == _MERGE:
                 for source in item.value if isinstance(item, SequenceNode) else [item]:
                     for pair in self._merged(source, pointer):
@@ -220,7 +230,19 @@ class _DocumentReader:
             merged = {name: pair for name, pair in merged.items() if name not in _PASSWORD_KEYS}
         return list((merged | own).values())
 
+    def _count(self, node: Node) -> None:
+        """Raises InventoryFault when aliases have made the documents too large."""
+        self._inventory.values += 1
+        if self._inventory.values > _MOST_VALUES:
+            raise InventoryFault(
+                self._place(node),
+                "",
+                f"the inventory has more than {_MOST_VALUES} values, with what its aliases stand "
+                "for; enrol its racks one by one",
+            )
+
     def _merged(self, source: Node, pointer: str) -> list[tuple[ScalarNode, Node]]:
+        self._count(source)
         if not isinstance(source, MappingNode) or any(source is outer for outer in self._open):
             self._fault(source, pointer, "<< can only merge another mapping")
             return []
@@ -256,7 +278,7 @@ class _DocumentReader:
             if not password:
                 raise ValueError("is not set in the environment")
             return password
-        lines = (self.file.parent / Path(name).expanduser()).read_text().splitlines()
+        lines = read_text(self.file.parent / Path(name).expanduser()).splitlines()
         if not lines or not lines[0]:
             raise ValueError("its first line is empty; it must be the password")
         return lines[0]

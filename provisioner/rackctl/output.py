@@ -4,18 +4,20 @@ Results go to standard output, everything else (progress, errors) to standard er
 """
 
 import json
+import shutil
 import sys
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from enum import StrEnum
 from typing import Annotated, Any
 
 import typer
-from rich.console import Console, Group, RenderableType
+from rich.console import Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
 from provisioner.rackctl.errors import RackctlError
 from provisioner.rackctl.formats import plain
+from provisioner.rackctl.tables import PIPE_WIDTH, TableConsole, cell
 
 
 class Format(StrEnum):
@@ -28,24 +30,8 @@ Output = Annotated[
     typer.Option("-o", "--output", help="Tables, or the API's objects as JSON."),
 ]
 
-_PIPE_WIDTH = 400
-"""Columns when the output is not a terminal: rows stay on one line, for grep and friends."""
-
-STATE_STYLES = {
-    "available": "green",
-    "ok": "green",
-    "watch": "yellow",
-    "degraded": "bold yellow",
-    "faulty": "bold red",
-    "leased": "cyan",
-    "ready": "green",
-    "quarantined": "bold red",
-    "failed": "bold red",
-    "parked": "bold yellow",
-    "maintenance": "magenta",
-    "retired": "dim",
-}
-"""Colours of states and health levels; all others are plain."""
+_NO_LIMIT = 10_000
+"""Columns with `--wide`: the terminal wraps what does not fit."""
 
 
 class Screen:
@@ -54,6 +40,10 @@ class Screen:
     def __init__(self, *, colour: bool = True) -> None:
         self.out = _console(colour=colour, stderr=False)
         self.err = _console(colour=colour, stderr=True)
+
+    def widen(self) -> None:
+        """Show tables whole: every column, full identifiers and times."""
+        self.out.width, self.out.everything = _NO_LIMIT, True
 
     def show(self, form: Format, document: Any, table: RenderableType) -> None:
         """The result: `document` as JSON, or `table`."""
@@ -81,35 +71,22 @@ class Screen:
             self.err.print(Text.assemble(("next: ", "bold"), plain(error.next_action)))
 
 
-def _console(*, colour: bool, stderr: bool) -> Console:
+def terminal_columns(*, stderr: bool) -> int | None:
+    """How wide the terminal is; None if the output is not one."""
     stream = sys.stderr if stderr else sys.stdout
-    return Console(
+    return shutil.get_terminal_size().columns if stream.isatty() else None
+
+
+def _console(*, colour: bool, stderr: bool) -> TableConsole:
+    return TableConsole(
         stderr=stderr,
         no_color=None if colour else True,
         highlight=False,
         soft_wrap=False,
         markup=False,
         emoji=False,
-        width=None if stream.isatty() else _PIPE_WIDTH,
+        width=terminal_columns(stderr=stderr) or PIPE_WIDTH,
     )
-
-
-def cell(value: Any) -> Text:
-    """A value as a table's cell; a state gets its colour."""
-    text = plain(value)
-    return Text(text, style=STATE_STYLES.get(text, ""))
-
-
-def rows(columns: Sequence[str], lines: Iterable[Sequence[Any]]) -> Table:
-    """A table with a header line; shows `none` when it is empty."""
-    table = Table(box=None, pad_edge=False, header_style="bold")
-    for column in columns:
-        table.add_column(column, overflow="fold")
-    for line in lines:
-        table.add_row(*map(cell, line))
-    if not table.row_count:
-        table.add_row("none")
-    return table
 
 
 def sheet(lines: Iterable[tuple[str, Any]]) -> Table:

@@ -1,5 +1,7 @@
 """Shared by all commands: the connection to the provisioner, and the screen."""
 
+from typing import Annotated
+
 import typer
 
 from provisioner.rackctl.client import Api
@@ -33,3 +35,18 @@ def session(context: typer.Context) -> Session:
     if found is None:
         raise RuntimeError("the root callback creates the session before any command")
     return found
+
+
+def _widen(context: typer.Context, wanted: bool) -> bool:
+    if wanted:
+        session(context).screen.widen()
+    return wanted
+
+
+Wide = Annotated[
+    bool,
+    typer.Option(
+        "--wide", help="Show every column, full ids and times, one line each.", callback=_widen
+    ),
+]
+"""The option takes effect by itself; commands only have to declare it."""

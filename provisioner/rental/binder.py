@@ -111,7 +111,7 @@ async def _open(session: AsyncSession, reservation: Reservation, now: datetime) 
         next_action=(
             f"Bring a server of class {reservation.class_name} back into the pool "
             f"(rackctl server list --class {reservation.class_name}), or end the reservation: "
-            f"rackctl reservation release {reservation.id}"
+            f"rackctl reservation release {reservation.id} --reason delayed"
         ),
         opened_at=now,
     )

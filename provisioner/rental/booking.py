@@ -15,8 +15,10 @@ from provisioner.catalogue.images import image_named
 from provisioner.domain import names, user_data
 from provisioner.domain.access import Actor, Permission
 from provisioner.domain.calendar import Period
+from provisioner.domain.quotas import DEFAULT, Quota
 from provisioner.domain.refusals import Fault, Refusal, RefusalKind
 from provisioner.domain.reservations import LONGEST, SHORTEST
+from provisioner.rental.quotas import lock_account, require_duration, require_server_left
 from provisioner.rental.reservations import bind_waiting, free_servers, is_free, lock_class
 from provisioner.store import audit
 from provisioner.store.tables import Account, Image, Reservation
@@ -50,13 +52,20 @@ class Request:
 
 
 async def reserve(
-    session: AsyncSession, request: Request, *, actor: Actor, now: datetime
+    session: AsyncSession,
+    request: Request,
+    *,
+    actor: Actor,
+    now: datetime,
+    quota: Quota = DEFAULT,
 ) -> Reservation:
     """Promise one server of a class from now on, and bind one to it.
 
     The same `idempotency_key` of the same account returns the first reservation made with it.
+    `quota` is that of accounts without their own.
     Raises :class:`Refusal` (forbidden, unknown_account, unknown_key, bad_hostname, bad_user_data,
-    no_keys, bad_duration, unknown_class, unknown_image, idempotency_mismatch, no_capacity).
+    no_keys, bad_duration, unknown_class, unknown_image, idempotency_mismatch, over_quota,
+    no_capacity).
     """
     account = await _account(session, request.account, actor)
     earlier = await _made_before(session, account.id, request)
@@ -64,6 +73,7 @@ async def reserve(
         return earlier
     hostname = _hostname(request.hostname)
     _check_duration(request.duration)
+    require_duration(account, quota, request.duration, actor=actor, pointer="/duration_s")
     keys = await public_keys(
         session, account.id, request.ssh_keys, literal=actor.may(Permission.SEE_ALL)
     )
@@ -75,6 +85,7 @@ async def reserve(
             next_action="add an SSH public key to the account and name it in the request",
             faults=(Fault("/ssh_keys", "at least one key is required"),),
         )
+    account = await lock_account(session, account.id)
     await lock_class(session, request.class_name)
     image = await image_named(session, request.image)
     check_user_data(request.user_data, image, "/user_data")
@@ -83,6 +94,7 @@ async def reserve(
     if earlier is not None:
         return earlier
 
+    await require_server_left(session, account, quota, actor=actor, now=now)
     # Waiting reservations go first, and those past their end no longer count.
     await bind_waiting(session, request.class_name, now)
     wanted = Period(now, now + request.duration)

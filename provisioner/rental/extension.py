@@ -11,15 +11,17 @@ from sqlmodel.ext.asyncio.session import AsyncSession
 from provisioner.domain.access import Actor
 from provisioner.domain.calendar import Period
 from provisioner.domain.lifecycle import State
+from provisioner.domain.quotas import DEFAULT, Quota
 from provisioner.domain.refusals import Fault, Refusal, RefusalKind
 from provisioner.domain.reservations import LONGEST
 from provisioner.domain.webhooks import WebhookEvent
 from provisioner.notifications.outbox import enqueue
 from provisioner.rental.leases import set_end
+from provisioner.rental.quotas import require_duration
 from provisioner.rental.reservations import is_free, locked_reservation, open_lease
 from provisioner.store import audit
 from provisioner.store.database import call_attention
-from provisioner.store.tables import Extension, Reservation, Server
+from provisioner.store.tables import Account, Extension, Reservation, Server
 
 _SERVING = frozenset({State.AVAILABLE, State.IMAGING, State.LEASED})
 """States in which a bound server is not being taken away from its customer."""
@@ -34,12 +36,13 @@ async def extend(
     actor: Actor,
     now: datetime,
     idempotency_key: str | None = None,
+    quota: Quota = DEFAULT,
 ) -> Reservation:
     """Move the end of a reservation `by` a span or `until` a time; exactly one is given.
 
     Does nothing if it already ends then, or if the same `idempotency_key` was used on the
     reservation before. Raises :class:`Refusal` (unknown_reservation, bad_extension,
-    reservation_over, no_capacity, idempotency_mismatch).
+    reservation_over, over_quota, no_capacity, idempotency_mismatch).
     """
     reservation = await locked_reservation(session, reservation_id, actor)
     if idempotency_key is not None and await _made_before(
@@ -57,6 +60,10 @@ async def extend(
     wanted = _wanted(reservation, by, until)
     if wanted is None:
         return reservation
+    account = await session.get_one(Account, reservation.account_id)
+    length = wanted.end - reservation.starts_at
+    pointer = "/by_s" if by is not None else "/until"
+    require_duration(account, quota, length, actor=actor, pointer=pointer)
     if not await is_free(session, reservation.class_name, wanted, beside=reservation.id):
         raise Refusal(
             RefusalKind.CONFLICT,

@@ -23,6 +23,7 @@ async def request(
     verb: RequestVerb,
     *,
     image: str = "",
+    reason: str = "",
     actor: Actor,
     now: datetime,
 ) -> ServerRequest:
@@ -47,7 +48,7 @@ async def request(
             f"{reservation_id} has no server that is ready for use",
             next_action="check whether it is still being prepared, or is over",
         )
-    arguments: dict[str, Any] = {}
+    arguments: dict[str, Any] = audit.why(reason)
     if verb is RequestVerb.REINSTALL:
         arguments["image_id"] = reservation.image_id
         if image:

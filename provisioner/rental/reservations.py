@@ -192,9 +192,11 @@ async def locked_reservation(
 
 
 async def release(
-    session: AsyncSession, reservation_id: str, *, actor: Actor, now: datetime
+    session: AsyncSession, reservation_id: str, *, actor: Actor, now: datetime, reason: str = ""
 ) -> Reservation:
     """End a reservation now and reclaim its server at once. Repeating it changes nothing.
+
+    `reason` is for the audit trail.
 
     Raises :class:`Refusal` (unknown_reservation).
     """
@@ -209,5 +211,5 @@ async def release(
         set_end(lease, min(lease.ends_at, now), now)
         lease.end_reason = LeaseEndReason.RELEASED
         await call_attention(session, lease.server_id)
-    audit.record(session, actor, "reservation.release", reservation.id, now)
+    audit.record(session, actor, "reservation.release", reservation.id, now, **audit.why(reason))
     return reservation

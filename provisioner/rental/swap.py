@@ -24,9 +24,10 @@ from provisioner.store.tables import Lease, Reservation
 
 
 async def swap(
-    session: AsyncSession, reservation_id: str, *, actor: Actor, now: datetime
+    session: AsyncSession, reservation_id: str, *, actor: Actor, now: datetime, reason: str = ""
 ) -> Reservation:
-    """Reclaim the server now and prepare another one. Whatever is on its disks is lost.
+    """Reclaim the server now and prepare another one. Whatever is on its disks is lost. `reason`
+    is for the audit trail.
 
     A customer may do so once, while an incident reports the server as faulty. The customer's own
     system can forge that, so a second time needs an operator, who may always swap. Raises
@@ -59,7 +60,7 @@ async def swap(
     await session.flush()
     await call_attention(session, lease.server_id)
     await bind_waiting(session, reservation.class_name, now)
-    audit.record(session, actor, "reservation.swap", reservation.id, now)
+    audit.record(session, actor, "reservation.swap", reservation.id, now, **audit.why(reason))
     return reservation
 
 

@@ -11,6 +11,7 @@ from provisioner.service.api import endpoints
 from provisioner.service.api.openapi import openapi, served
 from provisioner.service.context import SERVICES, Services, services_of
 from provisioner.service.guards import machine_networks_only, problems, strict_headers
+from provisioner.service.http.streams import STREAMS, OpenStreams
 from provisioner.service.metrics.gpus import gpu_metrics
 from provisioner.service.metrics.site import METRICS, Metrics, measured, metrics
 from provisioner.service.web import login, reference, render
@@ -19,6 +20,9 @@ from provisioner.service.web import login, reference, render
 def make_app(services: Services) -> web.Application:
     app = web.Application(middlewares=[measured, problems, machine_networks_only])
     app[SERVICES] = services
+    app[STREAMS] = OpenStreams(
+        per_account=services.streams_per_account, per_address=services.streams_per_address
+    )
     app[METRICS] = Metrics(services.driver)
     app[INGEST] = Ingest(services.database, services.clock)
     app.cleanup_ctx.append(running)

@@ -8,6 +8,7 @@ from pathlib import Path
 
 from aiohttp import web
 
+from provisioner.domain.quotas import DEFAULT, Quota
 from provisioner.domain.webhook_addresses import AddressRules
 from provisioner.drivers.bmc import Bmc
 from provisioner.drivers.images import ImageLibrary
@@ -25,6 +26,8 @@ class Services:
     secret_box: SecretBox
     bmc: Bmc
     images: ImageLibrary
+    image_import_dir: Path
+    """Where the files lie that operators may import."""
     machine_url: str
     """Base URL of the service as servers see it, without a slash at the end."""
     ramdisk_dir: Path
@@ -35,6 +38,13 @@ class Services:
     """URL that people use; with https, cookies are for https only."""
     machine_networks: tuple[IPv4Network | IPv6Network, ...] = ()
     """Where boot, agent and image requests may come from; empty means anywhere."""
+    trusted_proxies: tuple[IPv4Network | IPv6Network, ...] = ()
+    """Whose `X-Forwarded-For` is believed."""
+    streams_per_account: int = 32
+    streams_per_address: int = 128
+    """How many event streams may be open at once."""
+    quota: Quota = DEFAULT
+    """Of accounts without their own."""
     webhook_post: WebhookDelivery = field(default_factory=WebhookPost)
     webhook_rules: AddressRules = field(default_factory=AddressRules)
     """Where customers' webhooks may go."""
@@ -43,6 +53,8 @@ class Services:
     """How often agents are asked to report."""
     poll_s: float = 1.0
     """How often an event stream polls for changes."""
+    credentials_poll_s: float = 2.0
+    """How often an event stream checks that its caller may still have it."""
     driver: Driver = field(default_factory=Driver)
     """Runs the daemon's background work and knows its status."""
 

@@ -1,12 +1,12 @@
 """What applies to every request: error documents, strict headers, machines' own networks."""
 
 from collections.abc import Awaitable, Callable
-from ipaddress import ip_address
 
 from aiohttp import web
 
 from provisioner.domain.storable import Unstorable, check
 from provisioner.service.context import services_of
+from provisioner.service.http.client_address import client_address, is_within, peer_address
 from provisioner.service.http.problems import HttpError, answer_to
 from provisioner.service.web.render import problem_page
 
@@ -33,6 +33,7 @@ async def problems(request: web.Request, handler: Handler) -> web.StreamResponse
     """Answer every error as a problem (RFC 9457), to people as a page."""
     try:
         _require_text(request)
+        _require_plain(request)
         return await handler(request)
     except web.HTTPException as error:
         if error.status < 400:
@@ -60,6 +61,19 @@ def _require_text(request: web.Request) -> None:
         raise HttpError(400, "bad_request", "an address must be UTF-8 text without NUL")
 
 
+def _require_plain(request: web.Request) -> None:
+    """A small compressed body may inflate to gigabytes, so none is accepted."""
+    coding = request.headers.get("Content-Encoding", "identity")
+    if coding.strip().lower() not in ("", "identity"):
+        raise HttpError(
+            415,
+            "unsupported_media_type",
+            "the body is compressed",
+            next_action="send it without 'Content-Encoding'",
+            headers={"Accept-Encoding": "identity"},
+        )
+
+
 async def strict_headers(request: web.Request, response: web.StreamResponse) -> None:
     """Add security headers, which machines do not need.
 
@@ -78,10 +92,13 @@ async def strict_headers(request: web.Request, response: web.StreamResponse) -> 
 
 @web.middleware
 async def machine_networks_only(request: web.Request, handler: Handler) -> web.StreamResponse:
-    """Answer machines' requests only on their networks: nobody else may get a boot token."""
+    """Answer machines' requests only on their networks: nobody else may get a boot token.
+
+    A proxy in those networks must not carry strangers in: whom it names has to be there as well.
+    """
     networks = services_of(request).machine_networks
     if networks and request.path.startswith(_MACHINES):
-        peer = ip_address((request.remote or "0.0.0.0").partition("%")[0])  # noqa: S104
-        if not any(peer in network for network in networks):
+        asking = (peer_address(request), client_address(request))
+        if not all(is_within(address, networks) for address in asking):
             raise HttpError(403, "not_a_machine", "this is only answered on the servers' network")
     return await handler(request)

@@ -14,3 +14,8 @@ def record(
 ) -> None:
     """Add one event; `detail` is plain JSON and never holds a secret."""
     session.add(AuditEvent(at=at, actor=actor.name, action=action, subject=subject, detail=detail))
+
+
+def why(reason: str) -> dict[str, str]:
+    """The detail of an event for which somebody gave a reason; none if they gave none."""
+    return {"reason": reason} if reason else {}

@@ -5,6 +5,7 @@ import re
 import shlex
 import subprocess
 import sys
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -68,6 +69,20 @@ def messages() -> list[str]:
 @pytest.mark.parametrize("line", messages())
 def test_a_rackctl_command_in_a_message_exists(line: str) -> None:
     check(GROUPS["rackctl"], shlex.split(line))
+
+
+@pytest.mark.parametrize("path", sorted((ROOT / "provisioner").rglob("*.py")), ids=str)
+def test_a_command_in_a_message_can_be_pasted(path: Path) -> None:
+    """It names the server or reservation, where other texts would say NAME or ID."""
+    if "rackctl" in path.parts:
+        return
+    texts = [
+        node.value
+        for node in ast.walk(ast.parse(path.read_text()))
+        if isinstance(node, ast.Constant) and isinstance(node.value, str)
+    ]
+    placeholder = re.compile(r"rackctl [^`;]*(?:\b(?:NAME|ID|SERVER)\b|…)")
+    assert [text for text in texts if placeholder.search(text)] == []
 
 
 def test_commands_of_the_daemon_in_the_pages_exist() -> None:

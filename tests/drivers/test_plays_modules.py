@@ -212,6 +212,8 @@ class Files(http.server.BaseHTTPRequestHandler):
     def do_GET(self) -> None:
         self.connections.add(self.client_address)
         status, body = (500, b"no") if "broken" in self.path else (200, self.path.encode())
+        if self.path.endswith("/authorization"):
+            body = self.headers["Authorization"].encode()
         self.send_response(status)
         self.send_header("Content-Length", str(len(body) + ("short" in self.path)))
         self.end_headers()
@@ -239,6 +241,13 @@ def test_files_are_fetched_over_one_connection(file_server: str) -> None:
     for name in ("manifest.json", "chunks/0", "chunks/1"):
         assert bytes(connection.get(name)) == f"/images/abc/{name}".encode()
     assert len(Files.connections) == 1
+    connection.close()
+
+
+def test_a_pass_is_shown_with_every_request(file_server: str) -> None:
+    connection = Connection(file_server, "a-pass")
+    for _ in range(2):
+        assert bytes(connection.get("authorization")) == b"Bearer a-pass"
     connection.close()
 
 

@@ -48,7 +48,7 @@ def run_rackctl(
         input=given,
         capture_output=True,
         text=True,
-        timeout=60,
+        timeout=PATIENCE_S,
         check=False,
     )
 

@@ -9,6 +9,7 @@ next tests check the other one.
 from __future__ import annotations
 
 import json
+import subprocess
 from base64 import b64encode
 from collections.abc import Iterator
 from pathlib import Path
@@ -78,8 +79,7 @@ def import_image(site: Site, path: Path) -> None:
     described = json.loads((images.tenant() / "image.json").read_text())
     described.pop("name")
     title = described.pop("title")
-    body = {"path": str(path), "name": OWN_IMAGE, "title": title, "boot": described}
-    site.post("/images", body, timeout=300)
+    site.import_image(path, OWN_IMAGE, title, described)
 
 
 def retry(site: Site, server: str) -> None:
@@ -165,8 +165,8 @@ def test_an_image_larger_than_the_disk_is_told_with_both_sizes(
     site: Site, customers: tuple[Customer, ...], booked: dict[str, str], tmp_path: Path
 ) -> None:
     large = tmp_path / "large.raw"
-    with large.open("wb") as file:
-        file.write(b"not empty")
+    subprocess.run(["cp", "--sparse=always", images.tenant() / "disk.raw", large], check=True)
+    with large.open("r+b") as file:
         file.truncate(TOO_LARGE)
     import_image(site, large)
     booked[FIRST] = customers[0].reserve(7200, OWN_IMAGE)

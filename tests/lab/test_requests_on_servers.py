@@ -36,10 +36,11 @@ class Rented:
     def boot_id(self) -> str:
         return self.run("cat /proc/sys/kernel/random/boot_id")
 
-    def request(self, *words: str) -> None:
-        verb, *options = words
-        done = ("reservation", verb, self.reservation, *options)
-        _await_done(self.site, f"/reservations/{self.reservation}/requests", *done)
+    def request(self, verb: str) -> None:
+        options = () if verb == "start" else ("--yes", "--reason", "tests")
+        words = ("reservation", verb, self.reservation, *options, "-o", "json")
+        request = json.loads(rackctl(self.site, *words))
+        assert request["outcome"] == "done", request["failure"]
 
     def await_login(self) -> None:
         self.site.wait_for(
@@ -52,15 +53,10 @@ class Rented:
         return str(self.site.get(f"/servers/{SERVER}/power")["power"])
 
 
-def _await_done(site: Site, path: str, *words: str) -> None:
-    filed = json.loads(rackctl(site, *words, "-o", "json"))["id"]
-
-    def ended() -> Any:
-        request = next(each for each in site.get(path)["items"] if each["id"] == filed)
-        return request if request["ended_at"] else None
-
-    request = site.wait_for(f"{' '.join(words)} to end", ended, PATIENCE_S)
-    assert request["outcome"] == "done", request["failure"]
+def _done(site: Site, verb: str, *options: str) -> None:
+    """Request work on the server and wait for its outcome."""
+    (item,) = json.loads(rackctl(site, "server", verb, SERVER, *options, "-o", "json"))["items"]
+    assert item["request"]["outcome"] == "done", item
 
 
 @pytest.fixture(scope="module")
@@ -105,13 +101,14 @@ def test_a_power_cycled_server_comes_back(rented: Rented) -> None:
 
 
 def test_a_reinstalled_server_has_a_new_system_and_its_old_name_and_keys(rented: Rented) -> None:
-    rented.request("reinstall", "--yes")
+    rented.request("reinstall")
     assert rented.run(f"ls {MARK} 2>/dev/null; hostname") == "ada-1"
     assert rented.run(f"head -c 4 {DATA}") == "kept", "only the system's disk is erased"
 
 
 def test_it_is_taken_back_as_any_other(rented: Rented) -> None:
-    rackctl(rented.site, "reservation", "release", rented.reservation)
+    reason = ("--reason", "tests")
+    rackctl(rented.site, "reservation", "release", rented.reservation, "--yes", *reason)
     rented.customer.await_refusal(rented.lease)
     left = rented.site.wait_for_state(SERVER, "available", timeout_s=PATIENCE_S)
     assert all(disk["sanitised"] for disk in left["disks"])
@@ -120,12 +117,12 @@ def test_it_is_taken_back_as_any_other(rented: Rented) -> None:
 def test_an_operator_validates_wipes_and_images_a_server_in_maintenance(
     rented: Rented, tmp_path: Path
 ) -> None:
-    site, path = rented.site, f"/servers/{SERVER}/requests"
-    _await_done(site, path, "server", "maintain", SERVER, "--reason", "new firmware")
-    _await_done(site, path, "server", "validate", SERVER)
-    _await_done(site, path, "server", "wipe", SERVER)
+    site = rented.site
+    _done(site, "maintain", "--reason", "new firmware")
+    _done(site, "validate")
+    _done(site, "wipe", "--yes")
     public_key = str(rented.customer.key.with_suffix(".pub"))
-    _await_done(site, path, "server", "image", SERVER, "--image", IMAGE, "--key", public_key)
+    _done(site, "image", "--image", IMAGE, "--key", public_key, "--yes")
     said = rackctl(site, "operation", "show", SERVER, "-o", "json")
     (host_key,) = re.findall(r"the host key is (ssh-ed25519 \S+)", said)
     address = rented.lease["address"]
@@ -136,7 +133,7 @@ def test_an_operator_validates_wipes_and_images_a_server_in_maintenance(
 def test_a_server_that_an_operator_used_is_wiped_before_it_is_offered(rented: Rented) -> None:
     site = rented.site
     assert not any(disk["sanitised"] for disk in site.server(SERVER)["disks"])
-    _await_done(site, f"/servers/{SERVER}/requests", "server", "resume", SERVER)
+    _done(site, "resume")
     left = site.wait_for_state(SERVER, "available", timeout_s=PATIENCE_S)
     assert all(disk["sanitised"] for disk in left["disks"])
     assert "incident" not in show(site, SERVER)

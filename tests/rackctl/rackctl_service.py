@@ -14,13 +14,17 @@ import pytest
 from aiohttp import web
 from rackctl_fleet import FakeBmc, seed
 from small_daemon import drivers_without_servers, small_daemon
+from sqlmodel import col, select
 
 from provisioner.accounts.tokens import bootstrap_admin
+from provisioner.domain.lifecycle import RequestOutcome, State
 from provisioner.rackctl.__main__ import main
 from provisioner.service.app import make_app
+from provisioner.store.columns import utc_now
 from provisioner.store.database import Database
 from provisioner.store.migrate import migrate
 from provisioner.store.secrets import SecretBox
+from provisioner.store.tables import Server, ServerRequest
 
 T = TypeVar("T")
 _PATIENCE_S = 30
@@ -94,6 +98,26 @@ class Service:
         await web.TCPSite(self._runner, "127.0.0.1", 0).start()
         return int(self._runner.addresses[0][1])
 
+    async def carry_out(self, count: int, states: dict[str, State], failing: str = "") -> None:
+        """Do what the reconciler does with `count` requests: servers enter `states` by name, and
+        those of the server `failing` fail."""
+        done = 0
+        while done < count:
+            async with self.database.write() as session:
+                found = await session.exec(
+                    select(ServerRequest, Server)
+                    .join(Server, col(Server.id) == col(ServerRequest.server_id))
+                    .where(col(ServerRequest.ended_at).is_(None))
+                )
+                for request, server in found.all():
+                    failed = server.name == failing
+                    request.ended_at = utc_now()
+                    request.outcome = RequestOutcome.FAILED if failed else RequestOutcome.DONE
+                    request.failure = "the ramdisk does not answer" if failed else ""
+                    server.state = states.get(server.name, server.state)
+                    done += 1
+            await asyncio.sleep(0.02)
+
     async def close(self) -> None:
         await self._runner.cleanup()
         await self.database.close()
@@ -106,6 +130,11 @@ class Ran:
     err: str
 
 
+class Terminal(io.StringIO):
+    def isatty(self) -> bool:
+        return True
+
+
 class Rackctl:
     """Runs commands in this process, in the environment set by the fixtures."""
 
@@ -113,8 +142,10 @@ class Rackctl:
         self._capsys = capsys
         self._patch = patch
 
-    def __call__(self, *arguments: str, stdin: str = "") -> Ran:
-        self._patch.setattr(sys, "stdin", io.StringIO(stdin))
+    def __call__(self, *arguments: str, stdin: str = "", typed: str | None = None) -> Ran:
+        """`typed` is entered at a terminal; without it there is none."""
+        given = io.StringIO(stdin) if typed is None else Terminal(f"{typed}\n")
+        self._patch.setattr(sys, "stdin", given)
         self._capsys.readouterr()
         with pytest.raises(SystemExit) as ended:
             main(arguments)

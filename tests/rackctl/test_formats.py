@@ -39,7 +39,7 @@ def test_durations_are_read_as_people_write_them(text: str, value: timedelta) ->
     assert parse_duration(text) == value
 
 
-@pytest.mark.parametrize("text", ["", "2", "h", "2 h", "-1h", "1h2d", "1.5h", "two hours"])
+@pytest.mark.parametrize("text", ["", "2", "h", "2 h", "-1h", "1h2d", "1.5h", "two hours", "٣h"])
 def test_what_is_no_duration_is_refused_with_an_example(text: str) -> None:
     with pytest.raises(ValueError, match="90m, 2h or 1d12h"):
         parse_duration(text)

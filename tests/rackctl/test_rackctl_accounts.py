@@ -36,7 +36,8 @@ def test_a_token_is_printed_alone_and_works(rackctl: Rackctl) -> None:
 def test_a_disabled_account_is_out_at_once(rackctl: Rackctl) -> None:
     token = rackctl("account", "token", CUSTOMER, "--name", "laptop").out.strip()
 
-    assert rackctl("account", "disable", CUSTOMER).code == 0
+    assert rackctl("account", "disable", CUSTOMER).code == 2
+    assert rackctl("account", "disable", CUSTOMER, typed=CUSTOMER).code == 0
     assert rackctl("--token", token, "whoami").code == 1
 
 
@@ -45,3 +46,14 @@ def test_an_unknown_account_is_named(rackctl: Rackctl) -> None:
 
     assert ran.code == 1
     assert "there is no account 'nobody@example.com'" in ran.err
+
+
+def test_an_accounts_quota_is_shown_and_set(rackctl: Rackctl) -> None:
+    assert "16" in rackctl("account", "quota", CUSTOMER).out
+    changed = rackctl("account", "quota", CUSTOMER, "--servers", "3", "--duration", "30d")
+    assert changed.code == 0, changed.err
+    assert all(part in changed.out for part in ("3", "30d", "own"))
+    back = rackctl("account", "quota", CUSTOMER, "--servers", "default", "--duration", "default")
+    assert all(part in back.out for part in ("16", "90d", "the site's"))
+    for wrong in ("٣", "-1", "many"):
+        assert rackctl("account", "quota", CUSTOMER, "--servers", wrong).code == 2

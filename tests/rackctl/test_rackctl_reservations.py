@@ -14,9 +14,10 @@ from rackctl_fleet import CLASS, CUSTOMER
 from rackctl_service import Rackctl, Service
 from sqlmodel import select
 
+from lab.simulated.disk_image import write_disk_image
 from provisioner.domain.lifecycle import State
 from provisioner.rackctl.client import Api
-from provisioner.rackctl.commands.reservations import _send
+from provisioner.rackctl.commands.reserve import send
 from provisioner.rackctl.errors import Unreachable
 from provisioner.store.columns import utc_now
 from provisioner.store.tables import Lease, Server
@@ -65,7 +66,7 @@ def test_an_operator_reserves_on_behalf_of_a_customer(rackctl: Rackctl, key_file
 
 def test_a_key_file_of_ones_own_is_registered_once(rackctl: Rackctl, key_file: Path) -> None:
     made = reserve(rackctl, key_file)
-    rackctl("reservation", "release", made["id"])
+    rackctl("reservation", "release", made["id"], "--yes", "--no-wait")
     rackctl(
         *("reserve", "--class", CLASS, "--image", "debian-12", "--for", "2h"),
         *("--key", str(key_file)),
@@ -190,30 +191,35 @@ def test_power_of_a_reserved_server_is_requested(
     made = reserve(rackctl, key_file)
     service.background.run(lease_out(service))
 
-    ran = rackctl("reservation", command, str(made["id"]), "-o", "json")
+    options = ("--no-wait", "-o", "json", *(("--yes",) if command != "start" else ()))
+    ran = rackctl("reservation", command, str(made["id"]), *options)
 
     verb = command.replace("-", "_")
     assert json.loads(ran.out)["verb"] == verb
     assert verb in rackctl("reservation", "requests", str(made["id"])).out
 
 
-def test_a_server_is_reinstalled_only_after_a_yes(
+def test_a_server_is_reinstalled_only_when_confirmed(
     rackctl: Rackctl, service: Service, key_file: Path
 ) -> None:
     made = reserve(rackctl, key_file)
     service.background.run(lease_out(service))
     reinstall = ("reservation", "reinstall", str(made["id"]), "--image", "debian-12")
 
-    assert rackctl(*reinstall, stdin="n\n").code == 1
+    assert rackctl(*reinstall, typed="y").code == 1
+    assert rackctl(*reinstall).code == 2
     assert (
         json.loads(rackctl("reservation", "requests", made["id"], "-o", "json").out)["items"] == []
     )
-    assert json.loads(rackctl(*reinstall, "--yes", "-o", "json").out)["verb"] == "reinstall"
+    assert (
+        json.loads(rackctl(*reinstall, "--yes", "--no-wait", "-o", "json").out)["verb"]
+        == "reinstall"
+    )
 
 
 def test_a_swap_without_another_server_is_refused(rackctl: Rackctl, key_file: Path) -> None:
     made = reserve(rackctl, key_file)
-    ran = rackctl("reservation", "swap", str(made["id"]))
+    ran = rackctl("reservation", "swap", str(made["id"]), "--yes")
 
     assert ran.code == 1
     assert "no other server of class" in ran.err
@@ -221,7 +227,7 @@ def test_a_swap_without_another_server_is_refused(rackctl: Rackctl, key_file: Pa
 
 def test_nobody_logs_in_to_a_released_reservation(rackctl: Rackctl, key_file: Path) -> None:
     made = reserve(rackctl, key_file)
-    rackctl("reservation", "release", str(made["id"]))
+    rackctl("reservation", "release", str(made["id"]), "--yes", "--no-wait")
 
     ran = rackctl("ssh", str(made["id"]))
 
@@ -244,7 +250,7 @@ def test_a_lost_answer_is_asked_for_again_with_the_same_key() -> None:
 
     api = Losing()
 
-    assert _send(api, "/v1/reservations", {}) == {"id": "res_1"}
+    assert send(api, "/v1/reservations", {}) == {"id": "res_1"}
     assert len(api.keys) == 3
     assert len(set(api.keys)) == 1
 
@@ -303,10 +309,9 @@ def description(tmp_path: Path) -> Path:
 def test_an_image_is_imported_with_its_description(
     rackctl: Rackctl, tmp_path: Path, description: Path
 ) -> None:
-    disk = tmp_path / "disk.raw"
-    disk.write_bytes(os.urandom(1 << 20) + bytes(1 << 20))
+    write_disk_image(tmp_path / "import" / "disk.raw", b"a system")
 
-    ran = rackctl("image", "import", str(disk), "--description", str(description))
+    ran = rackctl("image", "import", "disk.raw", "--description", str(description))
 
     assert ran.code == 0, ran.err
     assert "Tiny system" in rackctl("image", "list").out
@@ -316,7 +321,7 @@ def test_an_image_that_is_not_there_is_refused(rackctl: Rackctl, description: Pa
     ran = rackctl("image", "import", "/nowhere/disk.raw", "--description", str(description))
 
     assert ran.code == 1
-    assert "no file '/nowhere/disk.raw'" in ran.err
+    assert "'/nowhere/disk.raw' is no regular file in" in ran.err
 
 
 def test_an_image_without_a_description_is_not_sent(rackctl: Rackctl, tmp_path: Path) -> None:

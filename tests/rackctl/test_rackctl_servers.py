@@ -6,6 +6,11 @@ import re
 import pytest
 from rackctl_fleet import BMC_PASSWORD, WHY
 from rackctl_service import Rackctl, Service
+from sqlmodel import select
+
+from provisioner.domain.incidents import IncidentKind
+from provisioner.domain.lifecycle import State
+from provisioner.store.tables import Incident, Server
 
 
 def test_the_list_says_state_step_for_how_long_and_why(rackctl: Rackctl) -> None:
@@ -96,7 +101,8 @@ def test_a_hostile_name_stays_a_name(rackctl: Rackctl) -> None:
 
 def test_power_is_read_and_switched_by_request_in_quarantine(rackctl: Rackctl) -> None:
     before = rackctl("server", "power", "r1-u03")
-    switched = json.loads(rackctl("server", "power", "r1-u03", "off", "-o", "json").out)
+    off = rackctl("server", "power", "r1-u03", "off", "--yes", "--no-wait", "-o", "json")
+    switched = json.loads(off.out)["items"][0]["request"]
 
     assert "on" in before.out
     assert (switched["verb"], switched["outcome"]) == ("power_off", "waiting")
@@ -104,7 +110,7 @@ def test_power_is_read_and_switched_by_request_in_quarantine(rackctl: Rackctl) -
 
 
 def test_power_of_a_server_at_work_is_refused(rackctl: Rackctl, service: Service) -> None:
-    refused = rackctl("server", "power", "r1-u02", "reset")
+    refused = rackctl("server", "power", "r1-u02", "reset", "--yes")
 
     assert refused.code == 1
     assert "'reset' cannot be requested now" in refused.err
@@ -135,9 +141,10 @@ def test_sensors_and_event_log_are_tables(rackctl: Rackctl) -> None:
     ],
 )
 def test_requests_are_filed_with_their_reason(rackctl: Rackctl, verb: str, name: str) -> None:
-    ran = rackctl("server", verb, name, "--reason", "fan 3 is loud", "-o", "json")
+    options = ("--reason", "fan 3 is loud", "--yes", "--no-wait", "-o", "json")
+    ran = rackctl("server", verb, name, *options)
 
-    assert json.loads(ran.out)["verb"] == verb
+    assert json.loads(ran.out)["items"][0]["request"]["verb"] == verb
     server = json.loads(rackctl("server", "show", name, "-o", "json").out)
     assert [request["verb"] for request in server["requests"]] == [verb]
     assert "fan 3 is loud" in rackctl("audit", "--subject", server["id"]).out
@@ -153,7 +160,7 @@ def test_a_request_that_the_state_does_not_allow_says_what_is_allowed(rackctl: R
 
 @pytest.mark.parametrize("command", [("validate",), ("wipe",)])
 def test_work_on_demand_is_for_maintenance(rackctl: Rackctl, command: tuple[str, ...]) -> None:
-    ran = rackctl("server", *command, "r1-u01")
+    ran = rackctl("server", *command, "r1-u01", "--yes")
 
     assert ran.code == 1
     assert "r1-u01 is available" in ran.err
@@ -162,7 +169,9 @@ def test_work_on_demand_is_for_maintenance(rackctl: Rackctl, command: tuple[str,
 def test_a_parked_operation_is_tried_again(rackctl: Rackctl) -> None:
     ran = rackctl("server", "retry", "r1-u04", "-o", "json")
 
-    assert json.loads(ran.out)["operation"]["state"] == "running"
+    assert json.loads(ran.out)["items"][0]["state"] == "inspecting"
+    server = json.loads(rackctl("server", "show", "r1-u04", "-o", "json").out)
+    assert server["operation"]["state"] == "running"
     assert rackctl("server", "retry", "r1-u01").code == 1
 
 
@@ -220,3 +229,33 @@ def test_watch_shows_every_server_and_leaves_after_its_rounds(rackctl: Rackctl) 
     ran = rackctl("watch", "--rounds", "1", "-o", "json")
 
     assert len(json.loads(ran.out)["items"]) == 4
+
+
+def test_a_leased_server_with_a_fault_is_stuck_with_its_reason_and_next_action(
+    rackctl: Rackctl, service: Service
+) -> None:
+    swap = 'the customer may take another server: rackctl reservation swap res_1 --reason "faulty"'
+
+    async def lose_a_gpu() -> None:
+        async with service.database.write() as session:
+            server = (await session.exec(select(Server).where(Server.name == "r1-u01"))).one()
+            server.state = State.LEASED
+            session.add(
+                Incident(
+                    server_id=server.id,
+                    kind=IncidentKind.HEALTH,
+                    reason="GPU 3 is lost",
+                    next_action=swap,
+                )
+            )
+
+    service.background.run(lose_a_gpu())
+
+    lines = {
+        line.split()[0]: line for line in rackctl("server", "list", "--stuck").out.splitlines()
+    }
+    page = rackctl("server", "show", "r1-u01").out
+
+    assert "GPU 3 is lost" in lines["r1-u01"]
+    assert swap in lines["r1-u01"]
+    assert "GPU 3 is lost" in page

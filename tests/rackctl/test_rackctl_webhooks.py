@@ -56,7 +56,9 @@ def test_a_webhook_is_set_tested_shown_and_deleted(rackctl: Rackctl, service: Se
     assert url in shown.out
     assert "webhook.test" in shown.out
     assert "whsec_" not in shown.out
-    assert rackctl("webhook", "delete").code == 0
+    assert rackctl("webhook", "set", url).code == 2, "it would replace the secret unasked"
+    assert rackctl("webhook", "delete").code == 2
+    assert rackctl("webhook", "delete", "--yes").code == 0
     gone = rackctl("webhook", "show")
     assert gone.code == 1
     assert "rackctl webhook set" in gone.err

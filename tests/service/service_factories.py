@@ -334,6 +334,14 @@ class Factory:
         async with self.services.database.read() as session:
             return await session.get_one(Reservation, lease.reservation_id)
 
+    async def set(self, row: Any, **values: Any) -> Any:
+        """Change a row in the database."""
+        async with self.services.database.write() as session:
+            found = await session.get_one(type(row), row.id)
+            for name, value in values.items():
+                setattr(found, name, value)
+            return found
+
     async def get(self, row: Any) -> Any:
         """The row as it is in the database now."""
         async with self.services.database.read() as session:

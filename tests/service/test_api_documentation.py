@@ -66,7 +66,7 @@ def test_every_reference_leads_to_something_that_is_there():
 
 def test_an_operation_is_named_by_a_verb_and_what_it_is_about():
     verbs = "get list create delete set stream import extend swap release test enrol retry close"
-    verbs += " disable acknowledge assign"
+    verbs += " disable enable acknowledge assign"
     assert [
         o for o in OPERATIONS if not re.fullmatch(rf"({'|'.join(verbs.split())})[A-Z]\w+", o)
     ] == []
@@ -147,11 +147,12 @@ def test_every_operation_names_the_least_role_that_may_call_it():
 
 def test_every_error_is_a_problem_and_says_who_may_try_again():
     for operation in OPERATIONS.values():
-        for status in ("400", "401", "500", "503"):
+        for status in ("400", "401", "429", "500", "503"):
             assert status in operation["responses"]
+        assert "Retry-After" in operation["responses"]["503"]["headers"]
     responses = DOCUMENT["components"]["responses"]
     assert "WWW-Authenticate" in responses["unauthenticated"]["headers"]
-    assert "Retry-After" in responses["no_database"]["headers"]
+    assert "Retry-After" in responses["too_many_connections"]["headers"]
     for response in responses.values():
         schema = response["content"]["application/problem+json"]["schema"]
         assert schema == {"$ref": "#/components/schemas/Problem"}

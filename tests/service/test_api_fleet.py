@@ -1,6 +1,5 @@
 """Operators' use cases over the API: enrol, retry, BMC, operations."""
 
-import hashlib
 import json
 
 import pytest
@@ -240,39 +239,6 @@ async def test_a_log_is_followed_to_the_operations_end_from_any_line(operator, m
     assert seen[-1][1]["state"] == "done"
     rest = await (await operator.get(f"/v1/operations/{operation.id}/log?after={second.id}")).json()
     assert [line["text"] for line in rest["items"]] == ["read back"]
-
-
-async def test_an_image_is_imported_and_served_by_digest(operator, anybody, tmp_path):
-    raw = tmp_path / "disk.raw"
-    raw.write_bytes(b"system".ljust(512 * 1024, b"x"))
-    boot = {"partition": 1, "kernel": "/boot/vmlinuz", "cmdline": "/boot/cmdline", "user": "root"}
-    body = {"path": str(raw), "name": "debian-12", "title": "Debian 12", "boot": boot}
-    answer = await operator.post("/v1/images", json=body)
-    image = await answer.json()
-    assert (answer.status, image["size_bytes"]) == (201, 512 * 1024)
-    manifest = await (await anybody.get(f"/images/{image['digest']}/manifest.json")).read()
-    assert hashlib.sha256(manifest).hexdigest() == image["digest"]
-    chunk = await (await anybody.get(f"/images/{image['digest']}/chunks/0")).read()
-    assert hashlib.sha256(chunk).hexdigest() == json.loads(manifest)["chunks"][0]["sha256"]
-    for path in ("chunks/1", "chunks/x", "chunks/-1"):
-        assert (await anybody.get(f"/images/{image['digest']}/{path}")).status == 404
-    assert (await anybody.get(f"/images/{'0' * 64}/manifest.json")).status == 404
-
-    raw.write_bytes(b"newer".ljust(512 * 1024, b"x"))
-    newer = await (await operator.post("/v1/images", json=body)).json()
-    listed = (await (await operator.get("/v1/images")).json())["items"]
-    assert [i["digest"] for i in listed] == [newer["digest"]] != [image["digest"]]
-
-
-async def test_a_file_that_is_no_image_is_refused(operator, tmp_path):
-    boot = {"partition": 1, "kernel": "/k", "cmdline": "/c", "user": "root"}
-    body = {"path": "/none", "name": "x", "title": "X", "boot": boot}
-    answer = await operator.post("/v1/images", json=body)
-    assert (await answer.json())["code"] == "no_such_file"
-    odd = tmp_path / "odd.raw"
-    odd.write_bytes(b"x" * 100)
-    answer = await operator.post("/v1/images", json={**body, "path": str(odd)})
-    assert (await answer.json())["code"] == "not_an_image"
 
 
 async def test_incidents_and_audit_are_listed(operator, make):

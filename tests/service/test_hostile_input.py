@@ -335,3 +335,58 @@ async def test_a_server_is_enrolled_with_the_ipv4_address_of_one_machine(operato
         ((pointer, reason),) = await faults_of(operator, address=address)
         assert pointer == "/documents/0/servers/0/address"
         assert "IPv4" in reason
+
+
+DIGITS = ["٣٣٣", "३३३", "３３３", "³", "1_000", "1e3", "+5", " 5", "0x10", "inf", "nan", "1,5"]
+
+
+@pytest.mark.parametrize("digits", DIGITS)
+async def test_a_number_is_written_in_ascii_digits_in_an_inventory(operator, digits):
+    rack = document(1)
+    rack["classes"][0]["price_per_hour"] = digits
+    rack["servers"][0]["bmc"]["port"] = digits
+    rack["servers"][0]["expect"] = {"gpus": digits}
+    answer = await operator.post(DOCUMENTS, json={"documents": [rack]})
+    problem = await answer.json()
+    assert (answer.status, problem["code"]) == (422, "bad_inventory")
+    assert {fault["pointer"] for fault in problem["errors"]} == {
+        "/documents/0/classes/0/price_per_hour",
+        "/documents/0/servers/0/bmc/port",
+        "/documents/0/servers/0/expect/gpus",
+    }
+
+
+@pytest.mark.parametrize("digits", [each for each in DIGITS if each != " 5"])
+async def test_a_number_is_written_in_ascii_digits_in_a_form(browser, make, digits):
+    await make.stock()
+    await make.account("Ada", password=PASSWORD)
+    await browser.log_in("ada@example.com")
+    answer = await browser.post(
+        "/reserve", "/reserve", ("class", "lab-2nvme"), ("amount", digits), ("unit", "hours")
+    )
+    assert answer.status == 422
+    assert "is not a number" in await answer.text()
+
+
+async def test_a_number_is_written_in_ascii_digits_in_a_query(operator):
+    for digits in ("٣٣٣", "३३३", "３３３", "³", "1e3", "0x10", "inf", "1,5"):
+        assert (await operator.get("/v1/servers", params={"limit": digits})).status == 422, digits
+
+
+async def test_a_name_given_twice_in_a_body_is_refused(customer, anybody, ramdisk):
+    bodies = (
+        b'{"name": "a", "public_key": "b", "name": "c"}',
+        b'{"name": "a", "public_key": "b", "n\\u0061me": "c"}',
+        b'{"name": "a", "public_key": {"x": [{"y": 1, "y": 1}]}}',
+    )
+    for body in bodies:
+        headers = {"Content-Type": "application/json"}
+        answer = await customer.post("/v1/ssh-keys", data=body, headers=headers)
+        problem = await answer.json()
+        assert (answer.status, problem["code"]) == (400, "malformed_json"), body
+        assert "is given twice" in problem["detail"]
+    _, _, token = ramdisk
+    for path in ("/agents/report", "/boot/ready", "/boot/identity"):
+        sent = {"data": b'{"server": "a", "server": "b"}'}
+        answer = await anybody.post(path, headers={"Authorization": f"Bearer {token}"}, **sent)
+        assert (answer.status, (await answer.json())["code"]) == (400, "malformed_json"), path

@@ -48,6 +48,7 @@ async def paths(make, clock):
         "/reserve",
         "/keys",
         "/webhook",
+        "/account",
         "/servers",
         f"/servers/{first.name}",
         f"/servers/{third.name}",

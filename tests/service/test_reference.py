@@ -60,7 +60,7 @@ async def test_an_operation_is_shown_with_all_that_the_document_says_of_it(page)
 
     await shown.get_by_text("Fields of the answer").click()
     lease = shown.get_by_role("row", name="lease Lease or null")
-    await shown.get_by_text("Problems: 400, 401, 403, 409").click()
+    await shown.get_by_text("Problems: 400, 401, 403, 408, 409").click()
     await expect(shown.get_by_role("row", name="no_capacity")).to_contain_text("409")
     await expect(shown.get_by_role("row", name="no_database")).to_contain_text("Retry-After")
 

@@ -50,6 +50,8 @@ class BmcTarget:
     password: str = field(repr=False)
     next_password: str = field(repr=False, default="")
     """Logged in with where `password` is refused: one that may be in the BMC already."""
+    server: str = ""
+    """Name of the server, for what a person is told to do."""
 
 
 def _clean(answer: Any) -> None:
@@ -152,8 +154,8 @@ class BmcLoginRefused(Failure):
         super().__init__(
             f"BMC {target.address}:{target.port} refuses the login of "
             f"{target.username!r}: {detail}",
-            next_action="correct the BMC user name or password "
-            "(rackctl server set-bmc NAME --username … --password-stdin)",
+            next_action="correct the BMC's password or user name: "
+            f"rackctl server set-bmc {target.server}".rstrip(),
         )
 
 

@@ -10,6 +10,7 @@ import re
 import shutil
 import tempfile
 from pathlib import Path
+from typing import BinaryIO
 
 from provisioner.drivers.images.errors import ImageCorrupt, ImageMissing, ImageRefused
 from provisioner.drivers.images.manifest import BootFacts, ImageManifest
@@ -25,14 +26,21 @@ class ImageLibrary:
         self.root = root
 
     def import_raw(self, disk_raw: Path, name: str, title: str, boot: BootFacts) -> ImageManifest:
-        """Take a raw disk file in; the same file again is the same image, and mends a damaged one.
+        """Take a raw disk file in, as `import_file` does."""
+        with disk_raw.open("rb", buffering=0) as file:
+            return self.import_file(file, name, title, boot)
+
+    def import_file(
+        self, disk_raw: BinaryIO, name: str, title: str, boot: BootFacts
+    ) -> ImageManifest:
+        """Take a raw disk in; the same one again is the same image, and mends a damaged one.
 
         Raises ImageRefused, and OSError when the library's disk is full.
         """
-        size = disk_raw.stat().st_size
+        size = os.fstat(disk_raw.fileno()).st_size
         if not size or size % SECTOR:
             raise ImageRefused(
-                f"{disk_raw} has {size} bytes: no whole number of {SECTOR}-byte sectors",
+                f"the file has {size} bytes: no whole number of {SECTOR}-byte sectors",
                 next_action="import a raw disk image (qemu-img convert -O raw)",
             )
         self.root.mkdir(parents=True, exist_ok=True)
@@ -42,7 +50,7 @@ class ImageLibrary:
             chunks = list(pack(disk_raw, unfinished / "chunks"))
             if not chunks:
                 raise ImageRefused(
-                    f"{disk_raw} holds nothing but zeroes",
+                    "the file holds nothing but zeroes",
                     next_action="import a raw disk image with a system on it",
                 )
             manifest = ImageManifest(name, title, size, boot, chunks)

@@ -7,6 +7,7 @@ from collections import deque
 from collections.abc import Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
+from typing import BinaryIO
 
 import zstandard
 
@@ -23,22 +24,22 @@ LEVEL = 9
 _ZERO = bytes(BLOCK)
 
 
-def mapped_blocks(raw: Path) -> Iterator[tuple[int, bytes]]:
+def mapped_blocks(raw: BinaryIO) -> Iterator[tuple[int, bytes]]:
     """(offset, content) of every block that is not all zeroes, in order."""
-    with raw.open("rb", buffering=0) as source:
-        size = os.fstat(source.fileno()).st_size
-        position = 0
-        while (data := _next_data(source.fileno(), position)) is not None:
-            start = data - data % BLOCK
-            hole = os.lseek(source.fileno(), data, os.SEEK_HOLE)
-            end = min(hole + -hole % BLOCK, size)
-            for offset in range(start, end, READ):
-                piece = os.pread(source.fileno(), min(READ, end - offset), offset)
-                for at in range(0, len(piece), BLOCK):
-                    block = piece[at : at + BLOCK]
-                    if block != _ZERO[: len(block)]:
-                        yield offset + at, block
-            position = end
+    source = raw.fileno()
+    size = os.fstat(source).st_size
+    position = 0
+    while (data := _next_data(source, position)) is not None:
+        start = data - data % BLOCK
+        hole = os.lseek(source, data, os.SEEK_HOLE)
+        end = min(hole + -hole % BLOCK, size)
+        for offset in range(start, end, READ):
+            piece = os.pread(source, min(READ, end - offset), offset)
+            for at in range(0, len(piece), BLOCK):
+                block = piece[at : at + BLOCK]
+                if block != _ZERO[: len(block)]:
+                    yield offset + at, block
+        position = end
 
 
 def _next_data(file: int, position: int) -> int | None:
@@ -50,7 +51,7 @@ def _next_data(file: int, position: int) -> int | None:
         raise
 
 
-def pack(raw: Path, folder: Path) -> Iterator[Chunk]:
+def pack(raw: BinaryIO, folder: Path) -> Iterator[Chunk]:
     """Write chunk files `0`, `1`, … to `folder`, compressing on all CPUs."""
     workers = os.cpu_count() or 1
     with ThreadPoolExecutor(workers) as pool:
@@ -63,7 +64,7 @@ def pack(raw: Path, folder: Path) -> Iterator[Chunk]:
             yield waiting.popleft().result()
 
 
-def _chunks(raw: Path) -> Iterator[tuple[bytes, list[tuple[int, int]]]]:
+def _chunks(raw: BinaryIO) -> Iterator[tuple[bytes, list[tuple[int, int]]]]:
     content = bytearray()
     ranges: list[tuple[int, int]] = []
     for offset, block in mapped_blocks(raw):

@@ -44,10 +44,7 @@ async def reach_bmc(job: Job) -> Outcome:
 
 
 def _lose(job: Job, refused: BmcLoginRefused) -> Change:
-    by_hand = (
-        "set the password at the BMC itself, then: "
-        f"rackctl server set-bmc {job.server.name} --username … --password-stdin"
-    )
+    by_hand = f"set the password at the BMC itself, then: rackctl server set-bmc {job.server.name}"
     if job.drivers.switch is None or not job.server.switch_port:
         action = f"cut the power of the server, as its last tenant may still use it; {by_hand}"
     elif job.context.rotate_bmc_passwords:

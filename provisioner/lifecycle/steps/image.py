@@ -10,6 +10,7 @@ from sqlmodel.ext.asyncio.session import AsyncSession
 
 from agent.protocol import TENANT, AgentConfig
 from provisioner.domain.failures import Failure, FailureKind
+from provisioner.domain.image_pass import ImagePass
 from provisioner.domain.lifecycle import State, Step
 from provisioner.domain.webhooks import WebhookEvent
 from provisioner.drivers.bmc import BootDevice, Power, PowerAction
@@ -39,6 +40,7 @@ async def write_image(job: Job) -> Outcome:
     variables = {
         "image_url": f"{job.context.machine_url}/images/{image.digest}",
         "image_digest": image.digest,
+        "image_pass": job.context.box.seal(ImagePass(job.operation.id, image.digest).to_json()),
         "disk_serial": boot_disk(job),
     }
     try:

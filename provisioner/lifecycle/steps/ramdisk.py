@@ -266,5 +266,6 @@ def _remedy(job: Job, boot: Boot) -> str:
         return "watch the serial console during boot; check memory and the ramdisk's drivers"
     return (
         f"check that {job.server.boot_mac} is the NIC on the provisioning network, check its cable "
-        "and VLAN, and enable network boot in the firmware; then: rackctl server repaired NAME"
-    ).replace("NAME", job.server.name)
+        "and VLAN, and enable network boot in the firmware; "
+        f"then: rackctl server repaired {job.server.name}"
+    )

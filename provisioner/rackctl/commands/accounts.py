@@ -4,16 +4,24 @@ from enum import StrEnum
 from typing import Annotated
 
 import typer
-from rich.table import Table
 
 from provisioner.rackctl.client import Api, JsonObject, path
+from provisioner.rackctl.commands.durations import seconds
 from provisioner.rackctl.commands.secrets import read_secret
-from provisioner.rackctl.errors import Failed
-from provisioner.rackctl.formats import local_time, parse_duration
-from provisioner.rackctl.output import Format, Output, rows
-from provisioner.rackctl.session import session
+from provisioner.rackctl.confirm import Yes, confirm
+from provisioner.rackctl.formats import duration as span
+from provisioner.rackctl.output import Format, Output
+from provisioner.rackctl.resolve import matches, only
+from provisioner.rackctl.session import Wide, session
+from provisioner.rackctl.tables import Ids, Rows, extra, moment, rows
 
 app = typer.Typer(no_args_is_help=True, help="Accounts and their API tokens.")
+
+_DEFAULT = "default"
+"""In place of a limit: the site's."""
+
+_DEFAULT = "default"
+"""In place of a limit: the site's."""
 
 Account = Annotated[str, typer.Argument(help="The account's id or e-mail address.")]
 
@@ -25,24 +33,27 @@ class Role(StrEnum):
 
 
 @app.command("list")
-def list_accounts(context: typer.Context, output: Output = Format.TABLE) -> None:
+def list_accounts(
+    context: typer.Context, wide: Wide = False, output: Output = Format.TABLE
+) -> None:
     """List the accounts."""
     shared = session(context)
     found = shared.api.items(path("accounts"))
     shared.screen.show(output, {"items": found, "next": None}, _table(found))
 
 
-def _table(accounts: list[JsonObject]) -> Table:
+def _table(accounts: list[JsonObject]) -> Rows:
+    short = Ids(account["id"] for account in accounts)
     return rows(
-        ["ACCOUNT", "NAME", "E-MAIL", "ROLE", "CREATED", "DISABLED"],
+        ["ACCOUNT", "NAME", "E-MAIL", "ROLE", extra("CREATED"), "DISABLED"],
         (
             (
-                account["id"],
+                short(account["id"]),
                 account["name"],
                 account["email"],
                 account["role"],
-                local_time(account.get("created_at")),
-                local_time(account.get("disabled_at")),
+                moment(account.get("created_at")),
+                moment(account.get("disabled_at")),
             )
             for account in accounts
         ),
@@ -79,17 +90,26 @@ def token(
     context: typer.Context,
     account: Account,
     name: Annotated[str, typer.Option(help="What the token is for.")],
-    expires_in: Annotated[
-        str | None, typer.Option(metavar="DURATION", help="Lifetime, such as 30d. Default: none.")
-    ] = None,
+    expires: Annotated[
+        str,
+        typer.Option(
+            "--expires",
+            "--expires-in",
+            metavar="DURATION|never",
+            help="Lifetime, such as 30d; never for a token that does not expire.",
+        ),
+    ] = "90d",
     output: Output = Format.TABLE,
 ) -> None:
     """Create an API token and print it to stdout, once, ready for `rackctl login`."""
-    body: JsonObject = {"name": name}
-    if expires_in is not None:
-        body["expires_in_s"] = seconds(expires_in)
+    body: JsonObject = {
+        "name": name,
+        "expires_in_s": None if expires == "never" else seconds(expires),
+    }
     shared = session(context)
-    answer = shared.api.post(path("accounts", _resolve(shared.api, account), "tokens"), body)
+    answer = shared.api.post(
+        path("accounts", find_account(shared.api, account)["id"], "tokens"), body
+    )
     if output is Format.JSON:
         shared.screen.json(answer)
     else:
@@ -98,25 +118,94 @@ def token(
 
 
 @app.command()
-def disable(context: typer.Context, account: Account, output: Output = Format.TABLE) -> None:
+def disable(
+    context: typer.Context, account: Account, yes: Yes = False, output: Output = Format.TABLE
+) -> None:
     """End all logins and tokens of an account at once. Its leases run to their end."""
     shared = session(context)
-    answer = shared.api.post(path("accounts", _resolve(shared.api, account), "disable"))
-    shared.screen.show(output, answer, _table([answer] if answer else []))
+    found = find_account(shared.api, account)
+    warning = f"disable {found['email']}: all of its logins and tokens end at once."
+    confirm(warning, [found["email"], found["id"]], yes=yes)
+    answer = shared.api.post(path("accounts", found["id"], "disable"))
+    shared.screen.show(output, answer, _table([answer]))
 
 
-def _resolve(api: Api, account: str) -> str:
-    if "@" not in account:
-        return account
-    for found in api.items(path("accounts")):
-        if found["email"].lower() == account.lower():
-            return str(found["id"])
-    raise Failed(f"there is no account {account!r}", next_action="see: rackctl account list")
+@app.command()
+def enable(context: typer.Context, account: Account, output: Output = Format.TABLE) -> None:
+    """Let a disabled account log in again. Its tokens from before stay revoked."""
+    shared = session(context)
+    found = find_account(shared.api, account)
+    answer = shared.api.post(path("accounts", found["id"], "enable"))
+    shared.screen.show(output, answer, _table([answer]))
 
 
-def seconds(text: str) -> int:
-    """Return a duration option in seconds. Raises a usage error if it is not a duration."""
-    try:
-        return int(parse_duration(text).total_seconds())
-    except ValueError as error:
-        raise typer.BadParameter(str(error)) from error
+@app.command()
+def quota(
+    context: typer.Context,
+    account: Account,
+    servers: Annotated[
+        str | None,
+        typer.Option(metavar="NUMBER", help="Servers at the same time, or 'default'."),
+    ] = None,
+    duration: Annotated[
+        str | None,
+        typer.Option(help="Longest reservation, such as 30d, or 'default'."),
+    ] = None,
+    output: Output = Format.TABLE,
+) -> None:
+    """Show or set how many servers an account may reserve, and for how long."""
+    shared = session(context)
+    body: JsonObject = {}
+    if servers is not None:
+        body["servers"] = None if servers == _DEFAULT else _number(servers)
+    if duration is not None:
+        body["duration_s"] = None if duration == _DEFAULT else seconds(duration)
+    where = path("accounts", find_account(shared.api, account)["id"], "quota")
+    answer = shared.api.call("PATCH", where, body=body)
+    limits = answer["quota"]
+    line = (
+        answer["email"],
+        limits["servers"],
+        span(limits["duration_s"]),
+        "own" if limits["own"] else "the site's",
+    )
+    shared.screen.show(output, answer, rows(["E-MAIL", "SERVERS", "LONGEST", "LIMITS"], [line]))
+
+
+def _number(text: str) -> int:
+    if not (text.isascii() and text.isdecimal()):
+        raise typer.BadParameter(f"{text!r} is not a number")
+    return int(text)
+
+
+@app.command("reset-password")
+def reset_password(
+    context: typer.Context, account: Account, yes: Yes = False, output: Output = Format.TABLE
+) -> None:
+    """Give an account a one-time password, printed to stdout. All of its sessions end."""
+    shared = session(context)
+    found = find_account(shared.api, account)
+    warning = f"reset the password of {found['email']}: the present one stops working."
+    confirm(warning, [found["email"], found["id"]], yes=yes)
+    answer = shared.api.post(path("accounts", found["id"], "password"))
+    if output is Format.JSON:
+        shared.screen.json(answer)
+    else:
+        shared.screen.out.out(answer["password"], highlight=False)
+        shared.screen.note("It serves for one login, in which a new one has to be chosen.")
+
+
+def find_account(api: Api, account: str) -> JsonObject:
+    """The account with this e-mail address, id, or first characters of an id."""
+    found = [
+        each
+        for each in api.items(path("accounts"))
+        if matches(each, account.lower(), each["email"].lower())
+    ]
+    return only(
+        found,
+        account,
+        what="account",
+        label=lambda a: str(a["email"]),
+        see="see: rackctl account list",
+    )

@@ -1,17 +1,17 @@
 """rackctl class, image and key: what can be reserved, and who may log in."""
 
-import json
 from pathlib import Path
 from typing import Annotated
 
 import typer
-from rich.table import Table
 
 from provisioner.rackctl.client import Api, JsonObject, path
 from provisioner.rackctl.errors import UsageFault
-from provisioner.rackctl.formats import local_time, size
-from provisioner.rackctl.output import Format, Output, rows
-from provisioner.rackctl.session import session
+from provisioner.rackctl.files import read_json, read_text
+from provisioner.rackctl.formats import size
+from provisioner.rackctl.output import Format, Output
+from provisioner.rackctl.session import Wide, session
+from provisioner.rackctl.tables import Ids, Rows, extra, moment, rows
 
 classes = typer.Typer(no_args_is_help=True, help="Server classes that can be rented.")
 images = typer.Typer(no_args_is_help=True, help="Images: operating systems for servers.")
@@ -34,12 +34,12 @@ def list_classes(context: typer.Context, output: Output = Format.TABLE) -> None:
 
 
 @images.command("list")
-def list_images(context: typer.Context, output: Output = Format.TABLE) -> None:
+def list_images(context: typer.Context, wide: Wide = False, output: Output = Format.TABLE) -> None:
     """List the images."""
     shared = session(context)
     found = shared.api.items(path("images"))
     lines = ((i["name"], i["title"], size(i["size_bytes"]), i["digest"]) for i in found)
-    table = rows(["IMAGE", "TITLE", "SIZE", "DIGEST"], lines)
+    table = rows(["IMAGE", "TITLE", "SIZE", extra("DIGEST")], lines)
     shared.screen.show(output, {"items": found, "next": None}, table)
 
 
@@ -47,7 +47,8 @@ def list_images(context: typer.Context, output: Output = Format.TABLE) -> None:
 def import_image(
     context: typer.Context,
     disk: Annotated[
-        str, typer.Argument(metavar="PATH", help="Raw disk image on the provisioner's machine.")
+        str,
+        typer.Argument(metavar="PATH", help="Raw disk image in the import folder."),
     ],
     description: Annotated[
         Path,
@@ -64,12 +65,12 @@ def import_image(
     body = {"path": disk, "name": boot.pop("name"), "title": boot.pop("title"), "boot": boot}
     image = shared.api.call("POST", path("images"), body=body, answer_within_s=_IMPORT_S)
     lines = [(image["name"], image["title"], size(image["size_bytes"]), image["digest"])]
-    shared.screen.show(output, image, rows(["IMAGE", "TITLE", "SIZE", "DIGEST"], lines))
+    shared.screen.show(output, image, rows(["IMAGE", "TITLE", "SIZE", extra("DIGEST")], lines))
 
 
 def _read_description(file: Path) -> JsonObject:
     try:
-        description = json.loads(file.read_text())
+        description = read_json(file)
     except (OSError, ValueError) as error:
         raise UsageFault(f"{file} cannot be read as JSON: {error}") from error
     if not isinstance(description, dict) or not {"name", "title"} <= description.keys():
@@ -97,18 +98,19 @@ def add_key(
 
 
 @keys.command("list")
-def list_keys(context: typer.Context, output: Output = Format.TABLE) -> None:
+def list_keys(context: typer.Context, wide: Wide = False, output: Output = Format.TABLE) -> None:
     """List the SSH public keys of your own account."""
     shared = session(context)
     found = shared.api.items(path("ssh-keys"))
     shared.screen.show(output, {"items": found, "next": None}, _key_table(found))
 
 
-def _key_table(found: list[JsonObject]) -> Table:
+def _key_table(found: list[JsonObject]) -> Rows:
+    short = Ids(key["id"] for key in found)
     return rows(
-        ["KEY", "NAME", "FINGERPRINT", "ADDED"],
+        ["KEY", "NAME", "FINGERPRINT", extra("ADDED")],
         (
-            (k["id"], k["name"], k.get("fingerprint"), local_time(k.get("created_at")))
+            (short(k["id"]), k["name"], k.get("fingerprint"), moment(k.get("created_at")))
             for k in found
         ),
     )
@@ -120,8 +122,8 @@ def read_public_key(file: Path) -> str:
     Raises UsageFault, above all for a private key, which must not leave the machine.
     """
     try:
-        text = file.read_text()
-    except (OSError, UnicodeDecodeError) as error:
+        text = read_text(file)
+    except (OSError, ValueError) as error:
         raise UsageFault(f"the key file {file} cannot be read: {error}") from error
     if "PRIVATE KEY" in text:
         raise UsageFault(f"{file} is a private key", next_action=f"use the public key: {file}.pub")

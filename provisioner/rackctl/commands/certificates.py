@@ -2,24 +2,23 @@
 
 from collections.abc import Iterable
 
-from rich.table import Table
-
 from provisioner.rackctl.client import JsonObject
-from provisioner.rackctl.formats import local_time
-from provisioner.rackctl.output import rows
+from provisioner.rackctl.tables import Ids, Rows, moment, rows
 
 
-def certificate_table(certificates: Iterable[JsonObject]) -> Table:
+def certificate_table(certificates: Iterable[JsonObject]) -> Rows:
     """Build the table. Only a reservation's certificates have an `occasion`, before or after."""
+    certificates = list(certificates)
+    short = Ids(certificate["id"] for certificate in certificates)
     return rows(
         ["CERTIFICATE", "DISK", "METHOD", "LEVEL", "FINISHED", "OCCASION"],
         (
             (
-                certificate["id"],
+                short(certificate["id"]),
                 certificate["disk_serial"],
                 certificate["method"],
                 certificate["level"],
-                local_time(certificate["finished_at"]),
+                moment(certificate["finished_at"]),
                 certificate.get("occasion"),
             )
             for certificate in certificates

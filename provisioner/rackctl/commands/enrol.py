@@ -8,8 +8,9 @@ import typer
 from provisioner.rackctl.client import path
 from provisioner.rackctl.errors import ApiRefusal, Failed
 from provisioner.rackctl.inventory_files import read_inventory
-from provisioner.rackctl.output import Format, Output, rows
+from provisioner.rackctl.output import Format, Output
 from provisioner.rackctl.session import session
+from provisioner.rackctl.tables import rows
 
 
 def enrol(

@@ -5,13 +5,13 @@ from typing import Annotated
 
 import typer
 from rich.console import Group, RenderableType
-from rich.table import Table
 
 from provisioner.rackctl.client import JsonObject, path
 from provisioner.rackctl.commands.completion import server_names
 from provisioner.rackctl.formats import duration, local_time, seconds_since
-from provisioner.rackctl.output import Format, Output, rows, section, sheet
-from provisioner.rackctl.session import session
+from provisioner.rackctl.output import Format, Output, section, sheet
+from provisioner.rackctl.session import Wide, session
+from provisioner.rackctl.tables import Rows, extra, moment, prose, rows
 
 gpus = typer.Typer(no_args_is_help=True, help="GPUs: their health and findings.")
 
@@ -19,6 +19,7 @@ gpus = typer.Typer(no_args_is_help=True, help="GPUs: their health and findings."
 def server_health(
     context: typer.Context,
     name: Annotated[str, typer.Argument(help="Name of the server.", autocompletion=server_names)],
+    wide: Wide = False,
     output: Output = Format.TABLE,
 ) -> None:
     """Show a server's health: level, findings with their rules, GPUs."""
@@ -34,6 +35,7 @@ def list_gpus(
     bad: Annotated[bool, typer.Option("--bad", help="Only GPUs with findings.")] = False,
     server_class: Annotated[str | None, typer.Option("--class", help="Only this class.")] = None,
     rack: Annotated[str | None, typer.Option(help="Only this rack.")] = None,
+    wide: Wide = False,
     output: Output = Format.TABLE,
 ) -> None:
     """List GPUs as last reported by their servers. A ramdisk without a driver reports none."""
@@ -90,14 +92,14 @@ def _sensors(health: JsonObject) -> str:
     return "; ".join(filter(None, (read, health["sensors_error"])))
 
 
-def _findings(findings: Iterable[JsonObject]) -> Table:
+def _findings(findings: Iterable[JsonObject]) -> Rows:
     return rows(
-        ["LEVEL", "ACTION", "SINCE", "FINDING", "SOURCE", "PART"],
+        ["LEVEL", "ACTION", "SINCE", prose("FINDING"), extra("SOURCE"), "PART"],
         (
             (
                 found["level"],
                 found["action"],
-                local_time(found["since"]),
+                moment(found["since"]),
                 found["summary"],
                 found["source"],
                 found["part"],
@@ -107,7 +109,7 @@ def _findings(findings: Iterable[JsonObject]) -> Table:
     )
 
 
-def _gpu_table(found: Iterable[JsonObject]) -> Table:
+def _gpu_table(found: Iterable[JsonObject]) -> Rows:
     return rows(
         [
             "GPU",
@@ -116,9 +118,9 @@ def _gpu_table(found: Iterable[JsonObject]) -> Table:
             "POWER",
             "UTILISATION",
             "MEMORY",
-            "ECC",
-            "PRODUCT",
-            "UUID",
+            extra("ECC"),
+            extra("PRODUCT"),
+            extra("UUID"),
         ],
         (
             (
@@ -137,9 +139,9 @@ def _gpu_table(found: Iterable[JsonObject]) -> Table:
     )
 
 
-def _finding_table(found: Iterable[JsonObject]) -> Table:
+def _finding_table(found: Iterable[JsonObject]) -> Rows:
     return rows(
-        ["SERVER", "GPU", "HEALTH", "ACTION", "PRODUCT", "UUID", "FINDING"],
+        ["SERVER", "GPU", "HEALTH", "ACTION", extra("PRODUCT"), extra("UUID"), prose("FINDING")],
         (
             (
                 gpu["server"],

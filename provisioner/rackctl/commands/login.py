@@ -1,4 +1,4 @@
-"""rackctl login and whoami."""
+"""rackctl login, whoami and password."""
 
 from typing import Annotated
 
@@ -8,6 +8,7 @@ from rich.table import Table
 from provisioner.rackctl.client import Api, JsonObject, path
 from provisioner.rackctl.commands.secrets import read_secret
 from provisioner.rackctl.config import checked_token, save_token
+from provisioner.rackctl.errors import UsageFault
 from provisioner.rackctl.output import Format, Output, sheet
 from provisioner.rackctl.session import session
 
@@ -34,6 +35,25 @@ def whoami(context: typer.Context, output: Output = Format.TABLE) -> None:
     shared = session(context)
     me = shared.api.get(path("me"))
     shared.screen.show(output, me, _account(me))
+
+
+def password(
+    context: typer.Context,
+    from_stdin: Annotated[
+        bool,
+        typer.Option(
+            "--stdin", help="Read the present and the new password from two lines of stdin."
+        ),
+    ] = False,
+) -> None:
+    """Change your own password. All of your sessions end; API tokens keep working."""
+    shared = session(context)
+    present = read_secret("present password", from_stdin=from_stdin)
+    new = read_secret("new password", from_stdin=from_stdin)
+    if not from_stdin and read_secret("new password again", from_stdin=False) != new:
+        raise UsageFault("the new passwords differ", next_action="type the same one twice")
+    shared.api.call("PUT", path("me", "password"), body={"current": present, "new": new})
+    shared.screen.note("Password changed.")
 
 
 def _account(me: JsonObject) -> Table:

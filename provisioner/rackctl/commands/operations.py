@@ -12,8 +12,10 @@ from provisioner.rackctl.commands.server_page import step_table, step_text
 from provisioner.rackctl.errors import Failed
 from provisioner.rackctl.follow import ENDED, operation_events
 from provisioner.rackctl.formats import local_time, plain
-from provisioner.rackctl.output import Format, Output, Screen, rows, section, sheet
-from provisioner.rackctl.session import session
+from provisioner.rackctl.output import Format, Output, Screen, section, sheet
+from provisioner.rackctl.resolve import resolve
+from provisioner.rackctl.session import Wide, session
+from provisioner.rackctl.tables import Ids, extra, moment, rows
 
 app = typer.Typer(no_args_is_help=True, help="Operations: steps, times, logs.")
 
@@ -21,7 +23,8 @@ Which = Annotated[
     str,
     typer.Argument(
         metavar="ID|SERVER",
-        help="An operation, or a server (its running or latest operation).",
+        help="An operation's id or its first characters, or a server (its running or latest "
+        "operation).",
         autocompletion=server_names,
     ),
 ]
@@ -34,21 +37,23 @@ def list_operations(
         str | None, typer.Option(help="Only of this server.", autocompletion=server_names)
     ] = None,
     limit: Annotated[int, typer.Option(min=1, help="Maximum number.")] = 50,
+    wide: Wide = False,
     output: Output = Format.TABLE,
 ) -> None:
     """List operations, newest first."""
     shared = session(context)
     found = shared.api.items(path("operations"), {"server": server}, at_most=limit)
+    short = Ids(operation["id"] for operation in found)
     table = rows(
-        ["OPERATION", "SERVER", "STEP", "STATE", "STARTED", "ENDED"],
+        ["OPERATION", "SERVER", "STEP", "STATE", "STARTED", extra("ENDED")],
         (
             (
-                operation["id"],
+                short(operation["id"]),
                 operation.get("server"),
                 step_text(operation),
                 operation["state"],
-                local_time(operation.get("started_at")),
-                local_time(operation.get("ended_at")),
+                moment(operation.get("started_at")),
+                moment(operation.get("ended_at")),
             )
             for operation in found
         ),
@@ -57,7 +62,9 @@ def list_operations(
 
 
 @app.command()
-def show(context: typer.Context, which: Which, output: Output = Format.TABLE) -> None:
+def show(
+    context: typer.Context, which: Which, wide: Wide = False, output: Output = Format.TABLE
+) -> None:
     """Show one operation with the time of each step."""
     shared = session(context)
     operation = shared.api.get(path("operations", _resolve(shared.api, which)))
@@ -119,9 +126,17 @@ def _print_line(screen: Screen, line: JsonObject) -> None:
 
 
 def _resolve(api: Api, which: str) -> str:
-    """The identifier of an operation, given directly or by its server."""
+    """The identifier of an operation, given by its first characters or its server."""
     if which.startswith("op_"):
-        return which
+        operation = resolve(
+            api,
+            "operations",
+            which,
+            what="operation",
+            label=lambda found: f"{found['verb']} of {found['server']}",
+            see="see: rackctl operation list",
+        )
+        return str(operation["id"])
     server = api.get(path("servers", which))
     if server["operation"]:
         return str(server["operation"]["id"])

@@ -1,6 +1,6 @@
 """Servers as tables, and the page of one server, from the API's objects."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 
 from rich.console import Group, RenderableType
 from rich.table import Table
@@ -9,17 +9,12 @@ from rich.text import Text
 from provisioner.rackctl.client import Api, JsonObject, path
 from provisioner.rackctl.commands.health import health_text
 from provisioner.rackctl.formats import duration, local_time, plain, seconds_since, size
-from provisioner.rackctl.output import rows, section, sheet
+from provisioner.rackctl.output import section, sheet
+from provisioner.rackctl.tables import Ids, Rows, extra, moment, prose, rows
 
 _LOG_TAIL = 15
 """Lines of the failing step's log on a server's page."""
 _SETTLED = frozenset({"running", "done"})
-
-
-def is_stuck(server: JsonObject) -> bool:
-    """Whether it needs a person: an open incident, or a parked operation."""
-    operation = server["operation"]
-    return bool(server["incidents"]) or bool(operation and operation["state"] == "parked")
 
 
 def step_text(operation: JsonObject | None) -> str:
@@ -33,9 +28,19 @@ def step_text(operation: JsonObject | None) -> str:
     return f"{text} ({', '.join(notes)})" if notes else text
 
 
-def server_table(servers: Iterable[JsonObject]) -> Table:
+def server_table(servers: Iterable[JsonObject]) -> Rows:
     return rows(
-        ["NAME", "CLASS", "RACK", "STATE", "HEALTH", "STEP", "FOR", "REASON", "NEXT ACTION"],
+        [
+            "NAME",
+            extra("CLASS"),
+            extra("RACK"),
+            "STATE",
+            "HEALTH",
+            "STEP",
+            "FOR",
+            prose("REASON"),
+            prose("NEXT ACTION"),
+        ],
         (
             (
                 server["name"],
@@ -127,9 +132,10 @@ def _facts(facts: JsonObject) -> str:
     )
 
 
-def _disks(disks: Iterable[JsonObject]) -> Table:
+def _disks(disks: Sequence[JsonObject]) -> Rows:
+    short = Ids(disk["certificate"] for disk in disks)
     return rows(
-        ["SERIAL", "MODEL", "SIZE", "TRANSPORT", "PRESENT", "SANITISED", "CERTIFICATE"],
+        ["SERIAL", "MODEL", "SIZE", extra("TRANSPORT"), "PRESENT", "SANITISED", "CERTIFICATE"],
         (
             (
                 disk["serial"],
@@ -138,24 +144,34 @@ def _disks(disks: Iterable[JsonObject]) -> Table:
                 disk["transport"],
                 disk["present"],
                 disk["sanitised"],
-                disk["certificate"],
+                short(disk["certificate"]),
             )
             for disk in disks
         ),
     )
 
 
-def incident_table(incidents: Iterable[JsonObject]) -> Table:
+def incident_table(incidents: Sequence[JsonObject]) -> Rows:
+    short = Ids(incident["id"] for incident in incidents)
     return rows(
-        ["INCIDENT", "ABOUT", "KIND", "OWNER", "OPENED", "CLOSED", "REASON", "NEXT ACTION"],
+        [
+            "INCIDENT",
+            "ABOUT",
+            "KIND",
+            extra("OWNER"),
+            "OPENED",
+            extra("CLOSED"),
+            prose("REASON"),
+            prose("NEXT ACTION"),
+        ],
         (
             (
-                incident["id"],
+                short(incident["id"]),
                 incident.get("server") or incident.get("reservation"),
                 incident["kind"],
                 incident.get("assignee") or incident.get("acknowledged_by"),
-                local_time(incident["opened_at"]),
-                local_time(incident.get("closed_at")),
+                moment(incident["opened_at"]),
+                moment(incident.get("closed_at")),
                 incident["reason"],
                 incident["next_action"],
             )
@@ -164,13 +180,13 @@ def incident_table(incidents: Iterable[JsonObject]) -> Table:
     )
 
 
-def step_table(steps: Iterable[JsonObject]) -> Table:
+def step_table(steps: Iterable[JsonObject]) -> Rows:
     return rows(
-        ["STEP", "STARTED", "TOOK", "OUTCOME", "DETAIL"],
+        ["STEP", "STARTED", "TOOK", "OUTCOME", prose("DETAIL")],
         (
             (
                 step["step"],
-                local_time(step["started_at"]),
+                moment(step["started_at"]),
                 duration(step["seconds"]),
                 step["outcome"],
                 step["detail"],

@@ -1,46 +1,22 @@
 """rackctl server: the servers, and an operator's requests on them."""
 
-from enum import StrEnum
-from pathlib import Path
 from typing import Annotated
 
 import typer
 
 from provisioner.rackctl.client import JsonObject, path
-from provisioner.rackctl.commands import requests, server_page
-from provisioner.rackctl.commands.catalogue import read_public_key
+from provisioner.rackctl.commands import requests, server_actions, server_page
 from provisioner.rackctl.commands.certificates import certificate_table
 from provisioner.rackctl.commands.completion import server_names
 from provisioner.rackctl.commands.secrets import read_secret
-from provisioner.rackctl.formats import local_time
-from provisioner.rackctl.output import Format, Output, rows, sheet
-from provisioner.rackctl.session import session
+from provisioner.rackctl.output import Format, Output
+from provisioner.rackctl.selector import parse, select
+from provisioner.rackctl.session import Wide, session
+from provisioner.rackctl.tables import extra, moment, prose, rows
 
 app = typer.Typer(no_args_is_help=True, help="Servers: state, power, requests, BMC.")
 
 Name = Annotated[str, typer.Argument(help="Name of the server.", autocompletion=server_names)]
-Reason = Annotated[
-    str, typer.Option("--reason", help="The reason, kept in the audit trail and shown to others.")
-]
-
-
-class PowerAction(StrEnum):
-    STATUS = "status"
-    ON = "on"
-    OFF = "off"
-    RESET = "reset"
-    CYCLE = "cycle"
-    SHUTDOWN = "shutdown"
-
-
-_VERBS = {
-    PowerAction.ON: "start",
-    PowerAction.OFF: "power_off",
-    PowerAction.RESET: "reset",
-    PowerAction.CYCLE: "power_cycle",
-    PowerAction.SHUTDOWN: "stop",
-}
-"""The request that each action files."""
 
 
 @app.command("list")
@@ -50,23 +26,30 @@ def list_servers(
     state: Annotated[str | None, typer.Option(help="Only servers in this state.")] = None,
     server_class: Annotated[str | None, typer.Option("--class", help="Only this class.")] = None,
     rack: Annotated[str | None, typer.Option(help="Only this rack.")] = None,
+    selector: Annotated[
+        list[str] | None,
+        typer.Option(metavar="KEY=VALUE,…", help="Only servers that match, as in other commands."),
+    ] = None,
     stuck: Annotated[
         bool, typer.Option("--stuck", help="Only servers that need a person.")
     ] = False,
+    wide: Wide = False,
     output: Output = Format.TABLE,
 ) -> None:
     """List servers: state, step, time in state, reason and next action."""
     shared = session(context)
-    servers = shared.api.items(
-        path("servers"), {"state": state, "class": server_class, "rack": rack}
-    )
-    if stuck:
-        servers = [server for server in servers if server_page.is_stuck(server)]
+    asked = {"state": state, "class": server_class, "rack": rack}
+    asked["needs_attention"] = "true" if stuck else None
+    servers = shared.api.items(path("servers"), asked)
+    if selector:
+        servers = select(servers, parse(selector))
     shared.screen.show(output, {"items": servers, "next": None}, server_page.server_table(servers))
 
 
 @app.command()
-def show(context: typer.Context, name: Name, output: Output = Format.TABLE) -> None:
+def show(
+    context: typer.Context, name: Name, wide: Wide = False, output: Output = Format.TABLE
+) -> None:
     """Show one server: state and reason, disks, incidents, the failing step."""
     shared = session(context)
     server = shared.api.get(path("servers", name))
@@ -76,116 +59,15 @@ def show(context: typer.Context, name: Name, output: Output = Format.TABLE) -> N
         shared.screen.out.print(server_page.page(shared.api, server))
 
 
-@app.command()
-def power(
-    context: typer.Context,
-    name: Name,
-    action: Annotated[PowerAction, typer.Argument(help="Action.")] = PowerAction.STATUS,
-    output: Output = Format.TABLE,
-) -> None:
-    """Show a server's power state, or switch it during quarantine or maintenance."""
-    if action is not PowerAction.STATUS:
-        _request(context, name, _VERBS[action], "", output)
-        return
-    shared = session(context)
-    answer = shared.api.get(path("servers", name, "power"))
-    shared.screen.show(output, answer, sheet([("server", name), ("power", answer.get("power"))]))
-
-
-def _request(
-    context: typer.Context, name: str, verb: str, reason: str, output: Format, **more: object
-) -> None:
-    body: JsonObject = {"verb": verb, "reason": reason, **more}
-    requests.file(context, path("servers", name, "requests"), body, output)
-
-
-@app.command()
-def quarantine(
-    context: typer.Context, name: Name, reason: Reason = "", output: Output = Format.TABLE
-) -> None:
-    """Take a server out of the pool."""
-    _request(context, name, "quarantine", reason, output)
-
-
-@app.command()
-def repaired(
-    context: typer.Context, name: Name, reason: Reason = "", output: Output = Format.TABLE
-) -> None:
-    """Return a repaired server from quarantine. It is inspected and wiped again."""
-    _request(context, name, "repaired", reason, output)
-
-
-@app.command()
-def maintain(
-    context: typer.Context, name: Name, reason: Reason = "", output: Output = Format.TABLE
-) -> None:
-    """Take an available server out of service for maintenance."""
-    _request(context, name, "maintain", reason, output)
-
-
-@app.command()
-def resume(
-    context: typer.Context, name: Name, reason: Reason = "", output: Output = Format.TABLE
-) -> None:
-    """Return a server from maintenance. It is inspected and wiped before it is available."""
-    _request(context, name, "resume", reason, output)
-
-
-@app.command()
-def retire(
-    context: typer.Context, name: Name, reason: Reason = "", output: Output = Format.TABLE
-) -> None:
-    """Take an erased server out of service for good."""
-    _request(context, name, "retire", reason, output)
-
-
-@app.command()
-def validate(
-    context: typer.Context, name: Name, reason: Reason = "", output: Output = Format.TABLE
-) -> None:
-    """Check the hardware of a server in maintenance against its last inspection."""
-    _request(context, name, "validate", reason, output)
-
-
-@app.command()
-def wipe(
-    context: typer.Context, name: Name, reason: Reason = "", output: Output = Format.TABLE
-) -> None:
-    """Sanitise every disk of a server in maintenance, with erasure certificates."""
-    _request(context, name, "sanitise", reason, output)
-
-
-@app.command()
-def image(
-    context: typer.Context,
-    *,
-    name: Name,
-    image: Annotated[str, typer.Option("--image", help="Image to install.")],
-    key: Annotated[
-        list[str],
-        typer.Option(help="Public key file, or name or id of a registered key. Repeatable."),
-    ],
-    reason: Reason = "",
-    output: Output = Format.TABLE,
-) -> None:
-    """Install an image on a server in maintenance, so that you can log in to it."""
-    keys = [read_public_key(Path(given)) if Path(given).is_file() else given for given in key]
-    _request(context, name, "image", reason, output, image=image, ssh_keys=keys)
+server_actions.register(app)
 
 
 @app.command("requests")
-def list_requests(context: typer.Context, name: Name, output: Output = Format.TABLE) -> None:
+def list_requests(
+    context: typer.Context, name: Name, wide: Wide = False, output: Output = Format.TABLE
+) -> None:
     """List requests on a server and their outcomes, newest first."""
     requests.show_all(context, path("servers", name, "requests"), output)
-
-
-@app.command()
-def retry(context: typer.Context, name: Name, output: Output = Format.TABLE) -> None:
-    """Retry a parked operation now, once its cause is fixed."""
-    shared = session(context)
-    server = shared.api.post(path("servers", name, "retry"))
-    server = server or shared.api.get(path("servers", name))
-    shared.screen.show(output, server, server_page.server_table([server]))
 
 
 @app.command("set-bmc")
@@ -193,7 +75,9 @@ def set_bmc(
     context: typer.Context,
     *,
     name: Name,
-    username: Annotated[str, typer.Option(help="User name on the BMC.")],
+    username: Annotated[
+        str | None, typer.Option(help="User name on the BMC. The present one by default.")
+    ] = None,
     password_stdin: Annotated[
         bool,
         typer.Option("--password-stdin", help="Read the password from the first line of stdin."),
@@ -204,8 +88,9 @@ def set_bmc(
 ) -> None:
     """Change a BMC's login or address. Prompts for the password, or reads it from stdin."""
     shared = session(context)
+    present = shared.api.get(path("servers", name))["bmc"]
     body: JsonObject = {
-        "username": username,
+        "username": username or present["username"],
         "password": read_secret("BMC password", from_stdin=password_stdin),
     }
     body |= {"address": address} if address else {}
@@ -224,24 +109,28 @@ def sensors(context: typer.Context, name: Name, output: Output = Format.TABLE) -
         (sensor["name"], sensor["kind"], sensor["value"], sensor["unit"], sensor["health"])
         for sensor in answer["items"]
     ]
-    table = rows(["SENSOR", "KIND", "VALUE", "UNIT", "HEALTH"], lines)
+    table = rows(["SENSOR", extra("KIND"), "VALUE", "UNIT", "HEALTH"], lines)
     shared.screen.show(output, answer, table)
 
 
 @app.command("event-log")
-def event_log(context: typer.Context, name: Name, output: Output = Format.TABLE) -> None:
+def event_log(
+    context: typer.Context, name: Name, wide: Wide = False, output: Output = Format.TABLE
+) -> None:
     """Read the system event log of a server's BMC."""
     shared = session(context)
     answer = shared.api.get(path("servers", name, "event-log"))
     lines = [
-        (local_time(entry["at"]), entry["severity"], entry["source"], entry["text"])
+        (moment(entry["at"]), entry["severity"], entry["source"], entry["text"])
         for entry in answer["items"]
     ]
-    shared.screen.show(output, answer, rows(["TIME", "SEVERITY", "SOURCE", "TEXT"], lines))
+    shared.screen.show(output, answer, rows(["TIME", "SEVERITY", "SOURCE", prose("TEXT")], lines))
 
 
 @app.command()
-def certificates(context: typer.Context, name: Name, output: Output = Format.TABLE) -> None:
+def certificates(
+    context: typer.Context, name: Name, wide: Wide = False, output: Output = Format.TABLE
+) -> None:
     """List the erasure certificates of a server's disks, newest first."""
     shared = session(context)
     found = shared.api.items(path("servers", name, "certificates"))

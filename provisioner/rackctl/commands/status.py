@@ -7,11 +7,12 @@ from rich.console import Group
 
 from provisioner.rackctl.client import JsonObject, path
 from provisioner.rackctl.formats import duration, local_time
-from provisioner.rackctl.output import Format, Output, rows, section, sheet
-from provisioner.rackctl.session import session
+from provisioner.rackctl.output import Format, Output, section, sheet
+from provisioner.rackctl.session import Wide, session
+from provisioner.rackctl.tables import extra, prose, rows
 
 
-def status(context: typer.Context, output: Output = Format.TABLE) -> None:
+def status(context: typer.Context, wide: Wide = False, output: Output = Format.TABLE) -> None:
     """Show the service's status: version, database, servers, incidents and background work.
 
     Each background loop is listed with its last turn, its duration and its last error.
@@ -33,7 +34,7 @@ def _page(found: JsonObject) -> Group:
     )
     now = datetime.fromisoformat(found["now"])
     loops = rows(
-        ["LOOP", "STATE", "LAST TURN", "TOOK", "TURNS", "FAILURES", "LAST ERROR"],
+        ["LOOP", "STATE", "LAST TURN", "TOOK", extra("TURNS"), "FAILURES", prose("LAST ERROR")],
         (
             (
                 loop["name"],

@@ -4,13 +4,14 @@ import time
 from typing import Annotated
 
 import typer
-from rich.table import Table
 
 from provisioner.rackctl.client import Api, JsonObject, path
-from provisioner.rackctl.errors import Failed
+from provisioner.rackctl.confirm import Yes, confirm
+from provisioner.rackctl.errors import ApiRefusal, Failed
 from provisioner.rackctl.formats import local_time
-from provisioner.rackctl.output import Format, Output, rows, section, sheet
-from provisioner.rackctl.session import session
+from provisioner.rackctl.output import Format, Output, section, sheet
+from provisioner.rackctl.session import Wide, session
+from provisioner.rackctl.tables import Ids, Rows, moment, prose, rows
 
 app = typer.Typer(no_args_is_help=True, help="Notify your own program about your leases.")
 
@@ -23,10 +24,15 @@ _PATIENCE_S = 30.0
 def set_webhook(
     context: typer.Context,
     url: Annotated[str, typer.Argument(help="Address to send messages to, https://….")],
+    yes: Yes = False,
     output: Output = Format.TABLE,
 ) -> None:
     """Set the address, and print the new signing secret to stdout, once."""
     shared = session(context)
+    present = _present(shared.api)
+    if present is not None:
+        loss = "its signing secret stops working."
+        confirm(f"replace the webhook {present['url']}: {loss}", [present["url"]], yes=yes)
     made = shared.api.put(path("webhook"), {"url": url})
     if output is Format.JSON:
         shared.screen.json(made)
@@ -38,7 +44,7 @@ def set_webhook(
 
 
 @app.command()
-def show(context: typer.Context, output: Output = Format.TABLE) -> None:
+def show(context: typer.Context, wide: Wide = False, output: Output = Format.TABLE) -> None:
     """Show the address and the outcome of the latest messages."""
     shared = session(context)
     found = shared.api.get(path("webhook"))
@@ -52,15 +58,27 @@ def show(context: typer.Context, output: Output = Format.TABLE) -> None:
         shared.screen.out.print(section("Messages", _table(found["messages"])))
 
 
-def _table(messages: list[JsonObject]) -> Table:
+def _present(api: Api) -> JsonObject | None:
+    """The webhook that is set now, if there is one."""
+    try:
+        return api.get(path("webhook"))
+    except ApiRefusal as refusal:
+        if refusal.code != "unknown_webhook":
+            raise
+        return None
+
+
+def _table(messages: list[JsonObject]) -> Rows:
+    short = Ids(message["id"] for message in messages)
+    subjects = Ids(message["subject"] for message in messages)
     return rows(
-        ["MESSAGE", "EVENT", "SUBJECT", "CREATED", "ATTEMPTS", "OUTCOME"],
+        ["MESSAGE", "EVENT", "SUBJECT", "CREATED", "ATTEMPTS", prose("OUTCOME")],
         (
             (
-                message["id"],
+                short(message["id"]),
                 message["type"],
-                message["subject"],
-                local_time(message["created_at"]),
+                subjects(message["subject"]),
+                moment(message["created_at"]),
                 message["attempts"],
                 _outcome(message),
             )
@@ -101,8 +119,12 @@ def _outcome_of(api: Api, message: JsonObject) -> JsonObject:
 
 
 @app.command()
-def delete(context: typer.Context) -> None:
+def delete(context: typer.Context, yes: Yes = False) -> None:
     """Remove the webhook. Undelivered messages are dropped."""
     shared = session(context)
+    present = _present(shared.api)
+    if present is not None:
+        loss = "undelivered messages are dropped."
+        confirm(f"remove the webhook {present['url']}: {loss}", [present["url"]], yes=yes)
     shared.api.call("DELETE", path("webhook"))
     shared.screen.note("Webhook removed.")

@@ -7,6 +7,7 @@ other processes' changes once a second.
 
 import asyncio
 import random
+import re
 from contextlib import suppress
 
 from aiohttp import web
@@ -30,6 +31,7 @@ after a restart do not come back together.
 """
 
 _LONGEST_ECHO = 64
+_SEQUENCE = re.compile(r"-?[0-9]{1,18}")
 
 
 async def grant(request: web.Request) -> web.Response:
@@ -70,9 +72,9 @@ async def _tenant(request: web.Request) -> tuple[Link, Lease]:
 
 
 def _sequence(request: web.Request) -> int:
-    try:
-        return int(request.query["after"])
-    except (KeyError, ValueError) as error:
+    after = request.query.get("after", "")
+    if not _SEQUENCE.fullmatch(after):
         raise HttpError(
             400, "bad_request", "after: expected the sequence of the newest known grant"
-        ) from error
+        )
+    return int(after)

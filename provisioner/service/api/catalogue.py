@@ -1,10 +1,11 @@
 """The catalogue of classes and images, and importing images."""
 
-from pathlib import Path
+from typing import Annotated
 
-from pydantic import Field
+from pydantic import AfterValidator, Field
 
 from provisioner.catalogue.images import import_image
+from provisioner.domain import names
 from provisioner.drivers.images import BootFacts
 from provisioner.fleet.inventory import Line
 from provisioner.service.http.endpoint import Body, Call
@@ -17,19 +18,22 @@ from provisioner.service.views.catalogue import (
     image_views,
 )
 
+SystemPath = Annotated[Line, AfterValidator(names.system_path)]
+LoginName = Annotated[Line, AfterValidator(names.login_name)]
+
 
 class ImageBoot(Body, title="ImageBoot"):
     """How to start an image's system without firmware. Paths are inside its root partition."""
 
     partition: int = Field(ge=1, le=128)
     """Number of the root partition."""
-    kernel: Line
+    kernel: SystemPath
     """Path of the kernel."""
-    cmdline: Line
+    cmdline: SystemPath
     """Path of the file with the kernel's command line."""
-    initrd: Line | None = None
+    initrd: SystemPath | None = None
     """Path of the initial ramdisk. Null if the kernel needs none."""
-    user: Line
+    user: LoginName
     """User that customers log in as."""
     cloud_init: bool = False
     """Whether the system has cloud-init. Without it, user data must be a script."""
@@ -51,7 +55,7 @@ class NewImage(
     json_schema_extra={
         "examples": [
             {
-                "path": "/srv/images/debian-12.raw",
+                "path": "debian-12.raw",
                 "name": "debian-12",
                 "title": "Debian 12",
                 "boot": {
@@ -68,7 +72,7 @@ class NewImage(
     """A disk image to import."""
 
     path: Line
-    """Absolute path of a raw disk image on the provisioner's machine."""
+    """Name of a raw disk image in the import folder on the provisioner's machine."""
     name: Line
     """Name to reserve it by. An existing image of that name is replaced."""
     title: Line
@@ -97,7 +101,8 @@ async def add_image(call: Call, body: NewImage) -> ImageView:
     row = await import_image(
         call.services.database,
         call.services.images,
-        Path(body.path),
+        call.services.image_import_dir,
+        body.path,
         name=body.name,
         title=body.title,
         boot=body.boot.facts(),

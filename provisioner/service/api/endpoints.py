@@ -25,6 +25,9 @@ _ENROLMENT_LIMIT = 16 * 1024 * 1024
 # fmt: off
 ENDPOINTS = (
     Endpoint("getCurrentAccount", "GET", "/me", _RENT, accounts.me),
+    Endpoint("setPassword", "PUT", "/me/password", _RENT, accounts.change_password, 204),
+    Endpoint("listTokens", "GET", "/tokens", _RENT, accounts.list_tokens),
+    Endpoint("deleteToken", "DELETE", "/tokens/{id}", _RENT, accounts.revoke_token, 204),
     Endpoint("listServerClasses", "GET", "/classes", _RENT, catalogue.list_classes),
     Endpoint("listImages", "GET", "/images", _RENT, catalogue.list_images),
     Endpoint("importImage", "POST", "/images", _OPERATE, catalogue.add_image, 201),
@@ -88,6 +91,10 @@ ENDPOINTS = (
     Endpoint("createAccountToken", "POST", "/accounts/{id}/tokens",
              _MANAGE, accounts.issue_token, 201),
     Endpoint("disableAccount", "POST", "/accounts/{id}/disable", _MANAGE, accounts.disable_account),
+    Endpoint("setAccountQuota", "PATCH", "/accounts/{id}/quota", _MANAGE, accounts.set_quota),
+    Endpoint("enableAccount", "POST", "/accounts/{id}/enable", _MANAGE, accounts.enable_account),
+    Endpoint("createAccountPassword", "POST", "/accounts/{id}/password",
+             _MANAGE, accounts.reset_password),
 )
 # fmt: on
 

@@ -51,6 +51,9 @@ PATH_PARAMETERS: dict[str, PathParameter] = {
     "/ssh-keys/{id}": PathParameter(
         "Identifier of the SSH key.", "unknown_key", "key_01K2X3M4N5P6Q7R8S9T0V1W2X3"
     ),
+    "/tokens/{id}": PathParameter(
+        "Identifier of the API token.", "unknown_token", "tok_01K2X3M4N5P6Q7R8S9T0V1W2X3"
+    ),
     "/reservations/{id}": PathParameter(
         "Identifier of the reservation.", "unknown_reservation", "res_01K2X3M4N5P6Q7R8S9T0V1W2X3"
     ),
@@ -72,11 +75,14 @@ NOTES: dict[str, Notes] = {
         problems={409: ("library_full",), 422: ("no_such_file", "not_an_image")},
     ),
     "createSshKey": Notes(problems={409: ("key_exists",), 422: ("bad_public_key",)}),
+    "setPassword": Notes(problems={422: ("wrong_password",)}),
+    "listTokens": Notes(problems={403: ("admin_only", "forbidden"), 404: ("unknown_account",)}),
+    "deleteToken": Notes(problems={403: ("admin_only",)}),
     "createReservation": Notes(
         headers=(IDEMPOTENCY_KEY,),
         problems={
             403: ("forbidden",),
-            409: ("no_capacity", "idempotency_mismatch"),
+            409: ("no_capacity", "over_quota", "idempotency_mismatch"),
             422: (
                 "unknown_class",
                 "unknown_image",
@@ -94,7 +100,7 @@ NOTES: dict[str, Notes] = {
     "extendReservation": Notes(
         headers=(IDEMPOTENCY_KEY,),
         problems={
-            409: ("no_capacity", "reservation_over", "idempotency_mismatch"),
+            409: ("no_capacity", "over_quota", "reservation_over", "idempotency_mismatch"),
             422: ("bad_extension", "bad_idempotency_key"),
         },
     ),
@@ -140,8 +146,13 @@ NOTES: dict[str, Notes] = {
     ),
     "createIncidentNote": Notes(problems={422: ("empty_note",)}),
     "closeIncident": Notes(problems={409: ("closes_by_itself",)}),
-    "createAccount": Notes(problems={403: ("admin_only",), 409: ("email_exists",)}),
+    "createAccount": Notes(
+        problems={403: ("admin_only",), 409: ("email_exists",), 503: ("passwords_busy",)}
+    ),
     "createAccountToken": Notes(problems={403: ("admin_only",)}),
+    "setAccountQuota": Notes(problems={403: ("admin_only",)}),
+    "enableAccount": Notes(problems={403: ("admin_only",)}),
+    "createAccountPassword": Notes(problems={403: ("admin_only",)}),
     "disableAccount": Notes(problems={403: ("admin_only",), 409: ("own_account",)}),
 }
 """Notes by the operation's identifier."""

@@ -46,7 +46,7 @@ class _Tag:
 
 
 _TAGS = (
-    _Tag("Account", "Your account and its SSH keys.", ("me", "ssh-keys")),
+    _Tag("Account", "Your account, its API tokens and SSH keys.", ("me", "tokens", "ssh-keys")),
     _Tag("Catalogue", "What can be rented.", ("classes", "images")),
     _Tag("Reservations", "Reserve a server, follow it, give it back.", ("reservations",)),
     _Tag("Webhook", "Messages to your own programs.", ("webhook",)),
@@ -63,14 +63,23 @@ _TAG_OF = {path: tag.name for tag in _TAGS for path in tag.paths}
 _ANY_REQUEST = {
     400: ("bad_request",),
     401: ("unauthenticated",),
+    408: ("too_slow",),
+    415: ("unsupported_media_type",),
+    429: ("too_many_connections",),
     500: ("internal_error",),
-    503: ("no_database",),
+    503: ("no_database", "overloaded"),
 }
 _ANY_BODY = {
     400: ("malformed_json",),
     413: ("too_large",),
-    415: ("unsupported_media_type",),
     422: ("invalid_request",),
+}
+_ANY_STREAM = {429: ("too_many_streams",)}
+_RETRY_AFTER = {
+    "Retry-After": {
+        "description": "Seconds to wait before the next attempt.",
+        "schema": {"type": "integer"},
+    }
 }
 _HEADERS = {
     401: {
@@ -79,12 +88,8 @@ _HEADERS = {
             "schema": {"type": "string"},
         }
     },
-    503: {
-        "Retry-After": {
-            "description": "Seconds to wait before the next attempt.",
-            "schema": {"type": "integer"},
-        }
-    },
+    429: _RETRY_AFTER,
+    503: _RETRY_AFTER,
 }
 
 
@@ -95,6 +100,8 @@ def problems_of(endpoint: Endpoint) -> dict[int, tuple[str, ...]]:
         sources.append({403: ("forbidden",)})
     if endpoint.body is not None:
         sources.append(_ANY_BODY)
+    if NOTES.get(endpoint.operation_id, Notes()).events:
+        sources.append(_ANY_STREAM)
     if endpoint.query is not None:
         sources.append({422: ("invalid_request",)})
     if endpoint.path_names:

@@ -1,7 +1,7 @@
 """Operations and their live logs, incidents, and the audit trail."""
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 
 from aiohttp import web
 from pydantic import Field
@@ -11,11 +11,10 @@ from provisioner.accounts.accounts import find_account, known_account
 from provisioner.service.context import Services
 from provisioner.service.http.endpoint import Body, Call
 from provisioner.service.http.problems import HttpError
-from provisioner.service.http.streams import ServerSentEvent, send_events
+from provisioner.service.http.streams import STREAMS, ServerSentEvent, send_events
+from provisioner.service.views.audit import AuditQuery, AuditView, audit_page
 from provisioner.service.views.base import Page, PageQuery, page
 from provisioner.service.views.operations import (
-    AuditQuery,
-    AuditView,
     IncidentQuery,
     IncidentView,
     LogQuery,
@@ -23,7 +22,6 @@ from provisioner.service.views.operations import (
     OperationDetail,
     OperationQuery,
     OperationView,
-    audit_page,
     incident_page,
     known_operation,
     log_after,
@@ -93,7 +91,12 @@ async def events(call: Call, query: EventsQuery) -> web.StreamResponse:
     after = _last_seen(call.request.headers.get("Last-Event-ID")) or query.after
     async with call.services.database.read() as session:
         operation = await known_operation(session, call.path("id"))
-    return await send_events(call.request, _follow(call.services, operation.id, after))
+    streams = call.request.app[STREAMS]
+    return await send_events(
+        call.request,
+        call.actor.account_id,
+        _follow(call.services, operation.id, after, streams.pause),
+    )
 
 
 def _last_seen(header: str | None) -> str | None:
@@ -103,7 +106,10 @@ def _last_seen(header: str | None) -> str | None:
 
 
 async def _follow(
-    services: Services, operation_id: str, after: str | None
+    services: Services,
+    operation_id: str,
+    after: str | None,
+    pause: Callable[[float], float],
 ) -> AsyncIterator[ServerSentEvent | None]:
     last = ""
     while True:
@@ -121,7 +127,7 @@ async def _follow(
         last = data
         if view.ended_at is not None:
             return
-        await asyncio.sleep(services.poll_s)
+        await asyncio.sleep(pause(services.poll_s))
 
 
 async def list_incidents(call: Call, query: IncidentQuery) -> Page[IncidentView]:

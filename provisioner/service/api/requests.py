@@ -55,6 +55,8 @@ class NewLeaseRequest(
     """What to do: `start`, `stop`, `reboot`, `power_cycle` or `reinstall`."""
     image: Line | None = None
     """Name of the image to install. Only for `reinstall`; null means the reservation's image."""
+    reason: str = Field(default="", max_length=1000)
+    """Why, for the audit trail and the customer."""
 
     @model_validator(mode="after")
     def _fits(self) -> "NewLeaseRequest":
@@ -107,6 +109,7 @@ async def create_for_lease(call: Call, body: NewLeaseRequest) -> RequestView:
             call.path("id"),
             body.verb,
             image=body.image or "",
+            reason=body.reason,
             actor=call.actor,
             now=call.now(),
         )

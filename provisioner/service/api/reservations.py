@@ -4,7 +4,7 @@ from datetime import timedelta
 from functools import partial
 
 from aiohttp import web
-from pydantic import AwareDatetime, Field, model_validator
+from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, model_validator
 
 from provisioner.fleet.inventory import Line
 from provisioner.rental import booking, extension, reservations
@@ -12,7 +12,7 @@ from provisioner.rental import swap as swaps
 from provisioner.service.http.endpoint import Body, Call
 from provisioner.service.http.problems import HttpError
 from provisioner.service.http.streams import send_changes
-from provisioner.service.views.base import Page, PageQuery
+from provisioner.service.views.base import MatchQuery, Page
 from provisioner.service.views.certificates import (
     LeaseCertificateView,
     reservation_certificates,
@@ -75,6 +75,15 @@ class WantedExtension(Body, title="NewExtension", json_schema_extra={"examples":
         return self
 
 
+class ReasonQuery(BaseModel):
+    """Why an operator takes something from a customer."""
+
+    model_config = ConfigDict(extra="forbid", use_attribute_docstrings=True)
+
+    reason: str = Field(default="", max_length=1000)
+    """Why, for the audit trail."""
+
+
 def idempotency_key(request: web.Request) -> str | None:
     key = request.headers.get("Idempotency-Key")
     if key is not None and (not key.isprintable() or not 0 < len(key) <= _LONGEST_KEY):
@@ -99,7 +108,9 @@ async def create(call: Call, body: NewReservation) -> ReservationView:
         idempotency_key=idempotency_key(call.request),
     )
     async with call.services.database.write() as session:
-        row = await booking.reserve(session, wanted, actor=call.actor, now=call.now())
+        row = await booking.reserve(
+            session, wanted, actor=call.actor, now=call.now(), quota=call.services.quota
+        )
         return await reservation_view(session, row, call.now())
 
 
@@ -110,7 +121,7 @@ def _duration(seconds: int) -> timedelta:
         return timedelta.max if seconds > 0 else timedelta.min  # refused as out of range
 
 
-async def list_all(call: Call, query: PageQuery) -> Page[ReservationView]:
+async def list_all(call: Call, query: MatchQuery) -> Page[ReservationView]:
     """List reservations, newest first.
 
     Operators see those of all accounts.
@@ -135,27 +146,32 @@ async def extend(call: Call, body: WantedExtension) -> ReservationView:
             by=None if body.by_s is None else _duration(body.by_s),
             until=body.until,
             idempotency_key=idempotency_key(call.request),
+            quota=call.services.quota,
         )
         return await reservation_view(session, row, call.now())
 
 
-async def swap(call: Call) -> ReservationView:
+async def swap(call: Call, query: ReasonQuery) -> ReservationView:
     """Replace a faulty server with another one.
 
     All data on the faulty server's disks is lost.
     """
     async with call.services.database.write() as session:
-        row = await swaps.swap(session, call.path("id"), actor=call.actor, now=call.now())
+        row = await swaps.swap(
+            session, call.path("id"), reason=query.reason, actor=call.actor, now=call.now()
+        )
         return await reservation_view(session, row, call.now())
 
 
-async def release(call: Call) -> ReservationView:
+async def release(call: Call, query: ReasonQuery) -> ReservationView:
     """Give the server back now.
 
     A reservation that is already over is not changed.
     """
     async with call.services.database.write() as session:
-        row = await reservations.release(session, call.path("id"), actor=call.actor, now=call.now())
+        row = await reservations.release(
+            session, call.path("id"), reason=query.reason, actor=call.actor, now=call.now()
+        )
         await session.flush()
         return await reservation_view(session, row, call.now())
 
@@ -174,6 +190,7 @@ async def events(call: Call) -> web.StreamResponse:
     """
     return await send_changes(
         call.request,
+        call.actor.account_id,
         "reservation",
         partial(current_reservation, call.services, call.actor, call.path("id")),
         over=lambda view: view.is_over,

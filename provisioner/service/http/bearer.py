@@ -2,10 +2,11 @@
 
 from aiohttp import web
 
-from provisioner.accounts.tokens import actor_of_token
+from provisioner.accounts.tokens import Bearer, bearer_of_token, record_use
 from provisioner.domain.access import Actor
-from provisioner.service.context import services_of
+from provisioner.service.context import Services, services_of
 from provisioner.service.http.problems import HttpError, unauthenticated
+from provisioner.service.http.streams import end_stream_unless
 
 
 def bearer(request: web.Request) -> str:
@@ -20,14 +21,29 @@ def bearer(request: web.Request) -> str:
 
 
 async def actor_by_token(request: web.Request) -> Actor:
-    """Return the caller's actor. Raises HttpError (401) if the token is not valid."""
+    """Return the caller's actor. Raises HttpError (401) if the token is not valid.
+
+    A stream of this request ends soon after the token does.
+    """
     services = services_of(request)
     token = bearer(request)
-    async with services.database.read() as session:
-        actor = await actor_of_token(session, token, services.clock())
-    if actor is None:
+    sender = await _sender(services, token)
+    if sender is None:
         raise unauthenticated("the API token is unknown, expired or revoked")
-    return actor
+    if sender.is_use_due:
+        async with services.database.write() as session:
+            await record_use(session, sender.token_id, services.clock())
+
+    async def is_valid() -> bool:
+        return await _sender(services, token) is not None
+
+    end_stream_unless(request, is_valid)
+    return sender.actor
+
+
+async def _sender(services: Services, token: str) -> Bearer | None:
+    async with services.database.read() as session:
+        return await bearer_of_token(session, token, services.clock())
 
 
 def unknown_agent() -> HttpError:

@@ -19,7 +19,9 @@ from provisioner.domain.access import Actor, Permission
 from provisioner.domain.storable import Unstorable, check, clean
 from provisioner.service.context import Services, services_of
 from provisioner.service.http.bearer import actor_by_token
+from provisioner.service.http.connections import BodyTooSlow
 from provisioner.service.http.problems import HttpError, invalid_request, unstorable
+from provisioner.service.http.unambiguous import require_unambiguous
 
 M = TypeVar("M", bound=BaseModel)
 
@@ -142,8 +144,10 @@ async def _read_body(request: web.Request, model: type[BaseModel], limit: int) -
             "the body must be JSON",
             next_action="send it with 'Content-Type: application/json'",
         )
+    sent = await read_limited(request, limit)
+    require_unambiguous(sent)
     try:
-        body = model.model_validate_json(await read_limited(request, limit))
+        body = model.model_validate_json(sent)
     except ValidationError as error:
         raise invalid_request(error) from error
     _require_storable(body)
@@ -168,11 +172,23 @@ async def read_limited(request: web.Request, limit: int) -> bytes:
             body += chunk
             if len(body) > limit:
                 raise _too_large(limit)
+    except BodyTooSlow as error:
+        raise _too_slow() from error
     except (HttpProcessingError, web.RequestPayloadError) as error:
         raise HttpError(
             400, "bad_request", f"the body cannot be read: {clean(str(error), 200)}"
         ) from error
     return bytes(body)
+
+
+def _too_slow() -> HttpError:
+    return HttpError(
+        408,
+        "too_slow",
+        "the body arrives too slowly",
+        next_action="send the whole request at once",
+        headers={"Connection": "close"},
+    )
 
 
 def _too_large(limit: int) -> HttpError:

@@ -9,6 +9,7 @@ from aiohttp import web
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 from agent.protocol import ProtocolError
+from provisioner.accounts.passwords import PasswordsBusy
 from provisioner.domain.failures import Failure
 from provisioner.domain.refusals import Fault, Refusal, RefusalKind
 from provisioner.domain.storable import Unstorable
@@ -169,6 +170,14 @@ def answer_to(error: Exception) -> Answer:  # noqa: PLR0911  # one for each kind
                 next_action="try again soon; if it persists, look at the provisioner's log and at "
                 "the database",
                 headers={"Retry-After": "5"},
+            )
+        case PasswordsBusy():
+            return answer(
+                503,
+                "passwords_busy",
+                "too many passwords are being checked",
+                next_action="try again in a moment",
+                headers={"Retry-After": "2"},
             )
         case Unstorable():
             return unstorable(error).answer

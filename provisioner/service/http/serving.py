@@ -4,11 +4,17 @@ Sockets are passed as systemd does it (sd_listen_fds(3)): LISTEN_PID names this 
 says how many there are from descriptor 3 on. So the service can listen outside of its namespace.
 """
 
+import asyncio
 import os
+import resource
 import socket
 from collections.abc import Sequence
+from dataclasses import replace
+from typing import Any, cast
 
 from aiohttp import web
+
+from provisioner.service.http.connections import ConnectionLimits, LimitedServer
 
 _FIRST = 3
 _GRACE_S = 2.0
@@ -18,6 +24,13 @@ _KEEP_S = 75.0
 limited, as a machine that loses power leaves its connections behind."""
 _BACKLOG = 4096
 """Connections that may wait to be accepted: a rejected one is retried only after a second."""
+_ACCEPTS = 64
+"""Connections accepted in one go. asyncio fails as often when it is out of descriptors."""
+_LINGER_S = 1.0
+"""For reading on after an answer that did not want the whole body: a client that is reset while it
+still sends does not see the answer."""
+_OWN_FILES = 1024
+"""Descriptors left to the daemon's own work: plays, SSH, BMCs, the database, files."""
 
 
 class BadListenFds(Exception):
@@ -47,23 +60,59 @@ def _adopt(descriptor: int) -> socket.socket:
     return adopted
 
 
+class _Runner(web.AppRunner):
+    """Serves an application with limits on its connections."""
+
+    def __init__(self, app: web.Application, limits: ConnectionLimits) -> None:
+        self._limits = limits
+        self._options: dict[str, Any] = {
+            "access_log": None,
+            "keepalive_timeout": _KEEP_S,
+            "lingering_time": _LINGER_S,
+            # A small body may inflate to gigabytes, and nobody needs to send compressed ones.
+            "auto_decompress": False,
+        }
+        super().__init__(app, shutdown_timeout=_GRACE_S, **self._options)
+
+    async def _make_server(self) -> LimitedServer:
+        return LimitedServer(await super()._make_server(), self._limits, **self._options)
+
+
 async def serve(
     app: web.Application,
     host: str,
     port: int,
     extra_sockets: Sequence[socket.socket] = (),
+    *,
+    limits: ConnectionLimits | None = None,
 ) -> web.AppRunner:
     """Start serving; the caller ends it by `await runner.cleanup()`. Raises OSError when the
     address is not to be had."""
-    runner = web.AppRunner(
-        app, access_log=None, shutdown_timeout=_GRACE_S, keepalive_timeout=_KEEP_S
-    )
+    runner = _Runner(app, _within_descriptors(limits or ConnectionLimits()))
     await runner.setup()
     try:
-        await web.TCPSite(runner, host, port, backlog=_BACKLOG).start()
+        site = web.TCPSite(runner, host, port, backlog=_ACCEPTS)
+        await site.start()
         for extra in (*passed_sockets(), *extra_sockets):
-            await web.SockSite(runner, extra, backlog=_BACKLOG).start()
+            await web.SockSite(runner, extra, backlog=_ACCEPTS).start()
+        for listening in _listening(runner):
+            with socket.socket(fileno=os.dup(listening.fileno())) as same:
+                same.listen(_BACKLOG)
     except OSError:
         await runner.cleanup()
         raise
     return runner
+
+
+def _listening(runner: web.AppRunner) -> list[socket.socket]:
+    servers = [cast(asyncio.Server, site._server) for site in runner.sites]
+    return [each for server in servers for each in server.sockets]
+
+
+def _within_descriptors(limits: ConnectionLimits) -> ConnectionLimits:
+    """As many connections as leave descriptors for the daemon's own work, and one address no more
+    than half of them."""
+    soft, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
+    room = max(soft - _OWN_FILES, soft // 2)
+    at_once = min(limits.at_once, room)
+    return replace(limits, at_once=at_once, per_address=min(limits.per_address, at_once // 2 or 1))

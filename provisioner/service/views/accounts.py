@@ -1,10 +1,23 @@
-"""Accounts and SSH keys, without their secrets."""
+"""Accounts, API tokens and SSH keys, without their secrets."""
 
 from datetime import datetime
 
 from provisioner.domain.access import Role
+from provisioner.domain.quotas import Quota
+from provisioner.rental.quotas import quota_of
 from provisioner.service.views.base import View
-from provisioner.store.tables import Account, SshKey
+from provisioner.store.tables import Account, ApiToken, SshKey
+
+
+class QuotaView(View, title="Quota"):
+    """How much of the site a customer may reserve. Operators are not held to it."""
+
+    servers: int
+    """Servers at the same time."""
+    duration_s: int
+    """Length of a reservation in seconds, with its extensions."""
+    own: bool
+    """Whether a limit was set for this account. False: both are the site's."""
 
 
 class AccountView(View, title="Account"):
@@ -22,6 +35,25 @@ class AccountView(View, title="Account"):
     """When the account was created."""
     disabled_at: datetime | None
     """When the account was disabled. Null while it is active."""
+    quota: QuotaView
+    """What it may reserve."""
+
+
+class ApiTokenView(View, title="ApiToken"):
+    """An API token of an account. The token itself is shown only when it is created."""
+
+    id: str
+    """Identifier of the token."""
+    account: str
+    """Identifier of the account that the token belongs to."""
+    name: str
+    """What the token is for."""
+    created_at: datetime
+    """When the token was created."""
+    expires_at: datetime | None
+    """When the token expires. Null if it does not."""
+    last_used_at: datetime | None
+    """When the token was last used, to the hour. Null if it never was."""
 
 
 class SshKeyView(View, title="SshKey"):
@@ -39,8 +71,28 @@ class SshKeyView(View, title="SshKey"):
     """When the key was added."""
 
 
-def account_view(row: Account) -> AccountView:
-    return AccountView.model_validate(row, from_attributes=True)
+def account_view(row: Account, defaults: Quota) -> AccountView:
+    """`defaults` are the limits of accounts without their own."""
+    quota = quota_of(row, defaults)
+    return AccountView(
+        **row.model_dump(include=set(AccountView.model_fields)),
+        quota=QuotaView(
+            servers=quota.servers,
+            duration_s=int(quota.duration.total_seconds()),
+            own=quota != defaults,
+        ),
+    )
+
+
+def api_token_view(row: ApiToken) -> ApiTokenView:
+    return ApiTokenView(
+        id=row.id,
+        account=row.account_id,
+        name=row.name,
+        created_at=row.created_at,
+        expires_at=row.expires_at,
+        last_used_at=row.last_used_at,
+    )
 
 
 def ssh_key_view(row: SshKey) -> SshKeyView:

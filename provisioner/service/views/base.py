@@ -5,6 +5,8 @@ from datetime import datetime
 from typing import Any, Generic, TypeVar
 
 from pydantic import BaseModel, ConfigDict, Field
+from sqlalchemy import ColumnElement
+from sqlmodel import col
 
 T = TypeVar("T")
 R = TypeVar("R")
@@ -48,6 +50,19 @@ class PageQuery(BaseModel):
     def fetch(self) -> int:
         """The number of rows to read: one extra, to see whether there is a next page."""
         return self.limit + 1
+
+
+class MatchQuery(PageQuery):
+    """A list in which one looks for a thing by what is known of it."""
+
+    match: str | None = Field(default=None, min_length=1, max_length=253)
+    """Only those whose identifier begins with this, or that have this host or server name."""
+
+
+def begins(identifier: Any, text: str) -> ColumnElement[bool]:
+    """Whether an identifier begins with a text, which may be in any case."""
+    prefix, mark, rest = text.partition("_")
+    return col(identifier).startswith(prefix.lower() + mark + rest.upper(), autoescape=True)
 
 
 def page(

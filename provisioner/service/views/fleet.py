@@ -11,9 +11,10 @@ from sqlmodel import col, exists, func, or_, select
 from sqlmodel.ext.asyncio.session import AsyncSession
 
 from provisioner.domain.health.levels import HealthLevel
-from provisioner.domain.lifecycle import OperationState, State
+from provisioner.domain.lifecycle import State
+from provisioner.service.views.attention import NEEDS_ATTENTION
 from provisioner.service.views.servers import ServerView, server_views
-from provisioner.store.tables import Incident, Operation, Server, ServerHealth
+from provisioner.store.tables import Server, ServerHealth
 
 PAGE = 50
 """Servers on one page."""
@@ -45,20 +46,8 @@ class FleetQuery(BaseModel):
     page: int = Field(default=1, ge=1, le=100_000)
 
 
-class Need(NamedTuple):
-    """Why a server needs a person, and what to do."""
-
-    why: str
-    next_action: str
-
-
-class FleetRow(NamedTuple):
-    server: ServerView
-    need: Need | None
-
-
 class Fleet(NamedTuple):
-    rows: list[FleetRow]
+    servers: list[ServerView]
     total: int
     """Servers that match."""
     pages: int
@@ -67,13 +56,6 @@ class Fleet(NamedTuple):
     classes: Sequence[str]
 
 
-_REPORTED = exists().where(
-    col(Incident.server_id) == col(Server.id), col(Incident.closed_at).is_(None)
-)
-_PARKED = exists().where(
-    col(Operation.server_id) == col(Server.id), col(Operation.state) == OperationState.PARKED
-)
-_NEEDS = or_(_REPORTED, _PARKED, col(Server.next_action) != "")
 _SICK = exists().where(
     col(ServerHealth.server_id) == col(Server.id), col(ServerHealth.level) != HealthLevel.OK
 )
@@ -86,13 +68,12 @@ async def fleet(session: AsyncSession, query: FleetQuery, now: datetime) -> Flee
     found = await session.exec(
         select(Server)
         .where(*conditions)
-        .order_by(case((_NEEDS, 0), (_SICK, 1), else_=2), col(Server.name))
+        .order_by(case((NEEDS_ATTENTION, 0), (_SICK, 1), else_=2), col(Server.name))
         .limit(PAGE)
         .offset((query.page - 1) * PAGE)
     )
-    views = await server_views(session, found.all(), now)
     return Fleet(
-        rows=[FleetRow(view, need_of(view)) for view in views],
+        servers=await server_views(session, found.all(), now),
         total=total,
         pages=max(1, -(-total // PAGE)),
         sites=await _values(session, Server.site),
@@ -103,20 +84,8 @@ async def fleet(session: AsyncSession, query: FleetQuery, now: datetime) -> Flee
 
 async def count_needs(session: AsyncSession) -> int:
     """Count the servers that need a person."""
-    counted = await session.exec(select(func.count()).select_from(Server).where(_NEEDS))
+    counted = await session.exec(select(func.count()).select_from(Server).where(NEEDS_ATTENTION))
     return counted.one()
-
-
-def need_of(server: ServerView) -> Need | None:
-    """Return why a server needs a person, if it does: its own reason, or an incident's."""
-    incidents = server.incidents
-    parked = server.operation is not None and server.operation.state is OperationState.PARKED
-    if not (incidents or parked or server.next_action):
-        return None
-    if server.next_action or not incidents:
-        return Need(server.reason, server.next_action)
-    # A leased server keeps its state; the incident says what is wrong with it.
-    return Need(incidents[0].reason, incidents[0].next_action)
 
 
 def _conditions(query: FleetQuery) -> list[ColumnElement[bool]]:
@@ -138,7 +107,7 @@ def _conditions(query: FleetQuery) -> list[ColumnElement[bool]]:
         else:
             conditions.append(judged.where(col(ServerHealth.level) == query.health.value))
     if query.needs:
-        conditions.append(_NEEDS)
+        conditions.append(NEEDS_ATTENTION)
     return conditions
 
 

@@ -308,7 +308,7 @@ async def gpus_by_server(session: AsyncSession, query: GpuQuery) -> list[tuple[s
     """Return GPUs after the cursor, with their server's name and their position in it. A page may
     end in the middle of a server."""
     name, _, place = (query.cursor or "").rpartition("/")
-    after = (name, int(place) if place.isdecimal() else -1)
+    after = (name, int(place) if place.isascii() and place.isdecimal() else -1)
     statement = select(Server).order_by(col(Server.name)).limit(_SERVERS_A_LOOK)
     if query.bad:
         statement = statement.join(ServerHealth).where(ServerHealth.level != HealthLevel.OK)

@@ -11,9 +11,10 @@ from sqlmodel.ext.asyncio.session import AsyncSession
 from provisioner.domain.lifecycle import State
 from provisioner.domain.reservations import ACTIVE
 from provisioner.service.views.catalogue import ClassView, class_views
-from provisioner.service.views.fleet import FleetQuery, FleetRow, count_needs, fleet
+from provisioner.service.views.fleet import FleetQuery, count_needs, fleet
 from provisioner.service.views.operations import IncidentQuery, IncidentView, incident_page
 from provisioner.service.views.reservations import ReservationView, reservation_views
+from provisioner.service.views.servers import ServerView
 from provisioner.store.tables import Account, Reservation, Server
 
 PAGE = 50
@@ -44,7 +45,7 @@ class Rented(NamedTuple):
 class Home(NamedTuple):
     needs: int
     """Servers that need a person."""
-    servers: list[FleetRow]
+    servers: list[ServerView]
     """The first of them."""
     incidents: list[IncidentView]
     """Open and not acknowledged, newest first."""
@@ -60,7 +61,7 @@ async def home(session: AsyncSession, number: int, now: datetime) -> Home:
     total = (await session.exec(select(func.count()).where(_ACTIVE))).one()
     return Home(
         needs=await count_needs(session),
-        servers=(await fleet(session, FleetQuery(needs=True), now)).rows[:_NEEDS_SHOWN],
+        servers=(await fleet(session, FleetQuery(needs=True), now)).servers[:_NEEDS_SHOWN],
         incidents=(await incident_page(session, unread)).items,
         capacity=await capacity(session),
         rented=await _rented(session, number, now),

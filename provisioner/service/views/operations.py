@@ -1,20 +1,29 @@
-"""Operations with their steps and logs, incidents, and the audit trail."""
+"""Operations with their steps and logs, and incidents."""
 
 from collections.abc import Sequence
 from datetime import datetime
 from typing import Any
 
 from pydantic import Field
-from sqlmodel import col, select
+from sqlalchemy import ColumnElement
+from sqlmodel import col, or_, select
 from sqlmodel.ext.asyncio.session import AsyncSession
 
 from provisioner.domain.incidents import IncidentKind
 from provisioner.domain.lifecycle import OperationState, Step, StepOutcome, Verb
 from provisioner.domain.refusals import Refusal, RefusalKind
 from provisioner.fleet.servers import server_named
-from provisioner.service.views.base import Page, PageQuery, View, page, seconds_between
+from provisioner.service.views.base import (
+    MatchQuery,
+    Page,
+    PageQuery,
+    View,
+    begins,
+    page,
+    seconds_between,
+)
 from provisioner.service.views.incident_marks import IncidentMarks, IncidentNoteView, marks_of
-from provisioner.store.tables import AuditEvent, Incident, Operation, Server, StepLog, StepRecord
+from provisioner.store.tables import Incident, Operation, Server, StepLog, StepRecord
 
 
 class StepView(View, title="StepAttempt"):
@@ -113,24 +122,7 @@ class IncidentView(View, title="Incident"):
     """Path of the page that says what to do about incidents of this kind."""
 
 
-class AuditView(View, title="AuditEvent"):
-    """One entry of the audit trail."""
-
-    id: str
-    """Identifier of the entry."""
-    at: datetime
-    """When it happened."""
-    actor: str
-    """Who did it, such as `account:acc_…`."""
-    action: str
-    """What was done, such as `reservation.extend`."""
-    subject: str
-    """Identifier of what it was done to."""
-    detail: dict[str, Any]
-    """Details that depend on the action."""
-
-
-class OperationQuery(PageQuery):
+class OperationQuery(MatchQuery):
     server: str | None = None
     """Only operations of the server with this name."""
 
@@ -140,7 +132,7 @@ class LogQuery(PageQuery):
     """Only lines after the one with this identifier."""
 
 
-class IncidentQuery(PageQuery):
+class IncidentQuery(MatchQuery):
     open: bool | None = None
     """True for open incidents only, false for closed ones only."""
     kind: IncidentKind | None = None
@@ -151,11 +143,6 @@ class IncidentQuery(PageQuery):
     """True for acknowledged incidents only, false for others only."""
     assignee: str | None = Field(default=None, max_length=200)
     """Only incidents of the operator with this identifier."""
-
-
-class AuditQuery(PageQuery):
-    subject: str | None = None
-    """Only entries about the object with this identifier."""
 
 
 async def known_operation(session: AsyncSession, operation_id: str) -> Operation:
@@ -177,11 +164,18 @@ async def operation_page(session: AsyncSession, query: OperationQuery) -> Page[O
     if query.server is not None:
         server = await server_named(session, query.server)
         statement = statement.where(Operation.server_id == server.id)
+    if query.match is not None:
+        statement = statement.where(_is(Operation.id, query.match))
     if query.cursor is not None:
         statement = statement.where(col(Operation.id) < query.cursor)
     rows = (await session.exec(statement)).all()
     shown, following = page(query, rows, lambda row: row[0].id)
     return Page(items=[operation_view(row, name) for row, name in shown], next=following)
+
+
+def _is(identifier: Any, match: str) -> ColumnElement[bool]:
+    """Whether it is meant: by the beginning of its identifier, or the name of its server."""
+    return or_(begins(identifier, match), col(Server.name) == match)
 
 
 async def operations_of(session: AsyncSession, server: Server, limit: int) -> Sequence[Operation]:
@@ -216,6 +210,8 @@ async def incident_page(session: AsyncSession, query: IncidentQuery) -> Page[Inc
         statement = statement.where(~unread if query.acknowledged else unread)
     if query.assignee is not None:
         statement = statement.where(Incident.assignee_id == query.assignee)
+    if query.match is not None:
+        statement = statement.where(_is(Incident.id, query.match))
     if query.cursor is not None:
         statement = statement.where(col(Incident.id) < query.cursor)
     rows = (await session.exec(statement)).all()
@@ -228,18 +224,6 @@ async def shown_incident(session: AsyncSession, row: Incident) -> IncidentView:
     """Return the view of an incident that was changed in this session."""
     server = await session.get(Server, row.server_id) if row.server_id else None
     return incident_view(row, server.name if server else None, await marks_of(session, [row]))
-
-
-async def audit_page(session: AsyncSession, query: AuditQuery) -> Page[AuditView]:
-    """The newest first."""
-    statement = select(AuditEvent).order_by(col(AuditEvent.id).desc()).limit(query.fetch)
-    if query.subject is not None:
-        statement = statement.where(AuditEvent.subject == query.subject)
-    if query.cursor is not None:
-        statement = statement.where(col(AuditEvent.id) < query.cursor)
-    rows = (await session.exec(statement)).all()
-    shown, following = page(query, rows, lambda row: row.id)
-    return Page(items=[audit_view(row) for row in shown], next=following)
 
 
 def operation_view(row: Operation, server_name: str) -> OperationView:
@@ -329,7 +313,3 @@ def incident_view(row: Incident, server_name: str | None, marks: IncidentMarks) 
         notes=marks.notes.get(row.id, []),
         runbook=f"/docs/runbook#{row.kind.value}",
     )
-
-
-def audit_view(row: AuditEvent) -> AuditView:
-    return AuditView.model_validate(row, from_attributes=True)

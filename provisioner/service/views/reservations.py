@@ -6,9 +6,10 @@ from datetime import datetime
 from enum import StrEnum
 
 from pydantic import Field
-from sqlmodel import col, select
+from sqlmodel import col, or_, select
 from sqlmodel.ext.asyncio.session import AsyncSession
 
+from provisioner.accounts.accounts import names_of
 from provisioner.domain.access import Actor, Permission
 from provisioner.domain.lifecycle import Step, StepOutcome
 from provisioner.domain.reservations import (
@@ -21,7 +22,7 @@ from provisioner.domain.reservations import (
 from provisioner.rental.binder import open_delays
 from provisioner.rental.reservations import visible_reservation
 from provisioner.service.context import Services
-from provisioner.service.views.base import Page, PageQuery, View, page, seconds_between
+from provisioner.service.views.base import MatchQuery, Page, View, begins, page, seconds_between
 from provisioner.service.views.lease_health import LeaseIncidentView, open_incidents
 from provisioner.service.views.phases import TITLES
 from provisioner.service.views.requests import RequestView, last_requests_of_leases, request_view
@@ -138,6 +139,8 @@ class ReservationView(View, title="Reservation"):
     """Host name of the server."""
     account: str
     """Identifier of the account that the reservation belongs to."""
+    customer: str
+    """Name of that account."""
     delayed_since: datetime | None
     """Since when the reservation has been waiting because its server failed and no other is free.
     Null otherwise."""
@@ -171,6 +174,7 @@ async def reservation_views(
         select(Image).where(col(Image.id).in_({row.image_id for row in rows}))
     )
     image_of = {image.id: image for image in images.all()}
+    customers = await names_of(session, {row.account_id for row in rows})
     found = await session.exec(
         select(Lease, Server)
         .join(Server, col(Server.id) == col(Lease.server_id))
@@ -212,6 +216,7 @@ async def reservation_views(
                 released_at=row.released_at,
                 hostname=row.hostname,
                 account=row.account_id,
+                customer=customers[row.account_id],
                 delayed_since=delayed_since.get(row.id),
                 lease=_lease_view(
                     lease,
@@ -250,12 +255,16 @@ async def reservation_view(
 
 
 async def reservation_page(
-    session: AsyncSession, query: PageQuery, actor: Actor, now: datetime
+    session: AsyncSession, query: MatchQuery, actor: Actor, now: datetime
 ) -> Page[ReservationView]:
     """Return the reservations that the actor may see, newest first."""
     statement = select(Reservation).order_by(col(Reservation.id).desc()).limit(query.fetch)
     if not actor.may(Permission.SEE_ALL):
         statement = statement.where(Reservation.account_id == actor.account_id)
+    if query.match is not None:
+        statement = statement.where(
+            or_(begins(Reservation.id, query.match), Reservation.hostname == query.match.lower())
+        )
     if query.cursor is not None:
         statement = statement.where(col(Reservation.id) < query.cursor)
     rows = (await session.exec(statement)).all()

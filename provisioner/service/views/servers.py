@@ -9,6 +9,7 @@ from sqlmodel import col, func, select
 from sqlmodel.ext.asyncio.session import AsyncSession
 
 from provisioner.domain.lifecycle import ALLOWED, RequestVerb, State
+from provisioner.service.views.attention import NEEDS_ATTENTION, attention_of
 from provisioner.service.views.base import PageQuery, View
 from provisioner.service.views.health import HealthView, health_view, verdicts
 from provisioner.service.views.incident_marks import IncidentMarks, marks_of
@@ -117,8 +118,11 @@ class ServerView(View, title="Server"):
     """When the server entered the state."""
     seconds_in_state: float
     """Seconds since the server entered the state."""
+    needs_attention: bool
+    """Whether the server needs an operator: it is quarantined or faulty, its operation is parked,
+    or it has an open incident."""
     reason: str
-    """Why the server is in this state or does not leave it. May be empty."""
+    """Why the server is in this state, does not leave it, or needs an operator. May be empty."""
     next_action: str
     """What an operator should do. Empty if nothing needs to be done."""
     requests: list[RequestView]
@@ -163,6 +167,8 @@ class ServerQuery(PageQuery):
     """Only servers of this class."""
     rack: str | None = None
     """Only servers of this rack."""
+    needs_attention: bool | None = None
+    """True for servers that need an operator only, false for all others only."""
 
 
 async def servers_by_name(session: AsyncSession, query: ServerQuery) -> Sequence[Server]:
@@ -174,6 +180,9 @@ async def servers_by_name(session: AsyncSession, query: ServerQuery) -> Sequence
         statement = statement.where(Server.class_name == query.class_)
     if query.rack is not None:
         statement = statement.where(Server.rack == query.rack)
+    if query.needs_attention is not None:
+        wanted = NEEDS_ATTENTION if query.needs_attention else ~NEEDS_ATTENTION
+        statement = statement.where(wanted)
     if query.cursor is not None:
         statement = statement.where(col(Server.name) > query.cursor)
     return (await session.exec(statement)).all()
@@ -280,6 +289,9 @@ async def server_views(
 
 def _view(server: Server, related: _Related, now: datetime) -> ServerView:
     operation = related.operation.get(server.id)
+    incidents = related.incidents.get(server.id, [])
+    health = related.health.get(server.id)
+    need = attention_of(server, operation, incidents, health)
     return ServerView(
         id=server.id,
         name=server.name,
@@ -289,8 +301,9 @@ def _view(server: Server, related: _Related, now: datetime) -> ServerView:
         state=server.state,
         state_since=server.state_since,
         seconds_in_state=round((now - server.state_since).total_seconds(), 3),
-        reason=server.reason,
-        next_action=server.next_action,
+        needs_attention=need is not None,
+        reason=need.reason if need else server.reason,
+        next_action=need.next_action if need else server.next_action,
         requests=[request_view(row, server.name) for row in related.requests.get(server.id, [])],
         address=server.address,
         boot_mac=server.boot_mac,
@@ -304,17 +317,12 @@ def _view(server: Server, related: _Related, now: datetime) -> ServerView:
         operation=operation_view(operation, server.name) if operation else None,
         lease=_lease(related.lease.get(server.id), now),
         agent=_agent(related.agent.get(server.id)),
-        health=health_view(
-            related.health.get(server.id), server, _reported(related.agent.get(server.id))
-        ),
+        health=health_view(health, server, _reported(related.agent.get(server.id))),
         disks=[
             _disk(disk, server, related.certificate.get((server.id, disk.serial)))
             for disk in related.disks.get(server.id, [])
         ],
-        incidents=[
-            incident_view(incident, server.name, related.marks)
-            for incident in related.incidents.get(server.id, [])
-        ],
+        incidents=[incident_view(incident, server.name, related.marks) for incident in incidents],
         facts=server.facts,
         expect=server.expect,
         last_used_at=server.last_used_at,

@@ -33,6 +33,7 @@ async def submit(request: web.Request, who: Visitor) -> web.StreamResponse:
                 now=who.services.clock(),
                 by=duration_of(fields, "/by_s"),
                 idempotency_key=fields.get("idempotency_key", "")[:100] or None,
+                quota=who.services.quota,
             )
     except Refusal as refusal:
         return await _page(request, who, {**_DEFAULTS, **fields}, refusal)

@@ -90,6 +90,7 @@ async def show(request: web.Request, who: Visitor) -> web.StreamResponse:
 async def events(request: web.Request, who: Visitor) -> web.StreamResponse:
     return await send_changes(
         request,
+        who.account.id,
         "reservation",
         partial(current_reservation, who.services, who.actor, request.match_info["id"]),
         over=lambda view: view.is_over,

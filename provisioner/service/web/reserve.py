@@ -1,5 +1,6 @@
 """The form to reserve a server. A mistake keeps the input and shows what to correct."""
 
+import re
 import secrets
 from collections import defaultdict
 from datetime import timedelta
@@ -18,6 +19,7 @@ from provisioner.service.web.session import Form, Visitor, checked_form, page_fo
 from provisioner.store.tables import Reservation
 
 UNITS = {"minutes": 60, "hours": 3600, "days": 86400}
+_AMOUNT = re.compile(r"[0-9]{1,9}(\.[0-9]{1,6})?")
 _DEFAULTS = {"amount": "2", "unit": "hours"}
 
 
@@ -61,13 +63,17 @@ async def _reserve(fields: Form, who: Visitor) -> Reservation:
             user_data=fields.get("user_data", "").replace("\r\n", "\n"),
             idempotency_key=fields.get("idempotency_key", "")[:100] or None,
         )
-        return await booking.reserve(session, wanted, actor=who.actor, now=now)
+        return await booking.reserve(
+            session, wanted, actor=who.actor, now=now, quota=who.services.quota
+        )
 
 
 def duration_of(fields: Form, pointer: str) -> timedelta:
     """The duration from `amount` and `unit`. Raises :class:`Refusal` (bad_duration)."""
     amount, unit = fields.get("amount", "").strip(), fields.get("unit", "")
     try:
+        if not _AMOUNT.fullmatch(amount):
+            raise ValueError("not written in digits")
         seconds = float(amount) * UNITS[unit]
         return timedelta(seconds=round(seconds))
     except (ValueError, KeyError, OverflowError) as error:

@@ -5,6 +5,7 @@ from pathlib import Path
 from aiohttp import web
 
 from provisioner.service.web import (
+    account,
     extend,
     fleet,
     home,
@@ -27,6 +28,9 @@ def add_routes(app: web.Application) -> None:
     app.router.add_get("/login", login.form)
     app.router.add_post("/login", login.submit)
     app.router.add_post("/logout", login.logout)
+    app.router.add_get("/account", account.show)
+    app.router.add_post("/account/password", account.change_password)
+    app.router.add_post("/account/tokens/{id}/revoke", account.revoke)
     app.router.add_get("/reserve", reserve.form)
     app.router.add_post("/reserve", reserve.submit)
     app.router.add_get("/reservations/{id}", lease.show)

@@ -1,7 +1,7 @@
 """Web sessions in one sealed cookie, and the CSRF token in every form.
 
-The cookie holds only who logged in and when. It stops working when it is twelve hours
-old, when the account is disabled, and when its password changes.
+The cookie holds only who logged in and when. It stops working when it is twelve hours old, at
+logout, when the account is disabled, and when its password changes; so does a copy of it.
 """
 
 import hashlib
@@ -17,15 +17,17 @@ from aiohttp import web
 from multidict import MultiDict, MultiMapping
 
 from provisioner.accounts.actor import actor_of
+from provisioner.accounts.sessions import LIFETIME, is_live
 from provisioner.domain.access import Actor, Permission
 from provisioner.domain.storable import check
 from provisioner.service.context import Services, services_of
 from provisioner.service.http.endpoint import read_limited
 from provisioner.service.http.problems import HttpError
+from provisioner.service.http.streams import end_stream_unless
 from provisioner.store.secrets import SecretUnreadable
-from provisioner.store.tables import Account
+from provisioner.store.tables import Account, WebSession
 
-LIFETIME_S = 12 * 3600
+LIFETIME_S = int(LIFETIME.total_seconds())
 FORM_LIMIT = 512 * 1024
 """Bytes of a form; 64 KiB of user data may take three times that when it is encoded."""
 _MOST_FIELDS = 1000
@@ -38,6 +40,8 @@ class Session:
     """`account` is empty before a login: the login form needs a CSRF token too."""
 
     issued_at: float
+    id: str = ""
+    """Of its row, which says whether it was ended."""
     account: str = ""
     password: str = ""
     """Digest of the password's hash at the time of the login."""
@@ -66,8 +70,9 @@ def _cookie_name(services: Services) -> str:
     return "__Host-ironlease" if services.secure else "ironlease"
 
 
-def begin(services: Services, account: Account) -> Session:
-    return Session(services.clock().timestamp(), account.id, _digest(account))
+def begin(row: WebSession, account: Account) -> Session:
+    """What the cookie of a session that has begun holds."""
+    return Session(row.created_at.timestamp(), row.id, account.id, _digest(account))
 
 
 def _digest(account: Account) -> str:
@@ -112,16 +117,30 @@ def current(request: web.Request) -> Session:
 
 
 async def visitor(request: web.Request) -> Visitor | None:
-    """Who is logged in, or None."""
+    """Who is logged in, or None. A stream of this request ends soon after the session does."""
     services = services_of(request)
     session = current(request)
+    account = await _logged_in(services, session)
+    if account is None:
+        return None
+
+    async def is_valid() -> bool:
+        return await _logged_in(services, session) is not None
+
+    end_stream_unless(request, is_valid)
+    return Visitor(session, account, services)
+
+
+async def _logged_in(services: Services, session: Session) -> Account | None:
+    """The account of a session that has not ended."""
     if not session.account:
         return None
     async with services.database.read() as database:
         account = await database.get(Account, session.account)
-    if account is None or account.disabled_at is not None or _digest(account) != session.password:
-        return None
-    return Visitor(session, account, services)
+        if account is None or account.disabled_at is not None:
+            return None
+        live = await is_live(database, session.id, account.id, services.clock())
+    return account if live and _digest(account) == session.password else None
 
 
 async def checked_form(request: web.Request, session: Session) -> Form:
@@ -175,8 +194,13 @@ Page = Callable[[web.Request, Visitor], Awaitable[web.StreamResponse]]
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
 
-def page_for(permission: Permission) -> Callable[[Page], Handler]:
-    """A page for accounts with a permission; visitors not logged in are sent to the login."""
+def page_for(
+    permission: Permission, *, with_temporary_password: bool = False
+) -> Callable[[Page], Handler]:
+    """A page for accounts with a permission; visitors not logged in are sent to the login.
+
+    Who has logged in by a one-time password chooses a new one first.
+    """
 
     def decorate(page: Page) -> Handler:
         @wraps(page)
@@ -185,6 +209,8 @@ def page_for(permission: Permission) -> Callable[[Page], Handler]:
             if who is None:
                 to = f"?next={quote(request.path_qs, safe='')}" if request.method == "GET" else ""
                 raise web.HTTPSeeOther(f"/login{to}")
+            if who.account.password_is_temporary and not with_temporary_password:
+                raise web.HTTPSeeOther("/account")
             who.actor.require(permission)
             return await page(request, who)
 

@@ -1,6 +1,6 @@
 """Every table of the schema, named by what a row is; one module per package that uses it."""
 
-from provisioner.store.tables.accounts import Account, ApiToken, SshKey
+from provisioner.store.tables.accounts import Account, ApiToken, SshKey, WebSession
 from provisioner.store.tables.audit import AuditEvent
 from provisioner.store.tables.catalogue import Image, ServerClass
 from provisioner.store.tables.fleet import Disk, ErasureCertificate, Server, ServerRequest
@@ -36,6 +36,7 @@ __all__ = [
     "SshKey",
     "StepLog",
     "StepRecord",
+    "WebSession",
     "Webhook",
     "WebhookMessage",
 ]

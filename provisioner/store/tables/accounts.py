@@ -1,8 +1,8 @@
-"""Who may log in: accounts, their API tokens and SSH keys."""
+"""Who may log in: accounts, their sessions, API tokens and SSH keys."""
 
 from datetime import datetime
 
-from sqlalchemy import UniqueConstraint
+from sqlalchemy import Boolean, Column, UniqueConstraint, false
 from sqlmodel import Field, SQLModel
 
 from provisioner.domain.access import Role
@@ -20,8 +20,29 @@ class Account(SQLModel, table=True):
     role: Role = Field(default=Role.CUSTOMER, sa_type=enum_text(Role))
     password_hash: str = ""
     """argon2id; empty if the account has tokens only."""
+    max_servers: int | None = None
+    """Servers it may reserve at the same time; None for the site's default."""
+    max_duration_s: int | None = None
+    """Longest reservation, with its extensions; None for the site's default."""
+    password_is_temporary: bool = Field(
+        default=False, sa_column=Column(Boolean, nullable=False, server_default=false())
+    )
+    """It serves for one login, in which a new one has to be chosen."""
     created_at: datetime = Field(default_factory=utc_now, sa_column=utc_column())
     disabled_at: datetime | None = Field(default=None, sa_column=utc_column(nullable=True))
+
+
+class WebSession(SQLModel, table=True):
+    """One login with a password, until it expires or is ended."""
+
+    __tablename__ = "web_session"
+
+    id: str = Field(default_factory=lambda: new_id("ses"), primary_key=True)
+    account_id: str = Field(foreign_key="account.id", index=True)
+    created_at: datetime = Field(default_factory=utc_now, sa_column=utc_column())
+    expires_at: datetime = Field(sa_column=utc_column())
+    ended_at: datetime | None = Field(default=None, sa_column=utc_column(nullable=True))
+    """By logging out, by a new password, or when the account was disabled."""
 
 
 class ApiToken(SQLModel, table=True):
@@ -36,6 +57,8 @@ class ApiToken(SQLModel, table=True):
     created_at: datetime = Field(default_factory=utc_now, sa_column=utc_column())
     expires_at: datetime | None = Field(default=None, sa_column=utc_column(nullable=True))
     revoked_at: datetime | None = Field(default=None, sa_column=utc_column(nullable=True))
+    last_used_at: datetime | None = Field(default=None, sa_column=utc_column(nullable=True))
+    """To the hour: not every request writes it."""
 
 
 class SshKey(SQLModel, table=True):
