@@ -28,7 +28,7 @@ async def ada(browser, make):
 
 
 def cookie_of(browser):
-    (cookie,) = browser.client.session.cookie_jar
+    (cookie,) = (c for c in browser.client.session.cookie_jar if c.key == "ironlease")
     return {"Cookie": f"{cookie.key}={cookie.value}"}
 
 
