@@ -64,9 +64,9 @@ class Crash:
         return self.requested in ALLOWED[State.LEASED]
 
 
-def prepare(folder: Path, leased: bool) -> None:
-    """Play the loop up to a waiting server, or to a tenant on it, and end in good order."""
-    asyncio.run(_play(folder, None, reach_lease if leased else reach_pool))
+def prepare(folder: Path, beginning: str) -> None:
+    """Play the loop up to where crashes begin, and end in good order."""
+    asyncio.run(_play(folder, None, BEGINNINGS[beginning]))
 
 
 def play_until_crash(folder: Path, crash: Crash) -> None:
@@ -112,6 +112,13 @@ async def reach_lease(world: World) -> None:
     await world.settle()
     await world.reserve(hours=100)
     await world.settle()
+
+
+async def reach_enrolment(world: World) -> None:
+    """Nothing runs yet."""
+
+
+BEGINNINGS = {"enrolled": reach_enrolment, "available": reach_pool, "leased": reach_lease}
 
 
 async def play_loop(world: World) -> None:

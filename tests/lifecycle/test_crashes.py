@@ -1,14 +1,16 @@
 """kill -9 of the provisioner at every step of every operation, generated from the step list."""
 
 import multiprocessing
+import os
 import shutil
 import signal
-from collections.abc import Callable
+import sys
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
-from crashing import REQUESTS, Crash, play_on, play_until_crash, prepare
+from crashing import BEGINNINGS, REQUESTS, Crash, play_on, play_until_crash, prepare
 from world import World
 
 from lab.simulated import RAMDISK, SECRET
@@ -56,26 +58,32 @@ _STARTS = {
 
 
 @pytest.fixture(scope="module")
-def processes() -> Any:
+def processes() -> Iterator[Any]:
     context = multiprocessing.get_context("forkserver")
-    context.set_forkserver_preload(["crashing"])
-    return context
+    context.set_forkserver_preload(["crashing_warm"])
+    with pytest.MonkeyPatch.context() as patch:
+        # Before Python 3.12.4 the fork server forgets sys.path, and skips what it cannot import.
+        patch.setenv("PYTHONPATH", os.pathsep.join(sys.path))
+        yield context
 
 
 @pytest.fixture(scope="module")
 def prepared(processes: Any, tmp_path_factory: pytest.TempPathFactory) -> dict[Verb, Path]:
-    """Where a crash of a late operation starts from: what comes before it was played once."""
-    available = tmp_path_factory.mktemp("available")
-    leased = tmp_path_factory.mktemp("leased")
-    folders = {available: False, leased: True}
-    for folder, is_leased in folders.items():
-        assert _run(processes, prepare, folder, is_leased) == 0
-    late = {Verb.IMAGE: available, Verb.RECLAIM: leased}
-    return late | {
-        verb: leased if request in ALLOWED[State.LEASED] else available
-        for verb, request in REQUESTS.items()
-        if verb not in RUNS.values()
-    }
+    """Where a crash of an operation starts from: what comes before it was played once."""
+    folders = {beginning: tmp_path_factory.mktemp(beginning) for beginning in BEGINNINGS}
+    for beginning, folder in folders.items():
+        assert _run(processes, prepare, folder, beginning) == 0
+    early = dict.fromkeys(RUNS.values(), folders["enrolled"])
+    late = {Verb.IMAGE: folders["available"], Verb.RECLAIM: folders["leased"]}
+    return (
+        early
+        | late
+        | {
+            verb: folders["leased" if request in ALLOWED[State.LEASED] else "available"]
+            for verb, request in REQUESTS.items()
+            if verb not in RUNS.values()
+        }
+    )
 
 
 def _name(crash: Crash) -> str:
@@ -86,8 +94,7 @@ def _name(crash: Crash) -> str:
 async def test_a_killed_provisioner_goes_on_at_its_step(
     processes: Any, prepared: dict[Verb, Path], tmp_path: Path, crash: Crash
 ) -> None:
-    if crash.verb in prepared:
-        shutil.copytree(prepared[crash.verb], tmp_path, dirs_exist_ok=True)
+    shutil.copytree(prepared[crash.verb], tmp_path, dirs_exist_ok=True)
     assert _run(processes, play_until_crash, tmp_path, crash) == -signal.SIGKILL
     assert _run(processes, play_on, tmp_path, crash) == 0
 
