@@ -1,9 +1,11 @@
 """What all tests share: a PostgreSQL server for the run, and empty databases."""
 
+import asyncio
 import gc
+import shutil
 from collections import Counter
 from collections.abc import AsyncIterator, Callable, Iterator
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -68,49 +70,76 @@ def stopped_postgresql() -> Iterator[PostgresqlServer]:
 @pytest.fixture
 def new_postgresql_url(postgresql: PostgresqlServer) -> Iterator[Callable[[], str]]:
     """Makes a new, empty PostgreSQL database and returns its URL; it is dropped after the test."""
-    made: list[str] = []
+    with _postgresql_databases(postgresql) as make:
+        yield make
 
-    def make() -> str:
-        made.append(postgresql.create_database())
-        return postgresql.url.format(name=made[-1])
 
-    yield make
-    for name in made:
-        postgresql.drop_database(name)
+@pytest.fixture(scope="session")
+def migrated_file(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A migrated SQLite database, which tests copy: all migrations together take a second."""
+    file = tmp_path_factory.mktemp("migrated") / "ironlease.db"
+    asyncio.run(_migrate(f"sqlite:///{file}"))
+    return file
+
+
+@pytest.fixture(scope="session")
+def migrated_template(postgresql: PostgresqlServer) -> str:
+    """The name of a migrated PostgreSQL database, which tests copy."""
+    name = postgresql.create_database()
+    asyncio.run(_migrate(postgresql.url.format(name=name)))
+    return name
 
 
 @pytest.fixture
-def postgresql_url(new_postgresql_url: Callable[[], str]) -> str:
-    """The URL of a new, empty PostgreSQL database."""
-    return new_postgresql_url()
+async def sqlite_database(migrated_file: Path, tmp_path: Path) -> AsyncIterator[Database]:
+    """A migrated SQLite database, `ironlease.db` in the test's folder."""
+    file = shutil.copy(migrated_file, tmp_path)
+    async with _opened(f"sqlite:///{file}") as database:
+        yield database
+
+
+@pytest.fixture
+def migrated_postgresql_url(postgresql: PostgresqlServer, migrated_template: str) -> Iterator[str]:
+    with _postgresql_databases(postgresql, migrated_template) as make:
+        yield make()
+
+
+@pytest.fixture
+async def postgresql_database(migrated_postgresql_url: str) -> AsyncIterator[Database]:
+    """A migrated PostgreSQL database."""
+    async with _opened(migrated_postgresql_url) as database:
+        yield database
 
 
 @pytest.fixture(params=["sqlite", "postgresql"])
-def empty_database_url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
-    """An empty database of each kind."""
-    if request.param == "sqlite":
-        return f"sqlite:///{tmp_path / 'ironlease.db'}"
-    url: str = request.getfixturevalue("postgresql_url")
-    return url
-
-
-@pytest.fixture
-async def any_database(empty_database_url: str) -> AsyncIterator[Database]:
+def any_database(request: pytest.FixtureRequest) -> Database:
     """A migrated database of each kind."""
-    async with _migrated(empty_database_url) as database:
-        yield database
+    database: Database = request.getfixturevalue(f"{request.param}_database")
+    return database
 
 
-@pytest.fixture
-async def postgresql_database(postgresql_url: str) -> AsyncIterator[Database]:
-    """A migrated PostgreSQL database."""
-    async with _migrated(postgresql_url) as database:
-        yield database
+@contextmanager
+def _postgresql_databases(
+    server: PostgresqlServer, template: str = "template1"
+) -> Iterator[Callable[[], str]]:
+    made: list[str] = []
+
+    def make() -> str:
+        made.append(server.create_database(template))
+        return server.url.format(name=made[-1])
+
+    yield make
+    for name in made:
+        server.drop_database(name)
+
+
+async def _migrate(url: str) -> None:
+    async with _opened(url) as database:
+        await migrate(database)
 
 
 @asynccontextmanager
-async def _migrated(url: str) -> AsyncIterator[Database]:
+async def _opened(url: str) -> AsyncIterator[Database]:
     database = Database(url)
-    await migrate(database)
     yield database
     await database.close()

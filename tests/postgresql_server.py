@@ -35,9 +35,9 @@ class PostgresqlServer:
             self.stop()
         shutil.rmtree(self._folder)
 
-    def create_database(self) -> str:
+    def create_database(self, template: str = "template1") -> str:
         name = f"t{uuid4().hex}"
-        self._client("createdb", name)
+        self._client("createdb", "--template", template, name)
         return name
 
     def drop_database(self, name: str) -> None:

@@ -21,11 +21,8 @@ class Pool(NamedTuple):
 
 
 @pytest.fixture
-async def database(tmp_path: Path) -> AsyncIterator[Database]:
-    database = _database(tmp_path)
-    await migrate(database)
-    yield database
-    await database.close()
+def database(sqlite_database: Database) -> Database:
+    return sqlite_database
 
 
 @pytest.fixture
