@@ -391,6 +391,7 @@ CREATE TABLE boot (
     expires_at TIMESTAMP WITH TIME ZONE NOT NULL,
     asked_at TIMESTAMP WITH TIME ZONE,
     identified_at TIMESTAMP WITH TIME ZONE,
+    nonce_hash VARCHAR DEFAULT '' NOT NULL,
     ready_at TIMESTAMP WITH TIME ZONE,
     closed_at TIMESTAMP WITH TIME ZONE,
     PRIMARY KEY (id),

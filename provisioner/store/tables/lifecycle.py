@@ -88,7 +88,10 @@ class Boot(SQLModel, table=True):
     asked_at: datetime | None = Field(default=None, sa_column=utc_column(nullable=True))
     """When iPXE fetched its script."""
     identified_at: datetime | None = Field(default=None, sa_column=utc_column(nullable=True))
-    """When the ramdisk exchanged the token, which is worthless from then on."""
+    """When the ramdisk first exchanged the token, which is worthless to anybody else from then on.
+    """
+    nonce_hash: str = Field(default="", sa_column_kwargs={"server_default": ""})
+    """Of the nonce with which it did, and may again until it is ready; empty if it gave none."""
     ready_at: datetime | None = Field(default=None, sa_column=utc_column(nullable=True))
     """When the ramdisk reported that its SSH server listens."""
     closed_at: datetime | None = Field(default=None, sa_column=utc_column(nullable=True))
