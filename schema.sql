@@ -278,6 +278,7 @@ CREATE TABLE lease (
     ends_at TIMESTAMP WITH TIME ZONE NOT NULL,
     sequence INTEGER NOT NULL,
     granted_at TIMESTAMP WITH TIME ZONE NOT NULL,
+    changed_in BIGINT,
     certificates JSON NOT NULL,
     host_key VARCHAR NOT NULL,
     host_key_secret VARCHAR NOT NULL,
@@ -293,7 +294,7 @@ CREATE TABLE lease (
     FOREIGN KEY(server_id) REFERENCES server (id)
 );
 
-CREATE INDEX ix_lease_granted_at ON lease (granted_at);
+CREATE INDEX ix_lease_changed ON lease (changed_in) WHERE changed_in IS NOT NULL;
 
 CREATE INDEX ix_lease_open_ends_at ON lease (ends_at) WHERE ended_at IS NULL;
 
@@ -490,6 +491,7 @@ CREATE TABLE agent_identity (
     token_hash VARCHAR NOT NULL,
     issued_at TIMESTAMP WITH TIME ZONE NOT NULL,
     revoked_at TIMESTAMP WITH TIME ZONE,
+    changed_in BIGINT,
     seen_at TIMESTAMP WITH TIME ZONE,
     reported_at TIMESTAMP WITH TIME ZONE,
     report JSON NOT NULL,
@@ -502,11 +504,11 @@ CREATE TABLE agent_identity (
 
 CREATE INDEX ix_agent_identity_boot_id ON agent_identity (boot_id);
 
+CREATE INDEX ix_agent_identity_changed ON agent_identity (changed_in) WHERE changed_in IS NOT NULL;
+
 CREATE INDEX ix_agent_identity_lease_id ON agent_identity (lease_id);
 
 CREATE INDEX ix_agent_identity_live ON agent_identity (reported_at) WHERE revoked_at IS NULL;
-
-CREATE INDEX ix_agent_identity_revoked ON agent_identity (revoked_at) WHERE revoked_at IS NOT NULL;
 
 CREATE INDEX ix_agent_identity_server_id ON agent_identity (server_id);
 
