@@ -30,6 +30,17 @@ CREATE INDEX ix_audit_event_at ON audit_event (at);
 
 CREATE INDEX ix_audit_event_subject ON audit_event (subject);
 
+CREATE TABLE host_clock (
+    boot_id VARCHAR NOT NULL,
+    host VARCHAR NOT NULL,
+    at TIMESTAMP WITH TIME ZONE NOT NULL,
+    boottime_s FLOAT NOT NULL,
+    beat_at TIMESTAMP WITH TIME ZONE NOT NULL,
+    problem VARCHAR NOT NULL,
+    accepted BOOLEAN DEFAULT false NOT NULL,
+    PRIMARY KEY (boot_id)
+);
+
 CREATE TABLE image (
     id VARCHAR NOT NULL,
     name VARCHAR NOT NULL,

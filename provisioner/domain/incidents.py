@@ -20,5 +20,7 @@ class IncidentKind(StrEnum):
     """A reservation waits for a server: its own failed, and no other is free."""
     REPORT = "report"
     """An agent's reports cannot be judged, so the server's health is unknown."""
+    CLOCK = "clock"
+    """A host's clock jumped, or disagrees with the database's: leases do not follow it."""
     BREAKER = "breaker"
     """So many servers turned faulty at once that none is quarantined for its health."""

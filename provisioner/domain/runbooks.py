@@ -100,6 +100,20 @@ RUNBOOKS: dict[IncidentKind, Runbook] = {
         ),
         "A report can be judged.",
     ),
+    IncidentKind.CLOCK: Runbook(
+        "A clock is wrong",
+        "The clock of a provisioner's host jumped, or differs from the database's. No lease ends "
+        "and no disk is erased by a jump: time goes on as it passes.",
+        (
+            "See which host it is: `rackctl incident list`.",
+            "Check the time there and its source: `timedatectl`, `chronyc tracking`.",
+            "If the clock is wrong, correct it.",
+            "If it is right, because it was wrong before or the host was off for long, run on "
+            "that host: `ironlease accept-clock`. Leases that are over by that time end at once, "
+            "and their disks are erased.",
+        ),
+        "The clocks agree again.",
+    ),
     IncidentKind.BREAKER: Runbook(
         "Many servers turned faulty at once",
         "A common cause is assumed, so no server is quarantined for its health meanwhile.",
