@@ -298,6 +298,7 @@ CREATE TABLE lease (
     stopped_at TIMESTAMP WITH TIME ZONE,
     started_at TIMESTAMP WITH TIME ZONE,
     locked_at TIMESTAMP WITH TIME ZONE,
+    unverified_fault_at TIMESTAMP WITH TIME ZONE,
     ended_at TIMESTAMP WITH TIME ZONE,
     end_reason VARCHAR(40),
     PRIMARY KEY (id),

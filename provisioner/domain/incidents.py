@@ -20,6 +20,8 @@ class IncidentKind(StrEnum):
     """A reservation waits for a server: its own failed, and no other is free."""
     REPORT = "report"
     """An agent's reports cannot be judged, so the server's health is unknown."""
+    DOUBT = "doubt"
+    """A fault that only a tenant reported is doubted, as they reported too many."""
     CLOCK = "clock"
     """A host's clock jumped, or disagrees with the database's: leases do not follow it."""
     BREAKER = "breaker"

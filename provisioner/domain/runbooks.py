@@ -100,6 +100,20 @@ RUNBOOKS: dict[IncidentKind, Runbook] = {
         ),
         "A report can be judged.",
     ),
+    IncidentKind.DOUBT: Runbook(
+        "A tenant's report is doubted",
+        "Only the tenant's own system reported a fault, our ramdisk cannot verify it, and other "
+        "servers of the account were quarantined for such reports lately. The server is wiped, "
+        "validated and offered again.",
+        (
+            "Read what was reported, and by whom: `rackctl incident list`.",
+            "Compare it with the account's other servers: they may share a cause, or the tenant "
+            "may lie.",
+            "If you believe it, take the server out: `rackctl server quarantine NAME --reason "
+            "faulty`.",
+        ),
+        "Another lease ends without the fault, or the server is quarantined or retired.",
+    ),
     IncidentKind.CLOCK: Runbook(
         "A clock is wrong",
         "The clock of a provisioner's host jumped, or differs from the database's. No lease ends "

@@ -94,6 +94,8 @@ class Lease(SQLModel, table=True):
     """When its server was last switched on or reinstalled on request."""
     locked_at: datetime | None = Field(default=None, sa_column=utc_column(nullable=True))
     """When the agent reported that it closed access."""
+    unverified_fault_at: datetime | None = Field(default=None, sa_column=utc_column(nullable=True))
+    """When its server was quarantined for a fault that only this lease's agent had reported."""
     ended_at: datetime | None = Field(default=None, sa_column=utc_column(nullable=True))
     """When access had ended, as confirmed out of band (power off read back)."""
     end_reason: LeaseEndReason | None = Field(

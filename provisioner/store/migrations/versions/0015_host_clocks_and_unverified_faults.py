@@ -1,4 +1,5 @@
-"""Hosts keep the site's time, so that a jump of a clock ends no lease."""
+"""Hosts keep the site's time, so that a jump of a clock ends no lease; leases remember that their
+servers were quarantined on their agents' word alone."""
 
 import sqlalchemy as sa
 from alembic import op
@@ -10,6 +11,7 @@ _TIME = sa.DateTime(timezone=True)
 
 
 def upgrade() -> None:
+    op.add_column("lease", sa.Column("unverified_fault_at", _TIME, nullable=True))
     op.create_table(
         "host_clock",
         sa.Column("boot_id", sa.String(), primary_key=True),
