@@ -30,6 +30,17 @@ CREATE INDEX ix_audit_event_at ON audit_event (at);
 
 CREATE INDEX ix_audit_event_subject ON audit_event (subject);
 
+CREATE TABLE host_clock (
+    boot_id VARCHAR NOT NULL,
+    host VARCHAR NOT NULL,
+    at TIMESTAMP WITH TIME ZONE NOT NULL,
+    boottime_s FLOAT NOT NULL,
+    beat_at TIMESTAMP WITH TIME ZONE NOT NULL,
+    problem VARCHAR NOT NULL,
+    accepted BOOLEAN DEFAULT false NOT NULL,
+    PRIMARY KEY (boot_id)
+);
+
 CREATE TABLE image (
     id VARCHAR NOT NULL,
     name VARCHAR NOT NULL,
@@ -278,6 +289,7 @@ CREATE TABLE lease (
     ends_at TIMESTAMP WITH TIME ZONE NOT NULL,
     sequence INTEGER NOT NULL,
     granted_at TIMESTAMP WITH TIME ZONE NOT NULL,
+    changed_in BIGINT,
     certificates JSON NOT NULL,
     host_key VARCHAR NOT NULL,
     host_key_secret VARCHAR NOT NULL,
@@ -286,6 +298,7 @@ CREATE TABLE lease (
     stopped_at TIMESTAMP WITH TIME ZONE,
     started_at TIMESTAMP WITH TIME ZONE,
     locked_at TIMESTAMP WITH TIME ZONE,
+    unverified_fault_at TIMESTAMP WITH TIME ZONE,
     ended_at TIMESTAMP WITH TIME ZONE,
     end_reason VARCHAR(40),
     PRIMARY KEY (id),
@@ -293,7 +306,7 @@ CREATE TABLE lease (
     FOREIGN KEY(server_id) REFERENCES server (id)
 );
 
-CREATE INDEX ix_lease_granted_at ON lease (granted_at);
+CREATE INDEX ix_lease_changed ON lease (changed_in) WHERE changed_in IS NOT NULL;
 
 CREATE INDEX ix_lease_open_ends_at ON lease (ends_at) WHERE ended_at IS NULL;
 
@@ -391,6 +404,7 @@ CREATE TABLE boot (
     expires_at TIMESTAMP WITH TIME ZONE NOT NULL,
     asked_at TIMESTAMP WITH TIME ZONE,
     identified_at TIMESTAMP WITH TIME ZONE,
+    nonce_hash VARCHAR DEFAULT '' NOT NULL,
     ready_at TIMESTAMP WITH TIME ZONE,
     closed_at TIMESTAMP WITH TIME ZONE,
     PRIMARY KEY (id),
@@ -489,6 +503,7 @@ CREATE TABLE agent_identity (
     token_hash VARCHAR NOT NULL,
     issued_at TIMESTAMP WITH TIME ZONE NOT NULL,
     revoked_at TIMESTAMP WITH TIME ZONE,
+    changed_in BIGINT,
     seen_at TIMESTAMP WITH TIME ZONE,
     reported_at TIMESTAMP WITH TIME ZONE,
     report JSON NOT NULL,
@@ -501,11 +516,11 @@ CREATE TABLE agent_identity (
 
 CREATE INDEX ix_agent_identity_boot_id ON agent_identity (boot_id);
 
+CREATE INDEX ix_agent_identity_changed ON agent_identity (changed_in) WHERE changed_in IS NOT NULL;
+
 CREATE INDEX ix_agent_identity_lease_id ON agent_identity (lease_id);
 
 CREATE INDEX ix_agent_identity_live ON agent_identity (reported_at) WHERE revoked_at IS NULL;
-
-CREATE INDEX ix_agent_identity_revoked ON agent_identity (revoked_at) WHERE revoked_at IS NOT NULL;
 
 CREATE INDEX ix_agent_identity_server_id ON agent_identity (server_id);
 

@@ -11,6 +11,7 @@ import binascii
 import dataclasses
 import json
 import math
+import re
 from typing import Any, TypeVar
 
 from agent import signals
@@ -22,6 +23,7 @@ _encode = json.JSONEncoder(separators=(",", ":")).encode
 
 _MOST_IN_KEYS = 16 * 1024
 """Characters of keys, and of what is signed."""
+_NONCE = re.compile(r"[A-Za-z0-9_-]{16,64}")
 _LARGEST = 1 << 53
 """Above any sequence, and any time in seconds: up to here floats have every whole number."""
 
@@ -215,12 +217,17 @@ class ReportAnswer(Message):
 
 @dataclasses.dataclass(frozen=True)
 class IdentityRequest(Message):
-    """`POST {url}/boot/identity`: the ramdisk spends its single-use boot token."""
+    """`POST {url}/boot/identity`: the ramdisk spends its single-use boot token.
+
+    It may repeat the request, with the same nonce, if the answer was lost.
+    """
 
     token: str = dataclasses.field(repr=False)
     boot_id: str
     serial: str
     mac: str
+    nonce: str = dataclasses.field(default="", repr=False)
+    """Random, made once per boot; without one the request cannot be repeated."""
 
     @classmethod
     def _read(cls, data: Object) -> IdentityRequest:
@@ -229,6 +236,7 @@ class IdentityRequest(Message):
             boot_id=read_text(data, "boot_id"),
             serial=read_any_text(data, "serial"),  # some boards have an empty serial number
             mac=read_text(data, "mac"),
+            nonce=_nonce(data),
         )
 
 
@@ -341,6 +349,13 @@ def _health(data: Object) -> Object | None:
         return signals.checked(data["health"])
     except ValueError as error:
         raise ProtocolError(f"health: {error}") from error
+
+
+def _nonce(data: Object) -> str:
+    nonce = read_any_text({"nonce": "", **data}, "nonce")
+    if nonce and not _NONCE.fullmatch(nonce):
+        raise ProtocolError("nonce: expected 16 to 64 characters of A-Z, a-z, 0-9, - and _")
+    return nonce
 
 
 def _base64(data: Object, name: str) -> str:

@@ -100,11 +100,12 @@ def health_rules() -> str:
             rule.outcome.level,
             f"`{rule.outcome.action}`",
             f"`{rule.again}`" if rule.again else "",
+            "yes" if rule.verifiable else "",
             rule.source,
         )
         for rule in rules
     ]
-    return _table(("Rule", "Of", "When", "Level", "Action", "Again", "Source"), rows)
+    return _table(("Rule", "Of", "When", "Level", "Action", "Again", "Verified", "Source"), rows)
 
 
 def runbooks() -> str:

@@ -1,4 +1,4 @@
-"""The daemon's command line: read the settings and run, or print an administrator's token."""
+"""The daemon's command line: read the settings and run, or do one thing that needs its machine."""
 
 import argparse
 import asyncio
@@ -11,6 +11,7 @@ from provisioner.accounts.tokens import bootstrap_admin
 from provisioner.daemon import open_database, run
 from provisioner.repeated_log import OncePerPeriod
 from provisioner.settings import BadSettings, Settings, read_settings
+from provisioner.site_clock import accept_clock
 from provisioner.store.database import DatabaseUnavailable
 
 
@@ -21,6 +22,15 @@ async def new_admin_token(settings: Settings) -> str:
         return await bootstrap_admin(session)
 
 
+async def follow_clock(settings: Settings) -> str:
+    """Have the daemon on this host follow the host's clock after a jump."""
+    async with open_database(settings) as database:
+        problem = await accept_clock(database)
+    if not problem:
+        return "nothing to accept: the daemon on this host goes by the host's clock already"
+    return f"accepted, and followed within seconds: {problem}"
+
+
 async def until_signalled(settings: Settings) -> None:
     """Run the daemon until SIGTERM or SIGINT; work in progress goes on at the next start."""
     daemon = asyncio.create_task(run(settings))
@@ -29,6 +39,10 @@ async def until_signalled(settings: Settings) -> None:
         loop.add_signal_handler(number, daemon.cancel)
     with contextlib.suppress(asyncio.CancelledError):
         await daemon
+
+
+_COMMANDS = {"admin-token": new_admin_token, "accept-clock": follow_clock}
+"""What does one thing and prints it."""
 
 
 def allow_connections() -> None:
@@ -42,9 +56,11 @@ def main() -> None:
     arguments.add_argument(
         "command",
         nargs="?",
-        choices=("serve", "admin-token"),
+        choices=("serve", *_COMMANDS),
         default="serve",
-        help="serve (default): run the daemon; admin-token: print a new administrator's token",
+        help="serve (default): run the daemon; admin-token: print a new administrator's token; "
+        "accept-clock: say that this host's clock is right after it jumped, which ends leases "
+        "that are over by it",
     )
     command = arguments.parse_args().command
     logging.basicConfig(
@@ -60,8 +76,8 @@ def main() -> None:
         raise SystemExit(f"ironlease: the settings are wrong\n{error}") from None
     settings.data_dir.mkdir(parents=True, exist_ok=True, mode=0o700)
     try:
-        if command == "admin-token":
-            print(asyncio.run(new_admin_token(settings)))  # noqa: T201
+        if command in _COMMANDS:
+            print(asyncio.run(_COMMANDS[command](settings)))  # noqa: T201
         else:
             allow_connections()
             asyncio.run(until_signalled(settings))

@@ -41,12 +41,15 @@ from provisioner.service.context import Services
 from provisioner.service.http.connections import ConnectionLimits
 from provisioner.service.http.serving import serve
 from provisioner.settings import Settings
+from provisioner.site_clock import ClockCheck, SiteClock, start_clock
 from provisioner.store.columns import utc_now
 from provisioner.store.database import Database
 from provisioner.store.migrate import migrate
 from provisioner.store.secrets import SecretBox
 
 log = logging.getLogger("provisioner")
+
+Clock = Callable[[], datetime]
 
 
 @dataclass(frozen=True)
@@ -60,7 +63,7 @@ class Daemon:
     authorized_key: str
     """The provisioner's own public SSH key."""
     post: WebhookDelivery
-    clock: Callable[[], datetime] = utc_now
+    clock: Clock = utc_now
     driver: Driver = field(default_factory=Driver)
     """Turns all loops, the service's own ones too."""
 
@@ -135,6 +138,7 @@ class Daemon:
         settings, database, clock = self.settings, self.database, self.clock
         bmc, rules = self.drivers.bmc, webhook_rules(settings)
         return [
+            *([ClockCheck(database, clock)] if isinstance(clock, SiteClock) else []),
             GarbageCollection(clock=clock),
             Reconciler(
                 database,
@@ -160,11 +164,12 @@ async def run(settings: Settings) -> None:
     settings.image_import_dir.mkdir(parents=True, exist_ok=True, mode=0o700)
     async with open_database(settings) as database:
         private_key, authorized_key = key_file(settings.data_dir / "ssh" / "id_ed25519")
+        clock = await start_clock(database, timedelta(seconds=settings.clock_tolerance_s))
         post = WebhookPost()
         try:
-            async with running_drivers(settings, database, private_key) as drivers:
+            async with running_drivers(settings, database, private_key, clock) as drivers:
                 box = SecretBox.from_file(settings.secret_key_file)
-                daemon = Daemon(settings, database, box, drivers, authorized_key, post)
+                daemon = Daemon(settings, database, box, drivers, authorized_key, post, clock)
                 async with daemon.serving():
                     await daemon.work()
         finally:
@@ -184,9 +189,9 @@ async def open_database(settings: Settings) -> AsyncIterator[Database]:
 
 @asynccontextmanager
 async def running_drivers(
-    settings: Settings, database: Database, private_key: Path
+    settings: Settings, database: Database, private_key: Path, clock: Clock
 ) -> AsyncIterator[Drivers]:
-    async with running_netboot(settings, database) as netboot:
+    async with running_netboot(settings, database, clock) as netboot:
         bmc, ssh = IpmiBmc(), ParamikoSsh(private_key)
         plays = AnsiblePlays(root=settings.data_dir / "plays", private_key=private_key)
         try:
@@ -198,7 +203,9 @@ async def running_drivers(
 
 
 @asynccontextmanager
-async def running_netboot(settings: Settings, database: Database) -> AsyncIterator[Netboot]:
+async def running_netboot(
+    settings: Settings, database: Database, clock: Clock
+) -> AsyncIterator[Netboot]:
     """DHCP and TFTP on the provisioning network, knowing every enrolled server that it can."""
     if not settings.netboot_interface:
         yield ExternalNetboot()
@@ -212,9 +219,10 @@ async def running_netboot(settings: Settings, database: Database) -> AsyncIterat
             tftp_root=settings.netboot_dir / "tftp",
         ),
         on_death=lambda reason: log.error("dnsmasq died and is started again: %s", reason),
+        clock=clock,
     )
     async with database.write() as session:
-        hosts = await address_reservations(session, utc_now())
+        hosts = await address_reservations(session, clock())
     await netboot.start(hosts)
     try:
         yield netboot

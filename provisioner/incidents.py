@@ -3,9 +3,11 @@
 At most one is open per server and kind, or per kind if it concerns no single server.
 """
 
+from contextlib import suppress
 from datetime import datetime
 
 from sqlalchemy import update
+from sqlalchemy.exc import IntegrityError
 from sqlmodel import col, func, select
 from sqlmodel.ext.asyncio.session import AsyncSession
 
@@ -78,6 +80,37 @@ async def close_incidents(
     )
     for incident in open_ones:
         incident.closed_at = now
+
+
+async def open_site_incident(
+    session: AsyncSession, kind: IncidentKind, reason: str, next_action: str, *, now: datetime
+) -> None:
+    """Open an incident that concerns the whole site, or update the open one of this kind."""
+    incident = await _open_of_site(session, kind)
+    if incident is not None:
+        incident.reason, incident.next_action = reason, next_action
+        return
+    with suppress(IntegrityError):  # another process opened it at the same time
+        async with session.begin_nested():
+            session.add(Incident(kind=kind, reason=reason, next_action=next_action, opened_at=now))
+
+
+async def close_site_incident(session: AsyncSession, kind: IncidentKind, *, now: datetime) -> None:
+    incident = await _open_of_site(session, kind)
+    if incident is not None:
+        incident.closed_at = now
+
+
+async def _open_of_site(session: AsyncSession, kind: IncidentKind) -> Incident | None:
+    found = await session.exec(
+        select(Incident).where(
+            Incident.kind == kind,
+            col(Incident.server_id).is_(None),
+            col(Incident.reservation_id).is_(None),
+            col(Incident.closed_at).is_(None),
+        )
+    )
+    return found.one_or_none()
 
 
 async def breaker_is_open(session: AsyncSession) -> bool:

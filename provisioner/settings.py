@@ -125,6 +125,9 @@ class Settings(BaseSettings):
     """For erasing all disks of a server, in parallel."""
     claim_ttl_s: PositiveFloat = 30
     """How long a dead reconciler keeps others from its servers."""
+    clock_tolerance_s: PositiveFloat = 5
+    """How far the host's clock may be from the time that has passed since the last look. A larger
+    jump is not followed: no lease ends by it, and an incident says so."""
     concurrency: PositiveInt = 64
     """Number of servers that one process works on at once."""
 

@@ -27,6 +27,10 @@ DEAD_DISK = {
     "disks": [{"name": "nvme0", "state": "dead", "critical_warning": 4}],
 }
 """Asks for a person, whoever looks."""
+SOUND_DISK = {
+    "state": "absent",
+    "disks": [{"name": "nvme0", "state": "live", "critical_warning": 0}],
+}
 WELL = {"state": "absent"}
 
 
@@ -55,6 +59,10 @@ class SickWorld:
         machine = self.world.machine(number)
         self.world.link.health[machine.id, machine.running] = health
         await self.world.rack.report(machine)
+
+    def shows(self, health: dict[str, Any], number: int = 0) -> None:
+        """What our ramdisk reads on a server from now on."""
+        self.world.link.health[self.world.machine(number).id, RAMDISK] = health
 
     async def heal(self, number: int = 0) -> None:
         machine = self.world.machine(number)

@@ -81,21 +81,26 @@ class DirectLink:
             ).one_or_none()
         return self._box.open(boot.token_secret) if boot else None
 
-    async def identify(self, token: str, mac: str, serial: str) -> tuple[str, str, str]:
+    async def identify(
+        self, token: str, nonce: str, mac: str, serial: str
+    ) -> tuple[str, str, str] | None:
         async with self._database.write() as session:
             boot = (
                 await session.exec(select(Boot).where(Boot.token_hash == token_hash(token)))
             ).one()
-            boot.identified_at = self._clock()
             agent_token = self._box.open(boot.agent_token_secret)
-            session.add(
-                AgentIdentity(
-                    server_id=boot.server_id,
-                    boot_id=boot.id,
-                    token_hash=token_hash(agent_token),
-                    issued_at=self._clock(),
+            if boot.closed_at is not None or boot.nonce_hash not in ("", token_hash(nonce)):
+                return None
+            if boot.identified_at is None:
+                boot.identified_at, boot.nonce_hash = self._clock(), token_hash(nonce)
+                session.add(
+                    AgentIdentity(
+                        server_id=boot.server_id,
+                        boot_id=boot.id,
+                        token_hash=token_hash(agent_token),
+                        issued_at=self._clock(),
+                    )
                 )
-            )
             return boot.server_id, boot.host_key, agent_token
 
     async def ready(self, agent_token: str) -> None:

@@ -14,7 +14,7 @@ from cryptography.hazmat.primitives.serialization import (
     load_ssh_private_key,
 )
 
-from agent.protocol import Report
+from agent.protocol import IdentityRequest, Report
 
 
 class HttpLink:
@@ -35,9 +35,13 @@ class HttpLink:
         token = re.search(r"ironlease\.token=(\S+)", script.text)
         return token.group(1) if token else None
 
-    async def identify(self, token: str, mac: str, serial: str) -> tuple[str, str, str]:
-        request = {"token": token, "boot_id": secrets.token_hex(8), "serial": serial, "mac": mac}
-        answer = await self._http.post("/boot/identity", json=request)
+    async def identify(
+        self, token: str, nonce: str, mac: str, serial: str
+    ) -> tuple[str, str, str] | None:
+        request = IdentityRequest(token, secrets.token_hex(8), serial, mac, nonce)
+        answer = await self._http.post("/boot/identity", content=request.to_json())
+        if answer.status_code == httpx.codes.FORBIDDEN:
+            return None
         answer.raise_for_status()
         identity = answer.json()
         key = load_ssh_private_key(identity["ssh_host_key"].encode(), password=None)

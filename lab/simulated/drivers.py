@@ -80,7 +80,7 @@ class SimulatedBmc:
         elif action is not PowerAction.ON or server.running == OFF:
             server.running = FIRMWARE
             server.count("power_ons")
-        server.kexec_loaded = False
+        server.kexec_loaded, server.boot_token = False, ""
         self._rack.save()
 
     async def set_boot_device(

@@ -1,6 +1,7 @@
 """The rack: all machines in one state file, so the "hardware" survives a killed provisioner."""
 
 import json
+import secrets
 from collections.abc import Callable, Sequence
 from dataclasses import asdict
 from datetime import datetime
@@ -17,8 +18,11 @@ class Link(Protocol):
     async def boot_token(self, mac: str, serial: str) -> str | None:
         """Return the token in the boot script; None if the machine must wait or boot its disk."""
 
-    async def identify(self, token: str, mac: str, serial: str) -> tuple[str, str, str]:
-        """Exchange the token: (server id, SSH host key public line, agent token)."""
+    async def identify(
+        self, token: str, nonce: str, mac: str, serial: str
+    ) -> tuple[str, str, str] | None:
+        """Exchange the token: (server id, SSH host key public line, agent token). It may be
+        repeated with the same nonce until the machine is ready. None if it is refused."""
 
     async def ready(self, agent_token: str) -> None: ...
 
@@ -108,18 +112,29 @@ class SimulatedRack:
             return
         deaf = {"no_dhcp", "boots_disk"} & set(server.faults)
         if server.boot_from_network and server.reaches_provisioner and not deaf:
-            token = await self.link.boot_token(server.mac, server.serial)
-            if token is not None:
-                server.id, server.host_key, server.agent_token = await self.link.identify(
-                    token, server.mac, server.serial
-                )
-                server.running, server.boot_from_network = RAMDISK, False
-                server.count("ramdisk_boots")
-                self.save()
-                await self.link.ready(server.agent_token)
-                await self.report(server)
+            await self._start_ramdisk(server)
         elif server.installed and ("boots_disk" in server.faults or not server.boot_from_network):
             await self.start_tenant(server)
+
+    async def _start_ramdisk(self, server: SimulatedServer) -> None:
+        if not server.boot_token:
+            token = await self.link.boot_token(server.mac, server.serial)
+            server.boot_token, server.boot_nonce = token or "", secrets.token_hex(16)
+            self.save()
+        if not server.boot_token:
+            return
+        identity = await self.link.identify(
+            server.boot_token, server.boot_nonce, server.mac, server.serial
+        )
+        server.boot_token = ""
+        if identity is None or server.running != FIRMWARE:
+            return
+        server.id, server.host_key, server.agent_token = identity
+        server.running, server.boot_from_network = RAMDISK, False
+        server.count("ramdisk_boots")
+        self.save()
+        await self.link.ready(server.agent_token)
+        await self.report(server)
 
     async def start_tenant(self, server: SimulatedServer) -> None:
         if "no_tenant_boot" in server.faults:

@@ -31,6 +31,9 @@ class SimulatedServer:
     """The provisioner's identifier of the server."""
     running: str = OFF
     boot_from_network: bool = False
+    boot_token: str = ""
+    boot_nonce: str = ""
+    """What its ramdisk, while it starts, asks for its identity with until it gets an answer."""
     host_key: str = ""
     agent_token: str = ""
     installed: dict[str, Any] = field(default_factory=dict)

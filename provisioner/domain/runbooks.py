@@ -100,6 +100,34 @@ RUNBOOKS: dict[IncidentKind, Runbook] = {
         ),
         "A report can be judged.",
     ),
+    IncidentKind.DOUBT: Runbook(
+        "A tenant's report is doubted",
+        "Only the tenant's own system reported a fault, our ramdisk cannot verify it, and other "
+        "servers of the account were quarantined for such reports lately. The server is wiped, "
+        "validated and offered again.",
+        (
+            "Read what was reported, and by whom: `rackctl incident list`.",
+            "Compare it with the account's other servers: they may share a cause, or the tenant "
+            "may lie.",
+            "If you believe it, take the server out: `rackctl server quarantine NAME --reason "
+            "faulty`.",
+        ),
+        "Another lease ends without the fault, or the server is quarantined or retired.",
+    ),
+    IncidentKind.CLOCK: Runbook(
+        "A clock is wrong",
+        "The clock of a provisioner's host jumped, or differs from the database's. No lease ends "
+        "and no disk is erased by a jump: time goes on as it passes.",
+        (
+            "See which host it is: `rackctl incident list`.",
+            "Check the time there and its source: `timedatectl`, `chronyc tracking`.",
+            "If the clock is wrong, correct it.",
+            "If it is right, because it was wrong before or the host was off for long, run on "
+            "that host: `ironlease accept-clock`. Leases that are over by that time end at once, "
+            "and their disks are erased.",
+        ),
+        "The clocks agree again.",
+    ),
     IncidentKind.BREAKER: Runbook(
         "Many servers turned faulty at once",
         "A common cause is assumed, so no server is quarantined for its health meanwhile.",

@@ -36,6 +36,9 @@ class Facts:
     """The ramdisk that should be waiting has not reported within its grace period."""
     faulty: bool = False
     """Its health forbids the next lease, and the circuit breaker is closed."""
+    doubted: bool = False
+    """It would, but only a tenant reported the fault, which cannot be verified, and they reported
+    too many."""
     bmc_lost: bool = False
     """The BMC has refused our login since a tenancy."""
     requested: RequestVerb | None = None
@@ -100,6 +103,11 @@ def closed_and_faulty(facts: Facts) -> bool:
     return closed(facts) and facts.faulty
 
 
+def closed_and_doubted(facts: Facts) -> bool:
+    """its operation is done, its lease is closed, and its tenant's report of a fault is doubted"""
+    return closed(facts) and facts.doubted
+
+
 def closed(facts: Facts) -> bool:
     """its operation is done and its lease is closed"""
     return done(facts) and not facts.lease_open
@@ -108,6 +116,11 @@ def closed(facts: Facts) -> bool:
 def faulty(facts: Facts) -> bool:
     """its health forbids the next lease"""
     return facts.faulty
+
+
+def doubted(facts: Facts) -> bool:
+    """its last tenant's report of a fault is doubted"""
+    return facts.doubted
 
 
 def requested(verb: RequestVerb) -> Condition:
@@ -150,6 +163,7 @@ class Effect(StrEnum):
     QUARANTINE_AFTERWARDS = "quarantine follows once it is reclaimed, and an incident says why"
     MOVE_LEASE = "a lease that was not handed over moves to another server"
     END_LEASES_TROUBLES = "the lease's outage and health incidents end"
+    DOUBT = "an incident says so, and its health is judged afresh in our ramdisk"
     BEGIN_ANEW = "its incident is closed, its health is judged afresh, its disks count as used"
     SPEND_CERTIFICATES = "the lease keeps the certificates, and the disks count as used"
     BIND_WAITING = "waiting reservations of its class are bound"
@@ -202,6 +216,8 @@ TRANSITIONS: tuple[Transition, ...] = (
     Transition(State.AVAILABLE, to_prepare, State.IMAGING, (Effect.SPEND_CERTIFICATES,)),
     Transition(State.AVAILABLE, maintainable, State.MAINTENANCE),
     Transition(State.AVAILABLE, retirable, State.RETIRED),
+    # The circuit breaker was open when it was reclaimed.
+    Transition(State.AVAILABLE, doubted, State.VALIDATING, (Effect.DOUBT,)),
     Transition(State.AVAILABLE, silent, State.VALIDATING),
     # Power it off first: the image may be running, with a customer's key in it.
     Transition(
@@ -218,6 +234,7 @@ TRANSITIONS: tuple[Transition, ...] = (
     Transition(State.RECLAIMING, failed, State.QUARANTINED, _QUARANTINED),
     Transition(State.RECLAIMING, closed_to_quarantine, State.QUARANTINED, _QUARANTINED),
     Transition(State.RECLAIMING, closed_and_faulty, State.QUARANTINED, _QUARANTINED),
+    Transition(State.RECLAIMING, closed_and_doubted, State.SANITISING, (Effect.DOUBT,)),
     Transition(State.RECLAIMING, closed, State.SANITISING),
     Transition(State.QUARANTINED, repaired_unreclaimed, State.RECLAIMING, (Effect.BEGIN_ANEW,)),
     Transition(

@@ -44,7 +44,8 @@ async def _turned_unfit(session: AsyncSession, since: datetime) -> list[tuple[da
     """Return when servers that could be quarantined turned unfit since then, and by which rule.
 
     Each account counts once, with its newest fault, however many servers it leases: a tenant can
-    forge reports. A former tenant's server counts from the end of the lease.
+    forge reports. A former tenant's server counts from the end of the lease, and for itself once
+    our ramdisk or the BMC has found the fault.
     """
     found = await session.exec(
         select(ServerHealth, Lease, Reservation.account_id)
@@ -60,23 +61,25 @@ async def _turned_unfit(session: AsyncSession, since: datetime) -> list[tuple[da
     )
     turned: dict[str, tuple[datetime, str]] = {}
     for health, lease, account in found.all():
-        rule = _worst_rule(health)
+        rule, by_tenant = _worst(health)
         if lease is None or (lease.ended_at is None and lease.ready_at is None):
             turned[health.server_id] = health.level_since, rule
-        elif lease.ended_at is None:
+        elif lease.ended_at is None or by_tenant:
             turned.pop(health.server_id, None)
-            turned[account] = health.level_since, rule
+            fault = max(health.level_since, lease.ended_at or since), rule
+            turned[account] = max(turned.get(account, fault), fault)
         else:
             turned[health.server_id] = max(health.level_since, lease.ended_at), rule
     return [(at, rule) for at, rule in turned.values() if at > since]
 
 
-def _worst_rule(health: ServerHealth) -> str:
-    """A verdict of another version keeps no other from being counted."""
+def _worst(health: ServerHealth) -> tuple[str, bool]:
+    """Return the rule of the worst finding, and whether only a tenant has reported it. A verdict of
+    another version keeps no other from being counted."""
     match health.verdict:
-        case {"findings": [{"rule": str(rule)}, *_]}:
-            return rule
-    return "unknown"
+        case {"findings": [{"rule": str(rule), **finding}, *_]}:
+            return rule, bool(finding.get("lease_id"))
+    return "unknown", False
 
 
 async def _open(session: AsyncSession, rules: list[str], total: int, now: datetime) -> None:

@@ -76,7 +76,9 @@ async def _remember_findings(session: AsyncSession, server_id: str, verdict: Ver
         )
         row = found.one_or_none()
         if row is None:
-            session.add(HealthFinding(server_id=server_id, **asdict(finding)))
+            values = asdict(finding)
+            del values["lease_id"]
+            session.add(HealthFinding(server_id=server_id, **values))
             continue
         row.level, row.action, row.summary = finding.level, finding.action, finding.summary
         row.seen = finding.seen

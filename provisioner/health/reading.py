@@ -33,6 +33,8 @@ class ReportHeader:
 
     identity_id: str
     server_id: str
+    lease_id: str | None
+    """None for our ramdisk."""
     seen_at: datetime
     reported_at: datetime
     """When the last report with health data arrived; other reports are only signs of life."""
@@ -63,13 +65,19 @@ class AgentReport:
         header = self.header
         at = max(header.seen_at, listening_since, header.started_at or header.seen_at)
         report = from_json(self.report)
-        older = max(0.0, (at - self.header.reported_at).total_seconds())
-        return Sample.of({**report, "uptime_s": report["uptime_s"] + older}, at, self.sensors)
+        older = max(0.0, (at - header.reported_at).total_seconds())
+        return Sample.of(
+            {**report, "uptime_s": report["uptime_s"] + older},
+            at,
+            self.sensors,
+            header.lease_id or "",
+        )
 
 
 _HEADER: tuple[Any, ...] = (
     AgentIdentity.id,
     AgentIdentity.server_id,
+    AgentIdentity.lease_id,
     AgentIdentity.seen_at,
     AgentIdentity.reported_at,
     Lease.started_at,

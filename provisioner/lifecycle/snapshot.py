@@ -6,12 +6,13 @@ from datetime import datetime, timedelta
 from sqlmodel import col, select
 from sqlmodel.ext.asyncio.session import AsyncSession
 
-from provisioner.domain.health import Finding, Verdict, unfit
+from provisioner.domain.health import Finding, Verdict, is_believed, unfit
 from provisioner.domain.lifecycle import RUNS, State
 from provisioner.domain.transitions import Facts
 from provisioner.fleet.requests import head, open_requests
 from provisioner.incidents import breaker_is_open
 from provisioner.rental.reservations import lease_on
+from provisioner.rental.unverified_faults import unverified_quarantines
 from provisioner.store.tables import (
     AgentIdentity,
     Boot,
@@ -57,6 +58,8 @@ class Snapshot:
     """The last verdict on its health; None since a repair."""
     fault: Finding | None
     """The finding that forbids the next lease; None while the circuit breaker is open."""
+    unverified_quarantines: tuple[datetime, ...]
+    """If only a tenant reported it: when other servers of the account were quarantined so."""
 
     @property
     def sanitised(self) -> bool:
@@ -71,7 +74,8 @@ class Snapshot:
         Silence counts from `watching_since` at the earliest, as nobody listened before, and from
         when the server entered its state.
         """
-        lease = self.lease
+        lease, fault = self.lease, self.fault
+        believed = is_believed(self.unverified_quarantines, now)
         heard = max(filter(None, (self.agent_seen_at(), watching_since, self.server.state_since)))
         return Facts(
             operation=self.operation.state if self.operation else None,
@@ -80,8 +84,10 @@ class Snapshot:
             lease_over=lease is not None and lease.ends_at <= now,
             ramdisk_silent=self.server.state is State.AVAILABLE and now - heard > SILENCE,
             # During preparation, reports of the tenant's system do not move the lease.
-            faulty=self.fault is not None
+            faulty=fault is not None
+            and believed
             and (self.server.state is not State.IMAGING or self.boot is not None),
+            doubted=not believed,
             bmc_lost=self.server.bmc_lost_at is not None,
             requested=self.requested.verb if self.requested else None,
         )
@@ -121,6 +127,7 @@ async def load(session: AsyncSession, server_id: str) -> Snapshot:
     agent = await _agent(session, server, boot)
     health = await session.get(ServerHealth, server_id)
     verdict = Verdict.from_dict(health.verdict) if health else None
+    fault = await _fault(session, verdict, agent)
     return Snapshot(
         server=server,
         server_class=server_class,
@@ -135,7 +142,10 @@ async def load(session: AsyncSession, server_id: str) -> Snapshot:
         image=await _image(session, reservation, request),
         agent=agent,
         verdict=verdict,
-        fault=await _fault(session, verdict, agent),
+        fault=fault,
+        unverified_quarantines=await unverified_quarantines(session, fault.lease_id)
+        if fault and fault.by_tenant
+        else (),
     )
 
 

@@ -13,6 +13,7 @@ from sqlmodel.ext.asyncio.session import AsyncSession
 
 from provisioner.domain.access import RECONCILER
 from provisioner.domain.health import next_action
+from provisioner.domain.health.fleet import BELIEVED, BELIEVED_WITHIN
 from provisioner.domain.incidents import IncidentKind
 from provisioner.domain.lifecycle import (
     RUNS,
@@ -24,16 +25,13 @@ from provisioner.domain.lifecycle import (
 )
 from provisioner.domain.reservations import LeaseEndReason, ReservationState
 from provisioner.domain.transitions import Effect, Transition, failed
-from provisioner.incidents import (
-    close_incidents,
-    open_incident,
-    open_one,
-)
+from provisioner.incidents import close_incidents, open_incident, open_one
 from provisioner.lifecycle.requests import end_with_state
 from provisioner.lifecycle.snapshot import Snapshot
 from provisioner.rental.leases import set_end
 from provisioner.rental.outages import end_outage
 from provisioner.rental.reservations import bind_waiting, lease_on
+from provisioner.rental.unverified_faults import tenant_of
 from provisioner.store import audit
 from provisioner.store.tables import (
     BmcReading,
@@ -82,6 +80,8 @@ async def carry_out(
     await close_incidents(session, server, *_OF_ONE_STATE, now=now)
     server.state = transition.target
     server.state_since = now
+    if transition.target is State.RETIRED:
+        await close_incidents(session, server, IncidentKind.DOUBT, now=now)
     if transition.target not in _KEEPS_REASON:
         server.reason = server.next_action = ""
     await end_with_state(session, server.id, transition.target, now)
@@ -131,11 +131,15 @@ def _start_operation(change: Change) -> None:
 async def quarantine(change: Change) -> None:
     """Take the reason from its health, the operator, the step, or the open incident."""
     server, finding, requested = change.server, change.snapshot.fault, change.snapshot.requested
+    await close_incidents(change.session, server, IncidentKind.DOUBT, now=change.now)
     if requested is not None and requested.arguments.get("reason"):
         server.reason, server.next_action = requested.arguments["reason"], ""
     if change.transition.for_health and finding is not None:
         server.reason = finding.summary
         server.next_action = next_action(finding, server.name)
+        if finding.by_tenant:
+            lease = await change.session.get_one(Lease, finding.lease_id)
+            lease.unverified_fault_at = change.now
     fault = await open_one(change.session, server, IncidentKind.FAULT)
     if fault is not None and not server.reason:
         server.reason, server.next_action = fault.reason, fault.next_action
@@ -145,6 +149,28 @@ async def quarantine(change: Change) -> None:
         server.next_action = f"find the cause; then: rackctl server repaired {server.name}"
     if fault is None or fault.reason != server.reason:
         await _open_fault(change)
+
+
+async def doubt(change: Change) -> None:
+    """Drop what only the tenant reported, and let our ramdisk judge. An operator may know
+    better."""
+    server, finding = change.server, change.snapshot.fault
+    if finding is None:
+        raise AssertionError(f"{server.name} has no fault to doubt")
+    tenant = await tenant_of(change.session, finding.lease_id)
+    await open_incident(
+        change.session,
+        server,
+        IncidentKind.DOUBT,
+        f"only the system of a tenant ({tenant.email}) reported a fault that cannot be verified: "
+        f"{finding.summary}. {BELIEVED} other servers of the account were quarantined for such "
+        f"reports within {BELIEVED_WITHIN.days} days, so this one is wiped, validated and offered "
+        "again",
+        f"look for the fault; to keep it out of the pool: rackctl server quarantine {server.name} "
+        "--reason faulty",
+        now=change.now,
+    )
+    await change.session.exec(delete(ServerHealth).where(col(ServerHealth.server_id) == server.id))
 
 
 async def quarantine_afterwards(change: Change) -> None:
@@ -192,6 +218,9 @@ async def end_leases_troubles(change: Change) -> None:
     lease = change.snapshot.lease
     if lease is not None:
         await end_outage(change.session, lease.id, lease.ends_at)
+    if change.snapshot.fault is None:
+        # Another tenancy without the fault that was doubted
+        await close_incidents(change.session, change.server, IncidentKind.DOUBT, now=change.now)
     await close_incidents(
         change.session, change.server, IncidentKind.HEALTH, IncidentKind.SILENT, now=change.now
     )
@@ -226,6 +255,7 @@ EFFECTS: dict[Effect, Callable[[Change], Awaitable[None]]] = {
     Effect.QUARANTINE_AFTERWARDS: quarantine_afterwards,
     Effect.MOVE_LEASE: move_lease,
     Effect.END_LEASES_TROUBLES: end_leases_troubles,
+    Effect.DOUBT: doubt,
     Effect.BEGIN_ANEW: begin_anew,
     Effect.SPEND_CERTIFICATES: spend_certificates,
     Effect.BIND_WAITING: bind_reservations,

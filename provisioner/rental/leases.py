@@ -5,6 +5,7 @@ Callers decide whether it may change, and what else must change with it.
 
 from datetime import datetime
 
+from provisioner.store.changes import change_number
 from provisioner.store.tables import Lease
 
 
@@ -18,3 +19,4 @@ def set_end(lease: Lease, ends_at: datetime, now: datetime) -> None:
     lease.ends_at = ends_at
     lease.sequence += 1
     lease.granted_at = now
+    lease.changed_in = change_number()

@@ -40,6 +40,7 @@ MESSAGES: list[Message] = [
     ReportAnswer(10.0, SignedGrant(GRANT.to_json(), "c2ln")),
     ReportAnswer(10.0, None),
     IdentityRequest("t", "boot", "", "52:54:00:77:00:01"),
+    IdentityRequest("t", "boot", "", "52:54:00:77:00:01", "0123456789abcdef"),
     Identity("srv_1", "r1-u01", "key", "ssh-ed25519 A", CONFIG),
     Ready("boot"),
 ]
@@ -101,4 +102,4 @@ def test_a_configuration_that_cannot_work_is_refused(
 
 def test_secrets_are_not_in_the_representation() -> None:
     assert "hush" not in repr(AgentConfig("http://x", "srv_1", "hush", "tenant", 1.0, None))
-    assert "hush" not in repr(IdentityRequest("hush", "boot", "s", "m"))
+    assert "hush" not in repr(IdentityRequest("hush", "boot", "s", "m", "hush"))

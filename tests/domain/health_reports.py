@@ -4,11 +4,13 @@ from collections.abc import Mapping
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
+from agent.protocol import TENANT
 from provisioner.domain.health import HEALTHY, Sample, Verdict, remember, verdict
 
 START = datetime(2030, 1, 1, tzinfo=UTC)
 UUID = "GPU-0"
 PCI = "0000:1b:00.0"
+LEASE = "lea_1"
 
 
 def at(seconds: float) -> datetime:
@@ -30,7 +32,7 @@ def report(
     second: float, said: Mapping[str, Any], *, boot: str = "b1", context: str = "tenant"
 ) -> Sample:
     stored = {"boot_id": boot, "context": context, "uptime_s": 1000.0 + second, "health": said}
-    return Sample.of(stored, at(second))
+    return Sample.of(stored, at(second), lease_id=LEASE if context == TENANT else "")
 
 
 def xid(number: int, second: float = 0.0, pci: str = PCI) -> dict[str, Any]:

@@ -6,11 +6,21 @@ from typing import Any
 
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from sick_world import DEAD_DISK, HUNG_DISKS, LOST_ROW, PENDING_ROW, REBOOT_ME, WELL, SickWorld
+from sick_world import (
+    DEAD_DISK,
+    HUNG_DISKS,
+    LOST_ROW,
+    PENDING_ROW,
+    REBOOT_ME,
+    SOUND_DISK,
+    WELL,
+    SickWorld,
+)
 from sqlmodel import select
 from world import World
 
-from provisioner.domain.health import Verdict, unfit
+from provisioner.domain.health import Verdict, unfit, unverified
+from provisioner.domain.health.fleet import BELIEVED
 from provisioner.domain.lifecycle import RequestVerb, State
 from provisioner.domain.refusals import Refusal
 from provisioner.store.database import Database
@@ -19,7 +29,9 @@ from provisioner.store.tables import Lease, ServerHealth
 
 SERVERS = 3
 
-healths = st.sampled_from([WELL, DEAD_DISK, HUNG_DISKS, LOST_ROW, PENDING_ROW, REBOOT_ME])
+healths = st.sampled_from(
+    [WELL, SOUND_DISK, DEAD_DISK, HUNG_DISKS, LOST_ROW, PENDING_ROW, REBOOT_ME]
+)
 steps = st.one_of(
     st.tuples(st.just("tell"), st.integers(0, SERVERS - 1), healths),
     st.tuples(st.sampled_from(["reserve", "release", "swap", "repair", "restart", "hour"])),
@@ -68,8 +80,12 @@ async def _check(sick: SickWorld) -> None:
         boot = snapshot.agent.report.get("boot_id") if snapshot.agent else None
         if server.state is State.AVAILABLE and verdict is not None and unfit(verdict, boot):
             assert "breaker" in kinds, "a faulty server is offered only while the breaker is open"
+        if server.state is State.AVAILABLE and verdict is not None:
+            assert unverified(verdict) is None, "our ramdisk verifies first what a tenant reported"
         if server.state is State.QUARANTINED:
             assert any(i.server_id == server.id for i in await sick.world.incidents())
+    on_its_word = {lease.server_id for lease in leases.values() if lease.unverified_fault_at}
+    assert len(on_its_word) <= BELIEVED, "one account has all leases"
     for outage in await sick.outages():
         lease = leases[outage.lease_id]
         assert lease.ready_at is not None

@@ -19,6 +19,7 @@ class Booted(NamedTuple):
     provisioner: play.PlayedProvisioner
     machine: play.Machine
     request: IdentityRequest
+    repeated: IdentityRequest
     ready: Ready
     ready_by: str | None
 
@@ -48,7 +49,11 @@ def booted(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Booted]:
     port = play.free_port()
     (folder / "known_hosts").write_text(f"[127.0.0.1]:{port} {host_key}\n")
 
+    answered = iter([(503, None)])  # the first answer is lost
+
     def identity(_: play.Message) -> play.Answer:
+        for lost in answered:
+            return lost
         agent = AgentConfig(provisioner.url, "srv_1", "agent-token", "ramdisk", 10.0, None)
         private = (folder / "host").read_text()
         return 200, Identity("srv_1", "r1-u01", private, user_key, agent).to_dict()
@@ -62,11 +67,13 @@ def booted(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Booted]:
         arguments = boot_arguments(provisioner.url)
         with play.machine(folder, port, arguments, blank_disk(folder)) as machine:
             request, _ = provisioner.next("/boot/identity")
+            repeated, _ = provisioner.next("/boot/identity")
             ready, ready_by = provisioner.next("/boot/ready")
             yield Booted(
                 provisioner,
                 machine,
                 IdentityRequest.from_dict(request),
+                IdentityRequest.from_dict(repeated),
                 Ready.from_dict(ready),
                 ready_by,
             )
@@ -75,6 +82,11 @@ def booted(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Booted]:
 def test_the_boot_token_is_exchanged_with_the_facts_of_this_machine(booted: Booted) -> None:
     assert booted.request.token == "spend-me"
     assert (booted.request.serial, booted.request.mac) == (play.SERIAL, play.MAC)
+
+
+def test_a_lost_answer_is_asked_for_again_with_the_nonce_of_this_boot(booted: Booted) -> None:
+    assert len(booted.request.nonce) == 32
+    assert booted.repeated == booted.request
 
 
 def test_readiness_is_reported_under_the_new_identity(booted: Booted) -> None:

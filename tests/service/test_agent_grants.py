@@ -83,7 +83,7 @@ async def test_a_change_is_seen_however_long_the_database_was_away(tenant, servi
     _, lease, token = tenant
     links = Links(services.database)
     link = await links.find(token_hash(token))
-    await links.refresh(clock())
+    await links.refresh()
     async with services.database.write() as session:
         await extend(
             session,
@@ -93,7 +93,7 @@ async def test_a_change_is_seen_however_long_the_database_was_away(tenant, servi
             now=clock(),
         )
     clock.turn(minutes=10)
-    await links.refresh(clock())
+    await links.refresh()
     assert link.lease.sequence == 2
 
 

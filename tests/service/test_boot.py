@@ -10,8 +10,9 @@ from sqlmodel import select
 
 from provisioner.domain.lifecycle import State, Step, Verb
 from provisioner.service.app import make_app
+from provisioner.service.boot import identity as identity_handlers
 from provisioner.store.secrets import token_hash
-from provisioner.store.tables import AgentIdentity, Boot
+from provisioner.store.tables import AgentIdentity, AuditEvent, Boot
 
 MAC = "52:54:00:77:00:01"
 ASK = {"mac": MAC, "serial": "ILSRV01"}
@@ -36,6 +37,9 @@ async def window(make):
     operation = await make.operation(server)
     boot, token = await make.boot(server, operation)
     return server, boot, token
+
+
+NONCE = "a-nonce-of-this-boot"
 
 
 def identity_of(boot_token, **changes):
@@ -143,6 +147,85 @@ async def test_of_many_exchanges_at_once_one_succeeds(anybody, window, services)
     assert sorted(answer.status for answer in answers) == [200] + [403] * 9
     async with services.database.read() as session:
         assert len((await session.exec(select(AgentIdentity))).all()) == 1
+
+
+async def test_a_lost_answer_is_given_again_to_whoever_repeats_the_request(
+    anybody, make, window, services, monkeypatch
+):
+    clock = services.clock
+    _, boot, token = window
+    request = identity_of(token, nonce=NONCE)
+    with monkeypatch.context() as lost:
+        lost.setattr(identity_handlers, "_agent_config", lambda *_: 1 / 0)  # after it is spent
+        assert (await anybody.post("/boot/identity", json=request)).status == 500
+    assert (await make.get(boot)).identified_at == clock()
+    clock.turn(seconds=5)
+    answers = [await anybody.post("/boot/identity", json=request) for _ in range(2)]
+    assert [answer.status for answer in answers] == [200, 200]
+    first, second = [await answer.json() for answer in answers]
+    assert first == second
+    assert first["agent"]["token"] == services.secret_box.open(boot.agent_token_secret)
+    assert (await make.get(boot)).identified_at == clock() - timedelta(seconds=5)
+    async with services.database.read() as session:
+        assert len((await session.exec(select(AgentIdentity))).all()) == 1
+        events = (await session.exec(select(AuditEvent).order_by(AuditEvent.id))).all()
+    assert [event.action for event in events] == [
+        "boot.identified",
+        "boot.identified_again",
+        "boot.identified_again",
+    ]
+
+
+async def test_of_many_requests_at_once_with_one_nonce_each_gets_the_same_identity(
+    anybody, window, services
+):
+    _, _, token = window
+    answers = await asyncio.gather(
+        *(anybody.post("/boot/identity", json=identity_of(token, nonce=NONCE)) for _ in range(10))
+    )
+    assert [answer.status for answer in answers] == [200] * 10
+    async with services.database.read() as session:
+        assert len((await session.exec(select(AgentIdentity))).all()) == 1
+
+
+@pytest.mark.parametrize(
+    ("first", "second"),
+    [(NONCE, NONCE[::-1]), (NONCE, ""), ("", NONCE), ("", "")],
+    ids=["another nonce", "no nonce", "none at first", "none at all"],
+)
+async def test_another_requester_does_not_get_the_identity(anybody, window, first, second):
+    _, _, token = window
+    answer = await anybody.post("/boot/identity", json=identity_of(token, nonce=first))
+    assert answer.status == 200
+    answer = await anybody.post("/boot/identity", json=identity_of(token, nonce=second))
+    assert (answer.status, (await answer.json())["code"]) == (403, "spent_boot_token")
+
+
+@pytest.mark.parametrize("over", ["ready_at", "closed_at", "expires_at"])
+async def test_the_request_is_repeated_in_vain_once_the_boot_is_ready_or_over(
+    anybody, window, services, clock, over
+):
+    _, boot, token = window
+    request = identity_of(token, nonce=NONCE)
+    assert (await anybody.post("/boot/identity", json=request)).status == 200
+    async with services.database.write() as session:
+        setattr(await session.get_one(Boot, boot.id), over, clock())
+    answer = await anybody.post("/boot/identity", json=request)
+    assert (answer.status, (await answer.json())["code"]) == (403, "spent_boot_token")
+
+
+@pytest.mark.parametrize("nonce", ["short", "x" * 65, "a nonce with spaces", "nönce" * 4, 7, None])
+async def test_a_nonce_is_random_characters_within_bounds(anybody, make, window, nonce):
+    _, boot, token = window
+    answer = await anybody.post("/boot/identity", json=identity_of(token, nonce=nonce))
+    assert (answer.status, (await answer.json())["code"]) == (400, "bad_message")
+    assert (await make.get(boot)).identified_at is None
+
+
+async def test_only_a_digest_of_the_nonce_is_kept(anybody, make, window):
+    _, boot, token = window
+    await anybody.post("/boot/identity", json=identity_of(token, nonce=NONCE))
+    assert (await make.get(boot)).nonce_hash == token_hash(NONCE)
 
 
 @pytest.mark.parametrize(

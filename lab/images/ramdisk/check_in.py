@@ -1,14 +1,15 @@
 """Run by the ramdisk's /init once the network is up.
 
-It exchanges the boot token for the machine's identity, opens SSH with the host key and for the user
-key in it, and reports ready. It exits with 1 and the reason on standard error if only another boot
-can help.
+It exchanges the boot token for the machine's identity, asking until an answer arrives, opens SSH
+with the host key and for the user key in it, and reports ready. It exits with 1 and the reason on
+standard error if only another boot can help.
 """
 
 from __future__ import annotations
 
 import json
 import os
+import secrets
 import subprocess
 import sys
 import time
@@ -36,6 +37,7 @@ def main() -> int:
                 boot_id=host.boot_id(),
                 serial=os.environ["IRONLEASE_SERIAL"],
                 mac=os.environ["IRONLEASE_MAC"],
+                nonce=secrets.token_hex(16),
             ),
         )
     except Refused as error:

@@ -9,6 +9,9 @@ BREAKER_WINDOW = timedelta(minutes=5)
 BREAKER_SHARE = 0.1
 BREAKER_LEAST = 3
 
+BELIEVED = 2
+BELIEVED_WITHIN = timedelta(days=30)
+
 LEMON_DAYS = 30
 LEMON_WEIGHT = {HealthLevel.DEGRADED: 1.0, HealthLevel.FAULTY: 3.0}
 
@@ -21,6 +24,15 @@ def breaker_trips(turned_faulty: Iterable[datetime], servers: int, now: datetime
     """
     recent = sum(now - BREAKER_WINDOW < at <= now for at in turned_faulty)
     return recent >= max(BREAKER_LEAST, BREAKER_SHARE * servers)
+
+
+def is_believed(quarantined: Iterable[datetime], now: datetime) -> bool:
+    """Whether a fault that only a tenant has reported, and we cannot verify, quarantines a server.
+
+    `quarantined` is when other servers of the account were, for such faults. A tenant who lies
+    could otherwise empty the pool.
+    """
+    return sum(now - BELIEVED_WITHIN < at for at in quarantined) < BELIEVED
 
 
 def lemon_score(incidents: Iterable[tuple[datetime, HealthLevel]], now: datetime) -> float:

@@ -42,9 +42,13 @@ class Sample:
     uptime_s: float
     health: Values
     """Nearly empty from an agent that does not read health."""
+    lease_id: str = ""
+    """The lease whose system sent it, which may send anything; empty for our ramdisk."""
 
     @classmethod
-    def of(cls, report: Values, at: datetime, sensors: Sequence[Values] = ()) -> "Sample":
+    def of(
+        cls, report: Values, at: datetime, sensors: Sequence[Values] = (), lease_id: str = ""
+    ) -> "Sample":
         """Build a sample from a stored report (`agent.protocol.Report.to_dict`).
 
         `sensors` is a fresh reading of the BMC (`sensors.kept`), which no agent can influence.
@@ -55,7 +59,12 @@ class Sample:
             report["context"],
             report["uptime_s"],
             {**(report.get("health") or {}), "sensors": sensors},
+            lease_id,
         )
+
+    def has_read(self, scope: Scope) -> bool:
+        """Whether it says anything of parts of this kind."""
+        return _LISTS[scope] in self.health
 
     def parts(self) -> Iterator[Part]:
         """Yield the server's parts, without the server itself."""

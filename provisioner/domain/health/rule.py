@@ -64,6 +64,8 @@ class Rule:
     """The action when the fault comes back after reboots."""
     latched: bool = False
     """Once found, it stays until the next boot, even if the signal is gone."""
+    verifiable: bool = False
+    """Our ramdisk reads it too, so a tenant's word for it is verified there."""
 
 
 NVML = "NVML API"

@@ -78,6 +78,7 @@ SERVER: tuple[Rule, ...] = (
         "{value} of {gpus_expected} GPUs are not on the PCI bus",
         f"{KERNEL}, sysfs",
         again=HealthAction.RMA,
+        verifiable=True,
     ),
     Rule(
         "hardware_hung",
@@ -89,6 +90,7 @@ SERVER: tuple[Rule, ...] = (
         "a disk does not answer",
         OURS,
         again=HealthAction.QUARANTINE,
+        verifiable=True,
     ),
     Rule(
         "disk_gone",
@@ -101,6 +103,7 @@ SERVER: tuple[Rule, ...] = (
         f"{KERNEL}, nvme state",
         Measure.LASTING,
         2 * MINUTE,
+        verifiable=True,
     ),
     Rule(
         "disk_failing",
@@ -111,6 +114,7 @@ SERVER: tuple[Rule, ...] = (
         Outcome.QUARANTINE,
         "{part} is no longer reliable, or read-only (critical warning {value})",
         NVME,
+        verifiable=True,
     ),
     Rule(
         "disk_failure_predicted",
@@ -121,6 +125,7 @@ SERVER: tuple[Rule, ...] = (
         Outcome.DRAIN,
         "{part} predicts its own failure (SMART)",
         SMART,
+        verifiable=True,
     ),
     Rule(
         "disk_warning",
@@ -131,6 +136,7 @@ SERVER: tuple[Rule, ...] = (
         Outcome.DRAIN,
         "{part} warns of spare blocks, heat or its backup power (critical warning {value})",
         NVME,
+        verifiable=True,
     ),
     Rule(
         "disk_media_errors",

@@ -48,6 +48,19 @@ class Finding:
     since: datetime
     seen: datetime
     """When it was last true."""
+    lease_id: str = ""
+    """The lease whose system alone has reported it; empty if our ramdisk or the BMC has."""
+
+    @property
+    def by_tenant(self) -> bool:
+        """Whether there is only the word of a tenant, who may lie."""
+        return self.lease_id != ""
+
+    @property
+    def awaits_ramdisk(self) -> bool:
+        """Whether our ramdisk has yet to verify it."""
+        rule = BY_NAME.get(self.rule)
+        return self.by_tenant and rule is not None and rule.verifiable
 
 
 @dataclass(frozen=True, slots=True)
@@ -131,8 +144,9 @@ def verdict(
     for old in previous.findings:
         same = old.rule, old.part
         if same in found:
-            found[same] = replace(found[same], since=old.since)
-        elif _holds(old, new, now):
+            lease_id = found[same].lease_id if old.by_tenant else ""
+            found[same] = replace(found[same], since=old.since, lease_id=lease_id)
+        elif _holds(old, new, now) or (old.awaits_ramdisk and _is_pending(old.rule, pending)):
             found[same] = old
     escalated = [_escalated(finding, past, now) for finding in found.values()]
     return _of(escalated, new.boot_id, pending)
@@ -170,6 +184,7 @@ def _broken(
                     new.boot_id,
                     now,
                     now,
+                    lease_id="" if part.scope is Scope.SENSOR else new.lease_id,
                 ),
             )
 
@@ -212,6 +227,7 @@ def _xids(new: Sample, now: datetime) -> Iterator[Finding]:
             new.boot_id,
             at,
             at,
+            lease_id=new.lease_id,
         )
 
 
@@ -234,17 +250,25 @@ def _holds(old: Finding, new: Sample, now: datetime) -> bool:
 def _unread(old: Finding, rule: Rule | None, new: Sample) -> bool:
     """Whether the new report cannot tell.
 
-    There is no driver, as in the ramdisk, or it hangs; or the BMC's reading is not fresh.
+    There is no driver, as in the ramdisk, or it hangs; or the BMC's reading is not fresh. What a
+    tenant said of a part may name none that exists: our ramdisk has to read all of its kind.
     """
     scope = rule.scope if rule else Scope.GPU
     if scope is Scope.SERVER:
         return rule is not None and rule.signal not in _server(new, new.at, 1).values
+    if old.awaits_ramdisk and not new.lease_id:
+        return not new.has_read(scope)
     part = next((part for part in new.parts() if part.key == old.part), None)
     if part is None:  # removed from the server, if the others are read
         if scope is Scope.SENSOR:
             return not new.health.get("sensors")
         return scope is Scope.GPU and new.health.get("state") != "ok"
     return rule is not None and rule.signal not in part.values
+
+
+def _is_pending(rule: str, pending: Mapping[str, datetime]) -> bool:
+    """Whether a rule is broken, for whatever part, but not for long enough yet."""
+    return any(key.split(" ")[0] == rule for key in pending)
 
 
 def _escalated(finding: Finding, past: Sequence[Finding], now: datetime) -> Finding:

@@ -7,6 +7,7 @@ from sqlmodel.ext.asyncio.session import AsyncSession
 
 from provisioner.domain.failures import Failure, FailureKind
 from provisioner.domain.hardware import MEMORY_TOLERANCE, differences, require_facts
+from provisioner.domain.health import unverified
 from provisioner.lifecycle.job import Done, Job, Outcome, Wait
 from provisioner.store.tables import Disk, Operation, Server
 
@@ -94,6 +95,10 @@ async def await_verdict(job: Job) -> Outcome:
     elif verdict is None or verdict.boot_id != agent.report.get("boot_id"):
         missing, kind = "has not been judged", FailureKind.CONFIGURATION
         next_action = "see the judge in `rackctl status`, and this server in the provisioner's log"
+    elif (claim := unverified(verdict)) is not None:
+        missing = f"does not cover what the last tenant reported ({claim.summary})"
+        kind = FailureKind.TRANSIENT
+        next_action = f"look for the agent on the console of {job.server.name}"
     else:
         return Done(verdict.summary)
     missing = f"the report of the ramdisk's agent {missing}"

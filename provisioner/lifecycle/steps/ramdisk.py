@@ -16,6 +16,7 @@ from provisioner.drivers.netboot import Host
 from provisioner.drivers.ssh import HostKeyMismatch, SshState, SshTarget
 from provisioner.drivers.ssh.keys import new_host_key
 from provisioner.incidents import close_incidents, open_incident, open_one
+from provisioner.lifecycle.identities import revoke_identities
 from provisioner.lifecycle.job import Change, Done, GoTo, Job, Outcome, Wait
 from provisioner.store.secrets import new_token, token_hash
 from provisioner.store.tables import AgentIdentity, Boot, Lease, Operation, Server
@@ -86,15 +87,8 @@ def close_boots(job: Job) -> Change:
         )
         for boot in boots:
             boot.closed_at = now
-        identities = await session.exec(
-            select(AgentIdentity).where(
-                AgentIdentity.server_id == server.id,
-                col(AgentIdentity.boot_id).is_not(None),
-                col(AgentIdentity.revoked_at).is_(None),
-            )
-        )
-        for identity in identities:
-            identity.revoked_at = now
+        of_a_boot = col(AgentIdentity.boot_id).is_not(None)
+        await revoke_identities(session, server.id, of_a_boot, now=now)
 
     return change
 

@@ -2,7 +2,6 @@
 
 from datetime import datetime
 
-from sqlmodel import col, select
 from sqlmodel.ext.asyncio.session import AsyncSession
 
 from provisioner.domain.incidents import IncidentKind
@@ -10,10 +9,11 @@ from provisioner.domain.reservations import LeaseEndReason, ReservationState
 from provisioner.domain.webhooks import WebhookEvent
 from provisioner.drivers.network import SwitchUnreachable
 from provisioner.incidents import open_incident
+from provisioner.lifecycle.identities import revoke_identities
 from provisioner.lifecycle.job import Change, Done, Job, Outcome
 from provisioner.notifications.outbox import enqueue
 from provisioner.rental.reservations import lease_on
-from provisioner.store.tables import AgentIdentity, Lease, Operation, Reservation, Server
+from provisioner.store.tables import Lease, Operation, Reservation, Server
 
 
 async def shut_port(job: Job) -> Outcome:
@@ -63,13 +63,7 @@ def _end_lease(job: Job) -> Change:
         lease = await lease_on(session, server.id)
         if lease is not None:
             await _close(session, lease, now)
-        identities = await session.exec(
-            select(AgentIdentity).where(
-                AgentIdentity.server_id == server.id, col(AgentIdentity.revoked_at).is_(None)
-            )
-        )
-        for identity in identities:
-            identity.revoked_at = now
+        await revoke_identities(session, server.id, now=now)
 
     return change
 

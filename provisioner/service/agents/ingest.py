@@ -120,7 +120,7 @@ class Ingest(Loop):
         try:
             await self.flush()
         finally:
-            await self.links.refresh(now)
+            await self.links.refresh()
 
     async def close(self) -> None:
         """Write what was taken since the last turn."""

@@ -4,9 +4,10 @@
 """
 
 import asyncio
+from collections import deque
 from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
-from datetime import datetime, timedelta
 from typing import Any
 
 from pydantic_core import from_json
@@ -15,11 +16,12 @@ from sqlmodel import col, select
 from sqlmodel.ext.asyncio.session import AsyncSession
 
 from agent.protocol import Report
+from provisioner.store.changes import first_unseen, seen_since
 from provisioner.store.database import Database
 from provisioner.store.tables import AgentIdentity, Lease, Reservation, Server
 
-_MARGIN = timedelta(seconds=30)
-"""Changes are dated by other machines' clocks, and before they are committed: look back a bit."""
+_OVERLAP = 30
+"""Refreshes that see a change: a link may just have been read while it changed."""
 _SLICE = 50
 """Reports decoded without a pause, which takes some milliseconds."""
 
@@ -59,13 +61,14 @@ class Links:
     def __init__(self, database: Database) -> None:
         self._database = database
         self._links: dict[str, Link] = {}
-        self._refreshed_at: datetime | None = None
+        self._unseen: deque[int] = deque(maxlen=_OVERLAP)
+        """The first change that each of the last refreshes could not see."""
 
     async def find(self, token_hash: str) -> Link | None:
         """Return the link, or None if the token is unknown or revoked, which is never cached."""
         link = self._links.get(token_hash)
         if link is None:
-            async with self._database.read() as session:
+            async with self._reading() as session:
                 found = _load(session, AgentIdentity.token_hash == token_hash)
                 links = [loaded async for _, loaded in found]
             for loaded in links:
@@ -73,16 +76,22 @@ class Links:
                 link = self._links.setdefault(token_hash, loaded)
         return link
 
-    async def refresh(self, now: datetime) -> None:
-        """Drop recently revoked links, and update leases whose grant changed recently."""
-        # Since the last successful refresh: the database may have been away for long.
-        since = (self._refreshed_at or now) - _MARGIN
-        async with self._database.read() as session:
+    async def refresh(self) -> None:
+        """Drop revoked links, and update leases whose grant changed."""
+        async with self._reading() as session:
+            # Since the last successful refreshes: the database may have been away for long.
+            since = min(self._unseen)
             revoked = await session.exec(
-                select(AgentIdentity.token_hash).where(col(AgentIdentity.revoked_at) >= since)
+                select(AgentIdentity.token_hash).where(
+                    seen_since(col(AgentIdentity.changed_in), since),
+                    col(AgentIdentity.revoked_at).is_not(None),
+                )
             )
-            changed = await session.exec(select(Lease).where(col(Lease.granted_at) >= since))
-        self._refreshed_at = now
+            changed = await session.exec(
+                select(Lease).where(seen_since(col(Lease.changed_in), since))
+            )
+            unseen = await first_unseen(session)
+        self._unseen.append(unseen)
         for token_hash in revoked.all():
             self._links.pop(token_hash, None)
         leases = {lease.id: lease for lease in changed.all()}
@@ -95,9 +104,17 @@ class Links:
 
     async def load_all(self) -> None:
         """Load all links at once: after a start every agent reports within seconds."""
-        async with self._database.read() as session:
+        async with self._reading() as session:
             async for token_hash, link in _load(session):
                 self._links.setdefault(token_hash, link)
+
+    @asynccontextmanager
+    async def _reading(self) -> AsyncIterator[AsyncSession]:
+        """A read session; the first one begins what refreshes have to see."""
+        async with self._database.read() as session:
+            if not self._unseen:
+                self._unseen.append(await first_unseen(session))
+            yield session
 
 
 async def _load(session: AsyncSession, *where: Any) -> AsyncIterator[tuple[str, Link]]:

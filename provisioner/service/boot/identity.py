@@ -1,5 +1,6 @@
 """The ramdisk exchanges its boot token for its identity, and reports that it is ready."""
 
+import hmac
 import logging
 from datetime import datetime
 
@@ -23,25 +24,35 @@ _LOG = logging.getLogger(__name__)
 
 
 async def exchange(request: web.Request) -> web.Response:
-    """`POST /boot/identity`: of any number of requests with one token, one gets the identity."""
+    """`POST /boot/identity`: of any number of requesters with one token, one gets the identity. It
+    gets the same one again if it repeats its request, as the answer may have been lost."""
     services = services_of(request)
     asked = await read_message(request, IdentityRequest)
     now = services.clock()
     async with services.database.write() as session:
-        boot, server = await _spend(session, asked, now)
+        boot, server = await _boot_of(session, asked)
         agent_token = services.secret_box.open(boot.agent_token_secret)
         host_key = services.secret_box.open(boot.host_key_secret)
-        session.add(
-            AgentIdentity(
-                server_id=server.id,
-                boot_id=boot.id,
-                token_hash=token_hash(agent_token),
-                issued_at=now,
+        # Lock the server before the boot, as the reconciler does: two orders could deadlock.
+        await call_attention(session, server.id)
+        if await _spend(session, boot, asked, now):
+            session.add(
+                AgentIdentity(
+                    server_id=server.id,
+                    boot_id=boot.id,
+                    token_hash=token_hash(agent_token),
+                    issued_at=now,
+                )
             )
-        )
-        audit.record(
-            session, Actor.ramdisk_agent(server.id), "boot.identified", server.id, now, boot=boot.id
-        )
+            action = "boot.identified"
+        elif await _may_repeat(session, boot, asked, now):
+            action = "boot.identified_again"
+        else:
+            raise _refused(
+                "spent_boot_token", "the boot token has been used, or its window has closed"
+            )
+        actor = Actor.ramdisk_agent(server.id)
+        audit.record(session, actor, action, server.id, now, boot=boot.id)
     identity = Identity(
         server=server.id,
         hostname=server.name,
@@ -67,9 +78,8 @@ def _agent_config(services: Services, server: Server, token: str) -> AgentConfig
     )
 
 
-async def _spend(
-    session: AsyncSession, asked: IdentityRequest, now: datetime
-) -> tuple[Boot, Server]:
+async def _boot_of(session: AsyncSession, asked: IdentityRequest) -> tuple[Boot, Server]:
+    """The boot that the token is for, and its server, which must be the requester."""
     found = await session.exec(
         select(Boot, Server)
         .join(Server, col(Server.id) == col(Boot.server_id))
@@ -93,8 +103,11 @@ async def _spend(
             f"the boot token was issued to a machine with another MAC or serial than "
             f"{asked.mac}, {asked.serial}",
         )
-    # Lock the server before the boot, as the reconciler does: two orders could deadlock.
-    await call_attention(session, server.id)
+    return boot, server
+
+
+async def _spend(session: AsyncSession, boot: Boot, asked: IdentityRequest, now: datetime) -> bool:
+    """Spend the boot's token; return whether it was still unspent and valid."""
     spent = await session.exec(
         update(Boot)
         .where(
@@ -103,11 +116,23 @@ async def _spend(
             col(Boot.closed_at).is_(None),
             col(Boot.expires_at) > now,
         )
-        .values(identified_at=now)
+        .values(identified_at=now, nonce_hash=_nonce_hash(asked))
     )
-    if spent.rowcount == 0:
-        raise _refused("spent_boot_token", "the boot token has been used, or its window has closed")
-    return boot, server
+    return spent.rowcount > 0
+
+
+async def _may_repeat(
+    session: AsyncSession, boot: Boot, asked: IdentityRequest, now: datetime
+) -> bool:
+    """Whether this is who spent the token: once it is ready, it has its identity."""
+    await session.refresh(boot)
+    if boot.ready_at is not None or boot.closed_at is not None or boot.expires_at <= now:
+        return False
+    return bool(asked.nonce) and hmac.compare_digest(boot.nonce_hash, _nonce_hash(asked))
+
+
+def _nonce_hash(asked: IdentityRequest) -> str:
+    return token_hash(asked.nonce) if asked.nonce else ""
 
 
 def _refused(code: str, reason: str) -> HttpError:

@@ -118,7 +118,9 @@ CODES: dict[str, ProblemCode] = {
     "unknown_boot_token": _row(403, "The boot token is unknown."),
     "other_machine": _row(403, "The boot token was given to another machine."),
     "not_imaging": _row(403, "The server is not writing this image."),
-    "spent_boot_token": _row(403, "The boot token was already used, or its window is closed."),
+    "spent_boot_token": _row(
+        403, "Another requester has used the boot token, or its window is closed."
+    ),
     "no_ramdisk": _row(403, 404, "There is no such file, or the agent does not run in a ramdisk."),
     # Pages
     "unreadable_form": _row(400, "The form contains bytes that are not text."),

@@ -3,6 +3,7 @@
 from provisioner.store.tables.accounts import Account, ApiToken, SshKey, WebSession
 from provisioner.store.tables.audit import AuditEvent
 from provisioner.store.tables.catalogue import Image, ServerClass
+from provisioner.store.tables.clock import HostClock
 from provisioner.store.tables.fleet import Disk, ErasureCertificate, Server, ServerRequest
 from provisioner.store.tables.health import BmcReading, HealthFinding, HealthSample, ServerHealth
 from provisioner.store.tables.incidents import Incident, IncidentNote
@@ -22,6 +23,7 @@ __all__ = [
     "Extension",
     "HealthFinding",
     "HealthSample",
+    "HostClock",
     "Image",
     "Incident",
     "IncidentNote",

@@ -3,7 +3,7 @@
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import JSON, Column
+from sqlalchemy import JSON, BigInteger, Column
 from sqlmodel import Field, SQLModel
 
 from provisioner.domain.lifecycle import OperationState, Step, StepOutcome, Verb
@@ -88,7 +88,10 @@ class Boot(SQLModel, table=True):
     asked_at: datetime | None = Field(default=None, sa_column=utc_column(nullable=True))
     """When iPXE fetched its script."""
     identified_at: datetime | None = Field(default=None, sa_column=utc_column(nullable=True))
-    """When the ramdisk exchanged the token, which is worthless from then on."""
+    """When the ramdisk first exchanged the token, which is worthless to anybody else from then on.
+    """
+    nonce_hash: str = Field(default="", sa_column_kwargs={"server_default": ""})
+    """Of the nonce with which it did, and may again until it is ready; empty if it gave none."""
     ready_at: datetime | None = Field(default=None, sa_column=utc_column(nullable=True))
     """When the ramdisk reported that its SSH server listens."""
     closed_at: datetime | None = Field(default=None, sa_column=utc_column(nullable=True))
@@ -103,7 +106,7 @@ class AgentIdentity(SQLModel, table=True):
         index_while("revoked_at IS NULL", "ix_agent_identity_live", "reported_at"),
         # Without the NULL rows, which are nearly all, and long: SQLite would scan them rather than
         # look up an identifier.
-        index_while("revoked_at IS NOT NULL", "ix_agent_identity_revoked", "revoked_at"),
+        index_while("changed_in IS NOT NULL", "ix_agent_identity_changed", "changed_in"),
     )
 
     id: str = Field(default_factory=lambda: new_id("agt"), primary_key=True)
@@ -113,6 +116,8 @@ class AgentIdentity(SQLModel, table=True):
     token_hash: str = Field(unique=True)
     issued_at: datetime = Field(default_factory=utc_now, sa_column=utc_column())
     revoked_at: datetime | None = Field(default=None, sa_column=utc_column(nullable=True))
+    changed_in: int | None = Field(default=None, sa_column=Column(BigInteger, nullable=True))
+    """Number of the change that revoked it (`store.changes`)."""
     seen_at: datetime | None = Field(default=None, sa_column=utc_column(nullable=True))
     """When it last reported."""
     reported_at: datetime | None = Field(default=None, sa_column=utc_column(nullable=True))

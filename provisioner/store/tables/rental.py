@@ -2,7 +2,7 @@
 
 from datetime import datetime
 
-from sqlalchemy import JSON, Column, UniqueConstraint
+from sqlalchemy import JSON, BigInteger, Column, UniqueConstraint
 from sqlmodel import Field, SQLModel
 
 from provisioner.domain.reservations import LeaseEndReason, ReservationState
@@ -64,6 +64,7 @@ class Lease(SQLModel, table=True):
     __table_args__ = (
         unique_while("ended_at IS NULL", "uq_lease_open", "server_id"),
         index_while("ended_at IS NULL", "ix_lease_open_ends_at", "ends_at"),
+        index_while("changed_in IS NOT NULL", "ix_lease_changed", "changed_in"),
     )
 
     id: str = Field(default_factory=lambda: new_id("lse"), primary_key=True)
@@ -75,8 +76,10 @@ class Lease(SQLModel, table=True):
     sequence: int = 1
     """The grant's number: raised by every change of `ends_at`, so that an agent keeps the newest.
     """
-    granted_at: datetime = Field(default_factory=utc_now, sa_column=utc_column(index=True))
+    granted_at: datetime = Field(default_factory=utc_now, sa_column=utc_column())
     """When the grant last changed."""
+    changed_in: int | None = Field(default=None, sa_column=Column(BigInteger, nullable=True))
+    """Number of that change (`store.changes`); None while it is the first grant."""
     certificates: list[str] = Field(default_factory=list, sa_column=Column(JSON, nullable=False))
     """The erasure certificates with which it was handed over."""
     host_key: str = ""
@@ -91,6 +94,8 @@ class Lease(SQLModel, table=True):
     """When its server was last switched on or reinstalled on request."""
     locked_at: datetime | None = Field(default=None, sa_column=utc_column(nullable=True))
     """When the agent reported that it closed access."""
+    unverified_fault_at: datetime | None = Field(default=None, sa_column=utc_column(nullable=True))
+    """When its server was quarantined for a fault that only this lease's agent had reported."""
     ended_at: datetime | None = Field(default=None, sa_column=utc_column(nullable=True))
     """When access had ended, as confirmed out of band (power off read back)."""
     end_reason: LeaseEndReason | None = Field(
