@@ -9,6 +9,7 @@ import signal
 
 from provisioner.accounts.tokens import bootstrap_admin
 from provisioner.daemon import open_database, run
+from provisioner.private_files import private_folder
 from provisioner.repeated_log import OncePerPeriod
 from provisioner.settings import BadSettings, Settings, read_settings
 from provisioner.store.database import DatabaseUnavailable
@@ -58,7 +59,7 @@ def main() -> None:
         settings = read_settings()
     except BadSettings as error:
         raise SystemExit(f"ironlease: the settings are wrong\n{error}") from None
-    settings.data_dir.mkdir(parents=True, exist_ok=True, mode=0o700)
+    private_folder(settings.data_dir)
     try:
         if command == "admin-token":
             print(asyncio.run(new_admin_token(settings)))  # noqa: T201

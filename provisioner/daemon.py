@@ -35,6 +35,7 @@ from provisioner.lifecycle.reconciler import Reconciler
 from provisioner.lifecycle.steps.ramdisk import address_reservations
 from provisioner.loops import Driver, Loop
 from provisioner.notifications.sender import WebhookSender
+from provisioner.private_files import private_folder
 from provisioner.rental.binder import Binder
 from provisioner.service.app import make_app
 from provisioner.service.context import Services
@@ -157,7 +158,7 @@ class Daemon:
 
 async def run(settings: Settings) -> None:
     """Run the daemon on real hardware until it is cancelled."""
-    settings.image_import_dir.mkdir(parents=True, exist_ok=True, mode=0o700)
+    private_folder(settings.image_import_dir)
     async with open_database(settings) as database:
         private_key, authorized_key = key_file(settings.data_dir / "ssh" / "id_ed25519")
         post = WebhookPost()
