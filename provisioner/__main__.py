@@ -14,6 +14,8 @@ from provisioner.repeated_log import OncePerPeriod
 from provisioner.settings import BadSettings, Settings, read_settings
 from provisioner.store.database import DatabaseUnavailable
 
+log = logging.getLogger("ironlease")
+
 
 async def new_admin_token(settings: Settings) -> str:
     """A token of the first administrator, for the first login or after a loss; the one before
@@ -26,10 +28,16 @@ async def until_signalled(settings: Settings) -> None:
     """Run the daemon until SIGTERM or SIGINT; work in progress goes on at the next start."""
     daemon = asyncio.create_task(run(settings))
     loop = asyncio.get_running_loop()
+
+    def stop(number: signal.Signals) -> None:
+        log.info("%s: stopping. Work in progress goes on at the next start.", number.name)
+        daemon.cancel()
+
     for number in (signal.SIGTERM, signal.SIGINT):
-        loop.add_signal_handler(number, daemon.cancel)
+        loop.add_signal_handler(number, stop, number)
     with contextlib.suppress(asyncio.CancelledError):
         await daemon
+    log.info("Stopped.")
 
 
 def allow_connections() -> None:

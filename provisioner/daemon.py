@@ -9,8 +9,8 @@ from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
-from ipaddress import IPv4Interface
 from pathlib import Path
+from typing import Any
 
 from provisioner.domain.quotas import Quota
 from provisioner.domain.webhook_addresses import AddressRules
@@ -42,6 +42,7 @@ from provisioner.service.context import Services
 from provisioner.service.http.connections import ConnectionLimits
 from provisioner.service.http.serving import serve
 from provisioner.settings import Settings
+from provisioner.startup import log_start
 from provisioner.store.columns import utc_now
 from provisioner.store.database import Database
 from provisioner.store.migrate import migrate
@@ -105,7 +106,7 @@ class Daemon:
             kept_bmc_users=frozenset(settings.kept_bmc_users),
             rotate_bmc_passwords=settings.rotate_bmc_passwords,
             network=MachineNetwork(
-                prefix=provisioning_network(settings).network.prefixlen,
+                prefix=settings.provisioning_network.network.prefixlen,
                 gateway=settings.gateway,
                 dns_servers=tuple(settings.dns_servers),
             ),
@@ -117,8 +118,8 @@ class Daemon:
         )
 
     @asynccontextmanager
-    async def serving(self) -> AsyncIterator[None]:
-        """The service answers until the end of the `with`."""
+    async def serving(self) -> AsyncIterator[list[Any]]:
+        """The service answers until the end of the `with`, at the addresses that it gives."""
         runner = await serve(
             make_app(self.services),
             self.settings.listen_host,
@@ -126,7 +127,7 @@ class Daemon:
             limits=connection_limits(self.settings),
         )
         try:
-            yield
+            yield runner.addresses
         finally:
             await runner.cleanup()
 
@@ -150,11 +151,6 @@ class Daemon:
             WebhookSender(database, self.box, post=self.post, rules=rules, clock=clock),
         ]
 
-    async def work(self) -> None:
-        """Run all background loops until cancelled."""
-        async with self.driver.running(*self.loops):
-            await asyncio.Event().wait()
-
 
 async def run(settings: Settings) -> None:
     """Run the daemon on real hardware until it is cancelled."""
@@ -166,8 +162,10 @@ async def run(settings: Settings) -> None:
             async with running_drivers(settings, database, private_key) as drivers:
                 box = SecretBox.from_file(settings.secret_key_file)
                 daemon = Daemon(settings, database, box, drivers, authorized_key, post)
-                async with daemon.serving():
-                    await daemon.work()
+                async with daemon.serving() as addresses, daemon.driver.running(*daemon.loops):
+                    loops = [status.name for status in daemon.driver.statuses]
+                    await log_start(settings, database, addresses, loops)
+                    await asyncio.Event().wait()
         finally:
             post.close()
 
@@ -207,7 +205,7 @@ async def running_netboot(settings: Settings, database: Database) -> AsyncIterat
     netboot = Dnsmasq(
         DnsmasqSettings(
             interface=settings.netboot_interface,
-            address=provisioning_network(settings),
+            address=settings.provisioning_network,
             base_url=settings.machine_url,
             state_dir=settings.netboot_dir / "dnsmasq",
             tftp_root=settings.netboot_dir / "tftp",
@@ -234,11 +232,6 @@ def _switch(settings: Settings) -> Switch | None:
     )
 
 
-def provisioning_network(settings: Settings) -> IPv4Interface:
-    """The provisioner's own address on the network that servers boot from."""
-    return IPv4Interface(f"{settings.netboot_address}/{settings.netboot_netmask}")
-
-
 def connection_limits(settings: Settings) -> ConnectionLimits:
     """How many connections the service accepts."""
     limits = ConnectionLimits(
@@ -253,5 +246,5 @@ def webhook_rules(settings: Settings) -> AddressRules:
     return AddressRules(
         allow_http=settings.webhook_allow_http,
         allowed=tuple(settings.webhook_allow_networks),
-        refused=(*settings.machine_networks, provisioning_network(settings).network),
+        refused=(*settings.machine_networks, settings.provisioning_network.network),
     )
