@@ -2,7 +2,7 @@
 PYTHON ?= python3
 BIN := .venv/bin
 
-.PHONY: demo test test-gpu lint bench serve screenshots nvml schema docs system clean
+.PHONY: demo test test-gpu lint bench serve screenshots nvml schema docs lock system clean
 
 demo: system .venv/ready
 	$(BIN)/python -m lab demo $(if $(ONCE),--once) $(if $(JSON),--json $(JSON))
@@ -45,11 +45,20 @@ nvml: system .venv/ready
 system:
 	@./lab/system-packages
 
-.venv/ready: setup.cfg pyproject.toml
+# Everything with the hash of requirements.lock, the builder of the project itself too.
+.venv/ready: requirements.lock setup.cfg pyproject.toml
 	$(PYTHON) -m venv .venv
-	$(BIN)/python -m pip install --quiet --upgrade pip
-	$(BIN)/python -m pip install --quiet --editable '.[dev]'
+	$(BIN)/python -m pip install --quiet --require-hashes --requirement requirements.lock
+	$(BIN)/python -m pip install --quiet --no-deps --no-build-isolation --editable .
 	@touch $@
+
+# Writes requirements.lock anew for the ranges of setup.cfg; UPGRADE=1 takes newer versions.
+lock:
+	$(PYTHON) -m venv build/lock
+	build/lock/bin/python -m pip install --quiet 'uv>=0.13'
+	build/lock/bin/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes \
+		--custom-compile-command 'make lock' $(if $(UPGRADE),--upgrade) \
+		--extra dev --output-file requirements.lock setup.cfg
 
 clean:
 	rm -rf .venv build dist *.egg-info

@@ -214,6 +214,7 @@ CREATE TABLE bmc_reading (
     server_id VARCHAR NOT NULL,
     due_at TIMESTAMP WITH TIME ZONE NOT NULL,
     read_at TIMESTAMP WITH TIME ZONE,
+    log JSON,
     sensors JSON NOT NULL,
     error VARCHAR NOT NULL,
     PRIMARY KEY (server_id),

@@ -15,8 +15,9 @@ import subprocess
 from collections.abc import Callable
 from pathlib import Path
 
+from agent import local_http
 from agent.lease import Lease
-from agent.local_http import Answer, Request, serve
+from agent.local_http import Answer, Request
 from agent.notices import announced
 from agent.post import PostError
 from agent.times import iso
@@ -34,7 +35,7 @@ def listen() -> socket.socket:
     """Listen on the link-local address, which is added to `lo`. Raises `OSError`."""
     command = ["ip", "address", "replace", f"{ADDRESS}/32", "dev", "lo", "scope", "host"]
     subprocess.run(command, check=False, stdin=subprocess.DEVNULL, timeout=10)
-    return socket.create_server((ADDRESS, PORT))
+    return local_http.listen(ADDRESS, PORT)
 
 
 def run(lease: Lease, release: Callable[[], None], now: Callable[[], float]) -> None:
@@ -44,7 +45,7 @@ def run(lease: Lease, release: Callable[[], None], now: Callable[[], float]) -> 
     except (OSError, subprocess.TimeoutExpired) as error:
         _log.warning("no metadata on %s:%d: %s", ADDRESS, PORT, error)
         return
-    serve(listener, Metadata(lease, release, now).answer)
+    local_http.serve(listener, Metadata(lease, release, now).answer)
 
 
 class Metadata:
@@ -108,7 +109,7 @@ class Metadata:
 
     def _released(self, request: Request) -> Answer:
         given, now = request.headers.get(_TOKEN, ""), self._now()
-        if not any(given == token and now < until for token, until in self._tokens):
+        if not any(given == token and now < until for token, until in tuple(self._tokens)):
             return Answer(
                 401, f"Get a token with PUT {_ROOT}/token and send it in the header {_TOKEN}.\n"
             )

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import socket
 from collections.abc import Callable
 
 from agent import local_http
@@ -20,7 +19,7 @@ _log = logging.getLogger("agent")
 def serve(health: Callable[[], Values], hostname: Callable[[], str], port: int = PORT) -> None:
     """Answer for ever, to this machine only. If the port is taken, it is left alone."""
     try:
-        listener = socket.create_server(("127.0.0.1", port))
+        listener = local_http.listen("127.0.0.1", port)
     except OSError as error:
         _log.warning("no metrics on 127.0.0.1:%d: %s", port, error)
         return

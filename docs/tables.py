@@ -14,6 +14,7 @@ from pathlib import Path
 from agent.signals import DISK, EVENT, GPU, LINK, SERVER
 from agent.signals.prometheus import METRICS
 from provisioner.domain.access import least_role
+from provisioner.domain.health.bmc_states import DRAIN, KINDS, MEANINGS, SPECIFIC, TYPES, WATCH
 from provisioner.domain.health.rule import Measure, Rule
 from provisioner.domain.health.rules import RULES
 from provisioner.domain.health.xids import XIDS
@@ -108,6 +109,25 @@ def health_rules() -> str:
     return _table(("Rule", "Of", "When", "Level", "Action", "Again", "Verified", "Source"), rows)
 
 
+def bmc_states() -> str:
+    """Every state of a BMC's sensors and event log that is evidence, worst first."""
+    types = {number: name for name, number in TYPES.items()}
+    grades = {DRAIN: "critical", WATCH: "warning"}
+    rows = [
+        (
+            f"{types[state.sensor_type]} ({state.sensor_type:02X}h)",
+            f"{state.offset:X}h",
+            meaning.text,
+            f"`{KINDS[state.sensor_type]}_{grades[meaning.severity]}`",
+        )
+        for state, meaning in sorted(
+            MEANINGS.items(), key=lambda item: (-item[1].severity, item[0])
+        )
+        if state.event_type == SPECIFIC
+    ]
+    return _table(("Sensor type", "Offset", "Meaning", "Rule"), rows)
+
+
 def runbooks() -> str:
     """What to do about each kind of incident."""
     rows = [
@@ -186,6 +206,7 @@ TABLES: dict[str, Callable[[], str]] = {
     "requests": requests,
     "settings": settings,
     "health_rules": health_rules,
+    "bmc_states": bmc_states,
     "runbooks": runbooks,
     "xids": xids,
     "signals": signals,

@@ -9,10 +9,13 @@ import signal
 
 from provisioner.accounts.tokens import bootstrap_admin
 from provisioner.daemon import open_database, run
+from provisioner.private_files import private_folder
 from provisioner.repeated_log import OncePerPeriod
 from provisioner.settings import BadSettings, Settings, read_settings
 from provisioner.site_clock import accept_clock
 from provisioner.store.database import DatabaseUnavailable
+
+log = logging.getLogger("ironlease")
 
 
 async def new_admin_token(settings: Settings) -> str:
@@ -35,10 +38,16 @@ async def until_signalled(settings: Settings) -> None:
     """Run the daemon until SIGTERM or SIGINT; work in progress goes on at the next start."""
     daemon = asyncio.create_task(run(settings))
     loop = asyncio.get_running_loop()
+
+    def stop(number: signal.Signals) -> None:
+        log.info("%s: stopping. Work in progress goes on at the next start.", number.name)
+        daemon.cancel()
+
     for number in (signal.SIGTERM, signal.SIGINT):
-        loop.add_signal_handler(number, daemon.cancel)
+        loop.add_signal_handler(number, stop, number)
     with contextlib.suppress(asyncio.CancelledError):
         await daemon
+    log.info("Stopped.")
 
 
 _COMMANDS = {"admin-token": new_admin_token, "accept-clock": follow_clock}
@@ -74,7 +83,7 @@ def main() -> None:
         settings = read_settings()
     except BadSettings as error:
         raise SystemExit(f"ironlease: the settings are wrong\n{error}") from None
-    settings.data_dir.mkdir(parents=True, exist_ok=True, mode=0o700)
+    private_folder(settings.data_dir)
     try:
         if command in _COMMANDS:
             print(asyncio.run(_COMMANDS[command](settings)))  # noqa: T201

@@ -9,8 +9,8 @@ from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
-from ipaddress import IPv4Interface
 from pathlib import Path
+from typing import Any
 
 from provisioner.domain.quotas import Quota
 from provisioner.domain.webhook_addresses import AddressRules
@@ -35,6 +35,7 @@ from provisioner.lifecycle.reconciler import Reconciler
 from provisioner.lifecycle.steps.ramdisk import address_reservations
 from provisioner.loops import Driver, Loop
 from provisioner.notifications.sender import WebhookSender
+from provisioner.private_files import private_folder
 from provisioner.rental.binder import Binder
 from provisioner.service.app import make_app
 from provisioner.service.context import Services
@@ -42,6 +43,7 @@ from provisioner.service.http.connections import ConnectionLimits
 from provisioner.service.http.serving import serve
 from provisioner.settings import Settings
 from provisioner.site_clock import ClockCheck, SiteClock, start_clock
+from provisioner.startup import log_start
 from provisioner.store.columns import utc_now
 from provisioner.store.database import Database
 from provisioner.store.migrate import migrate
@@ -107,7 +109,7 @@ class Daemon:
             kept_bmc_users=frozenset(settings.kept_bmc_users),
             rotate_bmc_passwords=settings.rotate_bmc_passwords,
             network=MachineNetwork(
-                prefix=provisioning_network(settings).network.prefixlen,
+                prefix=settings.provisioning_network.network.prefixlen,
                 gateway=settings.gateway,
                 dns_servers=tuple(settings.dns_servers),
             ),
@@ -119,8 +121,8 @@ class Daemon:
         )
 
     @asynccontextmanager
-    async def serving(self) -> AsyncIterator[None]:
-        """The service answers until the end of the `with`."""
+    async def serving(self) -> AsyncIterator[list[Any]]:
+        """The service answers until the end of the `with`, at the addresses that it gives."""
         runner = await serve(
             make_app(self.services),
             self.settings.listen_host,
@@ -128,7 +130,7 @@ class Daemon:
             limits=connection_limits(self.settings),
         )
         try:
-            yield
+            yield runner.addresses
         finally:
             await runner.cleanup()
 
@@ -153,15 +155,10 @@ class Daemon:
             WebhookSender(database, self.box, post=self.post, rules=rules, clock=clock),
         ]
 
-    async def work(self) -> None:
-        """Run all background loops until cancelled."""
-        async with self.driver.running(*self.loops):
-            await asyncio.Event().wait()
-
 
 async def run(settings: Settings) -> None:
     """Run the daemon on real hardware until it is cancelled."""
-    settings.image_import_dir.mkdir(parents=True, exist_ok=True, mode=0o700)
+    private_folder(settings.image_import_dir)
     async with open_database(settings) as database:
         private_key, authorized_key = key_file(settings.data_dir / "ssh" / "id_ed25519")
         clock = await start_clock(database, timedelta(seconds=settings.clock_tolerance_s))
@@ -170,8 +167,10 @@ async def run(settings: Settings) -> None:
             async with running_drivers(settings, database, private_key, clock) as drivers:
                 box = SecretBox.from_file(settings.secret_key_file)
                 daemon = Daemon(settings, database, box, drivers, authorized_key, post, clock)
-                async with daemon.serving():
-                    await daemon.work()
+                async with daemon.serving() as addresses, daemon.driver.running(*daemon.loops):
+                    loops = [status.name for status in daemon.driver.statuses]
+                    await log_start(settings, database, addresses, loops)
+                    await asyncio.Event().wait()
         finally:
             post.close()
 
@@ -213,7 +212,7 @@ async def running_netboot(
     netboot = Dnsmasq(
         DnsmasqSettings(
             interface=settings.netboot_interface,
-            address=provisioning_network(settings),
+            address=settings.provisioning_network,
             base_url=settings.machine_url,
             state_dir=settings.netboot_dir / "dnsmasq",
             tftp_root=settings.netboot_dir / "tftp",
@@ -241,11 +240,6 @@ def _switch(settings: Settings) -> Switch | None:
     )
 
 
-def provisioning_network(settings: Settings) -> IPv4Interface:
-    """The provisioner's own address on the network that servers boot from."""
-    return IPv4Interface(f"{settings.netboot_address}/{settings.netboot_netmask}")
-
-
 def connection_limits(settings: Settings) -> ConnectionLimits:
     """How many connections the service accepts."""
     limits = ConnectionLimits(
@@ -260,5 +254,5 @@ def webhook_rules(settings: Settings) -> AddressRules:
     return AddressRules(
         allow_http=settings.webhook_allow_http,
         allowed=tuple(settings.webhook_allow_networks),
-        refused=(*settings.machine_networks, provisioning_network(settings).network),
+        refused=(*settings.machine_networks, settings.provisioning_network.network),
     )

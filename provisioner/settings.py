@@ -6,7 +6,7 @@
 import os
 from collections.abc import Iterator
 from difflib import get_close_matches
-from ipaddress import IPv4Address, IPv4Network, IPv6Network
+from ipaddress import IPv4Address, IPv4Interface, IPv4Network, IPv6Network
 from pathlib import Path
 from typing import Any
 
@@ -165,6 +165,11 @@ class Settings(BaseSettings):
                 "a directory that holds none of them"
             )
         return self
+
+    @property
+    def provisioning_network(self) -> IPv4Interface:
+        """The provisioner's own address on the network that servers boot from."""
+        return IPv4Interface(f"{self.netboot_address}/{self.netboot_netmask}")
 
 
 def read_settings() -> Settings:

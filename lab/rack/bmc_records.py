@@ -16,6 +16,7 @@ _THRESHOLD, _SENSOR_SPECIFIC = 0x01, 0x6F
 # Events off, readings on, no state asserted.
 _READABLE = "disable scanning none" + 4 * " 000000000000000"
 _ENTITY_PROCESSOR, _ENTITY_BOARD, _ENTITY_PSU, _ENTITY_FAN = 0x03, 0x07, 0x0A, 0x1D
+_ENTITY_DRIVE, _ENTITY_MEMORY = 0x04, 0x20
 
 
 @dataclass(frozen=True)
@@ -27,7 +28,8 @@ class Sensor:
 
     name: str
     kind: int
-    """IPMI sensor type: 1 temperature, 2 voltage, 4 fan, 8 power supply, 0x0b other units."""
+    """IPMI sensor type: 1 temperature, 2 voltage, 4 fan, 8 power supply, 0x0b other units, 0x0c
+    memory, 0x0d drive, 0x27 network port."""
     unit: int = 0
     """IPMI base unit: 1 degree Celsius, 4 volt, 6 watt, 18 revolutions a minute."""
     entity: int = _ENTITY_BOARD
@@ -54,6 +56,9 @@ SENSORS = (
     Sensor("PSU Input", 0x0B, 6, _ENTITY_PSU, 35, multiplier=10, upper_critical=200),
     Sensor("PSU 1", 0x08, entity=_ENTITY_PSU, states=(0,)),
     Sensor("PSU 2", 0x08, entity=_ENTITY_PSU, states=(0,)),
+    Sensor("DIMM A1", 0x0C, entity=_ENTITY_MEMORY, states=(6,)),
+    Sensor("Drive 0", 0x0D, entity=_ENTITY_DRIVE, states=(0,)),
+    Sensor("LAN 1", 0x27, entity=_ENTITY_BOARD, states=(1,)),
 )
 
 
@@ -134,11 +139,22 @@ def _checked(data: bytes) -> bytes:
     return data + bytes([-sum(data) & 0xFF])
 
 
+def event(sensor: str, offset: int, *, asserted: bool = True) -> bytes:
+    """Return a SEL record's bytes 4 to 16: a sensor entered or left one of its states now."""
+    number, of = next((n, each) for n, each in enumerate(SENSORS, 1) if each.name == sensor)
+    return _event(of.kind, number, offset, asserted)
+
+
 def _power_on_event() -> bytes:
-    """Return bytes 4 to 16 of a SEL record: the power unit was switched on at this time."""
+    """The power unit, which has no sensor here, is no longer off."""
+    return _event(0x09, 0, 0, asserted=False)
+
+
+def _event(kind: int, number: int, offset: int, asserted: bool) -> bytes:
     now = int(time.time()).to_bytes(4, "little")
-    # Generator, event format, sensor type power unit, sensor 0, deassertion of "power off".
-    return now + bytes([_BMC, 0, 0x04, 0x09, 0, 0xEF, 0x00, 0xFF, 0xFF])
+    direction = 0 if asserted else 0x80
+    # Generator, event format, sensor, event type and direction, offset, no further data.
+    return now + bytes([_BMC, 0, 0x04, kind, number, direction | 0x6F, offset, 0xFF, 0xFF])
 
 
 def _hex(data: bytes) -> str:

@@ -2,11 +2,14 @@
 
 import asyncio
 from collections.abc import Mapping, Sequence
+from datetime import datetime
 from typing import Any
 
 from lab.simulated.rack import SimulatedRack
 from lab.simulated.server import FIRMWARE, OFF, RAMDISK, TENANT, SimulatedServer
 from provisioner.domain.failures import FailureKind
+from provisioner.domain.health.bmc_states import TYPES, BmcState
+from provisioner.domain.health.sensors import SensorHealth
 from provisioner.drivers.bmc import (
     BmcLoginRefused,
     BmcTarget,
@@ -14,6 +17,8 @@ from provisioner.drivers.bmc import (
     BmcUser,
     BootDevice,
     LogEntry,
+    LogPart,
+    LogPosition,
     Power,
     PowerAction,
     Sensor,
@@ -47,6 +52,22 @@ def simulated_drivers(rack: SimulatedRack) -> Drivers:
         netboot=ExternalNetboot(),
         switch=SimulatedSwitch(rack),
     )
+
+
+_OFFSETS = {
+    "Memory": (6, 0, 1),
+    "Drive Bay": (0, 2, 1),
+    "LAN": (1, 0, 0),
+}
+"""Of what has states: the offset when all is well, and those of a warning and a failure."""
+
+
+def _conditions(kind: str, health: SensorHealth) -> tuple[BmcState, ...]:
+    if kind not in _OFFSETS:
+        return ()
+    well, warning, failure = _OFFSETS[kind]
+    offset = {SensorHealth.OK: well, SensorHealth.WARNING: warning}.get(health, failure)
+    return (BmcState(TYPES[kind], 0x6F, offset),)
 
 
 class SimulatedBmc:
@@ -93,12 +114,22 @@ class SimulatedBmc:
     async def sensors(self, target: BmcTarget) -> Sequence[Sensor]:
         server = self._server(target)
         return [
-            Sensor(name, kind, value, unit, server.health_of(name))
+            Sensor(
+                name,
+                kind,
+                value,
+                unit,
+                server.health_of(name),
+                conditions=_conditions(kind, server.health_of(name)),
+            )
             for name, kind, value, unit in (
                 ("Inlet Temp", "Temperature", 24.0, "°C"),
                 ("Fan 1", "Fan", 8400.0, "RPM"),
                 ("PSU 1", "Power Supply", None, ""),
                 ("PSU 2", "Power Supply", None, ""),
+                ("DIMM A1", "Memory", None, ""),
+                ("Drive 0", "Drive Bay", None, ""),
+                ("LAN 1", "LAN", None, ""),
             )
         ]
 
@@ -109,6 +140,24 @@ class SimulatedBmc:
     async def event_log(self, target: BmcTarget) -> Sequence[LogEntry]:
         self._server(target)
         return []
+
+    async def new_log_entries(self, target: BmcTarget, after: LogPosition | None) -> LogPart:
+        server = self._server(target)
+        count = len(server.event_log)
+        begin = after.record if after else 0
+        entries = [
+            LogEntry(
+                at=datetime.fromisoformat(each["at"]),
+                source=each["source"],
+                text="",
+                severity="",
+                state=BmcState(*each["state"]),
+                asserted=each["asserted"],
+            )
+            for each in server.event_log[begin:]
+        ]
+        position = LogPosition(count, 0) if count else None
+        return LogPart(entries, position, follows=after is not None)
 
     async def users(self, target: BmcTarget) -> Sequence[BmcUser]:
         names = self._server(target).bmc_users

@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from datetime import datetime
 from typing import Any
 
 from provisioner.domain.health.sensors import SensorHealth
@@ -43,6 +44,8 @@ class SimulatedServer:
     boot_allowed: bool = False
     """Its port is open to the provisioner alone."""
     bmc_password: str = "secret"
+    event_log: list[dict[str, Any]] = field(default_factory=list)
+    """What the BMC recorded: `at`, `source`, `state` as IPMI numbers it, `asserted`."""
     bmc_users: list[str] = field(default_factory=lambda: ["admin", "ironlease"])
     faults: list[str] = field(default_factory=list)
     """no_bmc, bad_password, no_dhcp, boots_disk, stubborn_disk, corrupt_image, no_tenant_boot,
@@ -61,6 +64,14 @@ class SimulatedServer:
         """Return what the BMC reports about one of its sensors."""
         told = (fault.split(":")[0] for fault in self.faults if fault.endswith(f":{sensor}"))
         return SensorHealth(next(told, SensorHealth.OK))
+
+    def record(
+        self, at: datetime, source: str, state: tuple[int, int, int], *, asserted: bool = True
+    ) -> None:
+        """Add an entry to the BMC's event log."""
+        self.event_log.append(
+            {"at": at.isoformat(), "source": source, "state": list(state), "asserted": asserted}
+        )
 
     @property
     def lost_gpus(self) -> frozenset[int]:

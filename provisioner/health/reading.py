@@ -51,7 +51,7 @@ class AgentReport:
     """JSON, parsed only when it is judged: many are read at once."""
     gpus_expected: int
     sensors: Sequence[Mapping[str, Any]]
-    """A fresh reading from its BMC; empty when there is none."""
+    """A fresh reading from its BMC, and its event log's; empty when there is none."""
     stored_at: datetime | None
     """`judged_at` of the server's stored verdict, if there is one."""
     set_aside: bool
@@ -90,6 +90,7 @@ _LATEST = (
         cast(col(AgentIdentity.report), Text),
         Server.expect,
         BmcReading.sensors,
+        BmcReading.log,
         ServerHealth.judged_at,
         exists().where(
             col(Incident.server_id) == col(AgentIdentity.server_id),
@@ -155,12 +156,19 @@ async def latest_reports(
     identities = [header.identity_id for header in headers]
     found = await session.exec(_LATEST, params={"identities": identities, "fresh": now - FRESH})
     by_server = {}
-    for *fields, report, expect, sensors, stored_at, set_aside in found:
+    for *fields, report, expect, sensors, log, stored_at, set_aside in found:
         header = ReportHeader(*fields)
         by_server[header.server_id] = AgentReport(
-            header, report, expected_gpus(expect), sensors or (), stored_at, set_aside
+            header, report, expected_gpus(expect), _bmc(sensors, log), stored_at, set_aside
         )
     return by_server
+
+
+def _bmc(
+    sensors: Sequence[Mapping[str, Any]] | None, log: Mapping[str, Any] | None
+) -> Sequence[Mapping[str, Any]]:
+    """Sensors and what counts of the event log; nothing while no sensors were read."""
+    return [*sensors, *(log["entries"] if log else ())] if sensors else ()
 
 
 async def unreported(session: AsyncSession, site: str, found: Collection[str]) -> list[str]:

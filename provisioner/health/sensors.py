@@ -1,4 +1,4 @@
-"""Reads power supplies, fans and temperatures through the BMCs every few minutes.
+"""Reads sensors and what is new in the event logs through the BMCs every few minutes.
 
 It records the readings for the judge. Any number of processes share the work: whoever moves a
 server's due time ahead reads it. The lifecycle deals with a BMC that does not answer.
@@ -16,9 +16,17 @@ from sqlalchemy.dialects import postgresql, sqlite
 from sqlmodel import col, select
 
 from provisioner.domain.failures import Failure, defect
+from provisioner.domain.health.bmc_log import logged
 from provisioner.domain.health.sensors import FRESH, kept
 from provisioner.domain.lifecycle import State
-from provisioner.drivers.bmc import Bmc, BmcLoginRefused, BmcTarget, Power
+from provisioner.drivers.bmc import (
+    Bmc,
+    BmcCommandFailed,
+    BmcLoginRefused,
+    BmcTarget,
+    LogPosition,
+    Power,
+)
 from provisioner.fleet.servers import bmc_target
 from provisioner.loops import Loop
 from provisioner.store.database import Database, DatabaseUnavailable
@@ -132,10 +140,15 @@ class SensorPoll(Loop):
         await self._write(server_id, due_at, news)
 
     async def _news(self, server: Server, last: BmcReading | None) -> dict[str, Any]:
-        """What is to be written of a server's sensors."""
+        """What is to be written of a server's sensors and event log."""
+        target, log, error = bmc_target(server, self._box), last.log if last else None, ""
         try:
             async with asyncio.timeout(LIMIT_S):
-                sensors = await self._sensors(bmc_target(server, self._box))
+                sensors = await self._sensors(target)
+                try:
+                    log = await self._log(target, server, last)
+                except BmcCommandFailed as failure:  # a BMC may have no log
+                    error = str(failure)
         except TimeoutError:
             return {"error": f"the BMC did not report all of its sensors within {LIMIT_S:g} s"}
         except BmcLoginRefused as refused:
@@ -145,7 +158,7 @@ class SensorPoll(Loop):
         now = self.clock()
         fresh = last is not None and last.read_at is not None and now - last.read_at <= FRESH
         before = last.sensors if last is not None and fresh else ()
-        return {"sensors": kept(sensors, before), "read_at": now, "error": ""}
+        return {"sensors": kept(sensors, before), "log": log, "read_at": now, "error": error}
 
     async def _write(self, server_id: str, due_at: datetime, news: Mapping[str, Any]) -> None:
         async with self._database.write() as session:
@@ -161,6 +174,21 @@ class SensorPoll(Loop):
         if await self._bmc.power(target) is Power.OFF:
             return []
         return [asdict(sensor) for sensor in await self._bmc.sensors(target)]
+
+    async def _log(
+        self, target: BmcTarget, server: Server, last: BmcReading | None
+    ) -> dict[str, Any]:
+        """Judge what is new in the event log: since the last reading, the repair or enrolment."""
+        before: Mapping[str, Any] = (last.log if last else None) or {"after": None, "entries": []}
+        after = LogPosition(**before["after"]) if before["after"] else None
+        part = await self._bmc.new_log_entries(target, after)
+        read_at = last.read_at if last else None
+        since = None if part.follows else read_at or server.last_used_at
+        entries = [asdict(entry) for entry in part.entries]
+        return {
+            "after": asdict(part.position) if part.position else None,
+            "entries": logged(entries, before["entries"], self.clock(), since=since),
+        }
 
 
 def _interval() -> timedelta:

@@ -6,8 +6,9 @@ start (BEGIN IMMEDIATE), so that it cannot fail half way because another wrote i
 
 import asyncio
 import logging
+import os
 from collections.abc import AsyncIterator, Iterator
-from contextlib import asynccontextmanager, contextmanager
+from contextlib import asynccontextmanager, contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +19,7 @@ from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
 from sqlmodel import col
 from sqlmodel.ext.asyncio.session import AsyncSession
 
+from provisioner.private_files import private_folder, tighten
 from provisioner.store.columns import AT_ONCE, check_parameters, read_json
 from provisioner.store.tables import Server
 
@@ -61,12 +63,17 @@ class Database:
             return create_async_engine(
                 self.url, pool_size=10, max_overflow=20, json_deserializer=read_json
             )
-        if self.url.database:
-            Path(self.url.database).parent.mkdir(parents=True, exist_ok=True)
+        file = Path(self.url.database or "")
+        private_folder(file.parent)
         # A connection is a thread: keep them, as creating one per session costs as much again.
         engine = create_async_engine(
             self.url, connect_args={"timeout": 30}, pool_size=20, json_deserializer=read_json
         )
+
+        @event.listens_for(engine.sync_engine, "do_connect")
+        def keep_private(*_: Any) -> None:
+            with suppress(OSError):  # SQLite says what is wrong with it
+                _keep_private(file)
 
         @event.listens_for(engine.sync_engine, "connect")
         def configure(connection: Any, _: Any) -> None:
@@ -138,6 +145,17 @@ class Database:
 
     async def close(self) -> None:
         await self.engine.dispose()
+
+
+def _keep_private(file: Path) -> None:
+    """Create the database's file, if it is missing, and tighten it and those beside it.
+
+    SQLite would create it by the umask; the files beside it get the mode of the database.
+    """
+    os.close(os.open(file, os.O_RDONLY | os.O_CREAT, 0o600))
+    for path in (file, *(file.with_name(f"{file.name}-{kind}") for kind in ("wal", "shm"))):
+        with suppress(FileNotFoundError):
+            tighten(path)
 
 
 def _is_outage(error: DBAPIError) -> bool:

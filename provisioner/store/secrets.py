@@ -12,6 +12,8 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from cryptography.hazmat.primitives.hashes import SHA256
 from cryptography.hazmat.primitives.kdf.hkdf import HKDF
 
+from provisioner.private_files import write_private_once
+
 
 class SecretUnreadable(Exception):
     """A sealed value cannot be opened with the configured key."""
@@ -27,10 +29,7 @@ class SecretBox:
     @classmethod
     def from_file(cls, path: Path) -> "SecretBox":
         """Read the key in `path`; create one (mode 0600) if there is no such file."""
-        if not path.exists():
-            path.parent.mkdir(parents=True, exist_ok=True)
-            path.touch(mode=0o600)
-            path.write_bytes(Fernet.generate_key())
+        write_private_once(path, Fernet.generate_key)
         return cls(path.read_bytes().strip())
 
     def seal(self, value: str) -> str:

@@ -97,4 +97,4 @@ def test_only_this_machine_is_answered(agent: Agent) -> None:
         urllib.request.urlopen(f"{url}/")
     metrics.serve(agent.watch.health, lambda: "", PORT)  # occupied: gives up, and says so
     listening = subprocess.run(["ss", "-Hltn"], check=True, capture_output=True, text=True).stdout
-    assert re.findall(rf"(\S+):{PORT}\b", listening) == ["127.0.0.1"]
+    assert re.findall(rf"(\S+):{PORT}\b", listening) == ["127.0.0.1%lo"]

@@ -15,6 +15,7 @@ from typing import Any
 import pytest
 from paramiko import Channel, Transport
 from paramiko.auth_handler import AuthHandler
+from pyghmi.ipmi import events
 from pyghmi.ipmi.command import Command
 from pyghmi.ipmi.private import constants, session, util
 
@@ -32,7 +33,10 @@ PYGHMI_COMMAND = (
     *("bmc", "certverify", "kwargs", "ipmi_session", "raw_command"),
     *("_sdr", "_sdrcachedir", "_oem", "_oemknown", "_netchannel", "_ipv6support"),
     *("get_sensor_data", "get_inventory", "get_event_log"),
+    *("init_sdr", "oem_init"),
 )
+PYGHMI_EVENTS = ("EventHandler", "_fix_sel_time")
+PYGHMI_EVENT_HANDLER = ("_sel_decode",)
 PARAMIKO_AUTH_HANDLER = (
     *("_request_auth", "_client_handler_table"),
     *("_parse_service_accept", "_parse_userauth_failure"),
@@ -67,6 +71,8 @@ def attributes(owner: type | ModuleType) -> set[str]:
         pytest.param(session.Session, PYGHMI_SESSION, id="pyghmi's Session"),
         pytest.param(session, PYGHMI_SESSION_MODULE, id="pyghmi's session module"),
         pytest.param(Command, PYGHMI_COMMAND, id="pyghmi's Command"),
+        pytest.param(events, PYGHMI_EVENTS, id="pyghmi's events"),
+        pytest.param(events.EventHandler, PYGHMI_EVENT_HANDLER, id="pyghmi's EventHandler"),
         pytest.param(constants, ("rmcp_codes",), id="pyghmi's constants"),
         pytest.param(util, ("get_ipmi_error",), id="pyghmi's util"),
         pytest.param(AuthHandler, PARAMIKO_AUTH_HANDLER, id="paramiko's AuthHandler"),

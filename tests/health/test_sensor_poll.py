@@ -6,14 +6,17 @@ from datetime import timedelta
 from pathlib import Path
 
 import pytest
+from ipmi_simulator import SimulatedBmc as IpmiSimulator
 from sick_world import SickWorld
 from sqlmodel import select
 from world import World
 
+from lab.rack.bmc_records import event
 from lab.simulated import OFF, RAMDISK
 from lab.simulated.drivers import SimulatedBmc
 from provisioner.domain.lifecycle import RequestVerb, State
-from provisioner.drivers.bmc import BmcTarget, Sensor
+from provisioner.drivers.bmc import BmcCommandFailed, BmcTarget, LogPart, LogPosition, Sensor
+from provisioner.drivers.bmc.ipmi import IpmiBmc
 from provisioner.health.sensors import AT_ONCE, EVERY, READ_IN, SensorPoll
 from provisioner.loops import Driver
 from provisioner.store.database import Database
@@ -29,6 +32,12 @@ class CountingBmc(SimulatedBmc):
         self.busy = asyncio.Event()
         self.released = asyncio.Event()
         self.released.set()
+        self.log_fails = False
+
+    async def new_log_entries(self, target: BmcTarget, after: LogPosition | None) -> LogPart:
+        if self.log_fails:
+            raise BmcCommandFailed(target, "read event log", "Invalid command")
+        return await super().new_log_entries(target, after)
 
     async def sensors(self, target: BmcTarget) -> Sequence[Sensor]:
         self.asked.append(target.address)
@@ -119,6 +128,9 @@ async def test_a_good_servers_sensors_are_kept_as_good(ward: Ward) -> None:
     assert severities["PSU 1"]["power_severity"] == 0
     assert severities["Fan 1"]["fan_severity"] == 0
     assert severities["Inlet Temp"]["temperature_severity"] == 0
+    assert severities["DIMM A1"]["memory_severity"] == 0
+    assert severities["Drive 0"]["drive_severity"] == 0
+    assert severities["LAN 1"]["network_severity"] == 0
     assert reading.error == ""
     assert await ward.world.state() is State.AVAILABLE
 
@@ -241,3 +253,101 @@ async def test_few_are_read_at_once(world: World) -> None:
     async with Driver().running(ward.poll):
         await ward.bmc.busy.wait()
         assert len(await ward.readings()) == AT_ONCE
+
+
+MEMORY_ERROR, CORRECTED = (0x0C, 0x6F, 1), (0x0C, 0x6F, 0)
+
+
+async def test_a_memory_error_in_the_event_log_puts_an_available_server_aside(ward: Ward) -> None:
+    await ward.read()
+    ward.world.machine().record(ward.world.clock(), "DIMM A1", MEMORY_ERROR)
+    await ward.read()
+    server = await ward.world.server()
+    assert server.state is State.QUARANTINED
+    assert server.reason.startswith("DIMM A1, uncorrectable error (event log): ")
+    assert server.reason.endswith("reseat or replace the memory module")
+    assert "rackctl server health sim-01" in server.next_action
+
+
+async def test_a_corrected_error_is_watched_and_the_server_stays_in_the_pool(ward: Ward) -> None:
+    await ward.read()
+    ward.world.machine().record(ward.world.clock(), "DIMM A1", CORRECTED)
+    await ward.read(2)
+    assert await ward.world.state() is State.AVAILABLE
+    assert [finding.rule for finding in (await ward.verdict()).findings] == ["memory_warning"]
+
+
+async def test_what_was_logged_before_the_enrolment_or_a_repair_is_not_held_against_it(
+    ward: Ward,
+) -> None:
+    machine, began = ward.world.machine(), ward.world.clock() - timedelta(days=1)
+    machine.record(began, "DIMM A1", MEMORY_ERROR)
+    await ward.read(2)
+    assert await ward.world.state() is State.AVAILABLE
+    machine.record(ward.world.clock(), "DIMM A1", MEMORY_ERROR)
+    await ward.read()
+    assert await ward.world.state() is State.QUARANTINED
+    await ward.world.request(RequestVerb.REPAIRED)
+    await ward.world.settle()
+    await ward.read(2)
+    assert await ward.world.state() is State.AVAILABLE
+
+
+async def test_an_error_logged_while_a_repaired_server_starts_is_held_against_it(
+    ward: Ward,
+) -> None:
+    machine = ward.world.machine()
+    await ward.read()
+    machine.record(ward.world.clock(), "DIMM A1", MEMORY_ERROR)
+    await ward.read()
+    ward.world.clock.turn(minutes=5)
+    await ward.world.request(RequestVerb.REPAIRED)
+    await ward.world.reconciler.turn(ward.world.clock())
+    await ward.world.reconciler.settle()
+    machine.record(ward.world.clock() + timedelta(seconds=30), "DIMM A1", MEMORY_ERROR)
+    await ward.read()
+    assert await ward.world.state() is State.QUARANTINED
+
+
+async def test_a_bmc_without_an_event_log_still_tells_its_sensors(ward: Ward) -> None:
+    ward.bmc.log_fails = True
+    ward.world.machine().faults = ["critical:PSU 2"]
+    await ward.read(2)
+    assert "read event log" in (await ward.reading()).error
+    assert await ward.world.state() is State.QUARANTINED
+
+
+class WithRealReadings(CountingBmc):
+    """Power and the rest are simulated; sensors and event log are those of a real BMC."""
+
+    def __init__(self, world: World, driver: IpmiBmc, real: BmcTarget) -> None:
+        super().__init__(world)
+        self._driver = driver
+        self._real = real
+
+    async def sensors(self, target: BmcTarget) -> Sequence[Sensor]:
+        return await self._driver.sensors(self._real)
+
+    async def new_log_entries(self, target: BmcTarget, after: LogPosition | None) -> LogPart:
+        return await self._driver.new_log_entries(self._real, after)
+
+
+async def test_a_memory_error_that_a_real_bmc_logs_goes_all_the_way(
+    ward: Ward, tmp_path: Path
+) -> None:
+    real, driver = IpmiSimulator(tmp_path / "bmc"), IpmiBmc()
+    await real.start()
+    try:
+        ward.bmc = WithRealReadings(ward.world, driver, real.target)
+        ward.poll = ward.new_poll()
+        await ward.read(2)
+        assert await ward.world.state() is State.AVAILABLE
+        assert (await ward.verdict()).level == "ok"
+        await real.log(event("DIMM A1", 1))
+        await ward.read()
+        server = await ward.world.server()
+    finally:
+        await driver.close()
+        await real.stop()
+    assert server.state is State.QUARANTINED
+    assert server.reason.startswith("DIMM A1, uncorrectable error (event log): ")

@@ -13,6 +13,8 @@ from provisioner.drivers.bmc import (
     BmcUnreachable,
     BootDevice,
     LogEntry,
+    LogPart,
+    LogPosition,
     Power,
     PowerAction,
     Sensor,
@@ -71,6 +73,9 @@ class FakeBmc:
     async def inventory(self, target: BmcTarget) -> dict[str, dict[str, str]]:
         self._reach(target)
         return {"System": {"Serial Number": "ILSRV01"}}
+
+    async def new_log_entries(self, target: BmcTarget, after: LogPosition | None) -> LogPart:
+        return LogPart((), after, follows=True)
 
     async def event_log(self, target: BmcTarget) -> Sequence[LogEntry]:
         self._reach(target)

@@ -146,7 +146,7 @@ async def again(service: Service, *, ended: bool) -> list[str]:
     async with service.database.write() as session:
         old = (await session.exec(select(Reservation))).one()
         values = old.model_dump(exclude={"id", "idempotency_key"})
-        new = Reservation(**{**values, "state": "ended" if ended else old.state})
+        new = Reservation(**{**values, "state": "ended" if ended else "waiting"})
         session.add(new)
         return sorted([old.id, new.id])
 

@@ -16,7 +16,15 @@ from provisioner.domain.access import Role
 from provisioner.domain.health.sensors import SensorHealth
 from provisioner.domain.lifecycle import State, Step, StepOutcome, Verb
 from provisioner.domain.sanitisation import SanitisationLevel
-from provisioner.drivers.bmc import BmcTarget, BmcUnreachable, Power, PowerAction, Sensor
+from provisioner.drivers.bmc import (
+    BmcTarget,
+    BmcUnreachable,
+    LogPart,
+    LogPosition,
+    Power,
+    PowerAction,
+    Sensor,
+)
 from provisioner.service.context import Services
 from provisioner.store.columns import new_id
 from provisioner.store.secrets import new_token, token_hash
@@ -86,6 +94,9 @@ class FakeBmc:
     async def inventory(self, target: BmcTarget) -> dict[str, dict[str, str]]:
         self._reach(target)
         return {"System": {"Serial Number": "ILSRV01"}}
+
+    async def new_log_entries(self, target: BmcTarget, after: LogPosition | None) -> LogPart:
+        return LogPart((), after, follows=True)
 
     async def event_log(self, target: BmcTarget) -> Sequence[Any]:
         self._reach(target)

@@ -1,4 +1,4 @@
-"""A BMC's sensors: what is stored of a reading, and rules for power supplies, fans and heat.
+"""A BMC's sensors: what is stored of a reading, and the rules for it and for the event log.
 
 The sensor poll decides when they are read.
 """
@@ -8,6 +8,15 @@ from datetime import timedelta
 from enum import StrEnum
 from typing import Any
 
+from provisioner.domain.health.bmc_states import (
+    DRAIN,
+    HEARTBEAT,
+    HEARTBEAT_LOST,
+    KINDS,
+    TYPES,
+    BmcState,
+    worst,
+)
 from provisioner.domain.health.levels import Outcome
 from provisioner.domain.health.rule import IPMI, Compare, Rule, Scope
 
@@ -21,7 +30,7 @@ _KINDS = {
     "Cooling Device": "fan",
     "Temperature": "temperature",
 }
-"""The IPMI sensor types that are judged."""
+"""The IPMI sensor types that are judged by the health that the BMC gives them."""
 
 
 class SensorHealth(StrEnum):
@@ -51,27 +60,53 @@ def kept(
 ) -> list[dict[str, Any]]:
     """Return the judged sensors of a driver's reading, each with a severity.
 
-    The severity (`power_severity`, `fan_severity` or `temperature_severity`) is what this reading
-    and the one before agree on. It is absent while that is unknown: at the first bad reading, and
+    The severity (such as `power_severity` or `memory_severity`) is what this reading and the one
+    before agree on. It is absent while that is unknown: at the first bad reading, and
     while a sensor is unavailable or its state unknown.
     """
-    earlier = {sensor["name"]: _SEVERITY.get(sensor["health"], 0) for sensor in before}
+    earlier = {sensor["name"]: sensor for sensor in before}
     found: dict[str, dict[str, Any]] = {}
     for sensor in sensors:
-        if sensor["kind"] not in _KINDS:
-            continue
         name = _unused(sensor["name"], found)
-        found[name] = {
-            "name": name,
-            "health": str(sensor["health"]),
-            "summary": _says(sensor),
-        }
-        severity = _SEVERITY.get(sensor["health"])
+        last = earlier.get(name, {})
+        if sensor["kind"] in _KINDS:
+            kind, judged = _KINDS[sensor["kind"]], _judged(sensor)
+        elif sensor["kind"] in TYPES:
+            kind, judged = KINDS[TYPES[sensor["kind"]]], _judged_by_states(sensor, last)
+        else:
+            continue
+        found[name] = {"name": name, **judged}
+        severity = _SEVERITY.get(judged["health"])
         if severity is not None:
-            agreed = min(severity, earlier.get(name, 0))
+            agreed = min(severity, _SEVERITY.get(last.get("health", ""), 0))
             if agreed or not severity:
-                found[name][f"{_KINDS[sensor['kind']]}_severity"] = agreed
+                found[name][f"{kind}_severity"] = agreed
     return list(found.values())
+
+
+def _judged(sensor: Mapping[str, Any]) -> dict[str, Any]:
+    return {"health": str(sensor["health"]), "summary": _says(sensor)}
+
+
+def _judged_by_states(sensor: Mapping[str, Any], last: Mapping[str, Any]) -> dict[str, Any]:
+    """Judge by the table, whatever the BMC or its driver makes of the states.
+
+    A sensor without states, as vendors' own are, is worth a look at most. `linked` keeps in mind
+    that a port had a link once.
+    """
+    states = {BmcState(*state) for state in sensor.get("conditions", ())}
+    linked = {"linked": True} if HEARTBEAT in states or last.get("linked") else {}
+    if sensor["health"] is SensorHealth.UNAVAILABLE:
+        return _judged(sensor) | linked
+    if not states and _SEVERITY.get(sensor["health"], 0):
+        return {"health": str(SensorHealth.WARNING), "summary": _says(sensor), **linked}
+    if not linked:
+        states.discard(HEARTBEAT_LOST)
+    meaning = worst(states)
+    if meaning is None:
+        return {"health": str(SensorHealth.OK), "summary": _says(sensor), **linked}
+    health = SensorHealth.CRITICAL if meaning.severity >= DRAIN else SensorHealth.WARNING
+    return {"health": str(health), "summary": f"{meaning.text}; {meaning.advice}", **linked}
 
 
 def _unused(name: str, taken: Mapping[str, object]) -> str:
@@ -106,7 +141,7 @@ def _sensor(kind: str, grade: str, compare: Compare, severity: int, outcome: Out
 
 SENSORS: tuple[Rule, ...] = tuple(
     _sensor(kind, *grade)
-    for kind in ("power", "fan", "temperature")
+    for kind in ("power", "fan", "temperature", *sorted(set(KINDS.values())))
     for grade in (
         # A sensor alone is not enough to call a working server faulty.
         ("critical", Compare.AT_LEAST, 2, Outcome.DRAIN),

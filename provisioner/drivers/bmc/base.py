@@ -11,6 +11,7 @@ from enum import StrEnum
 from typing import Any, Protocol
 
 from provisioner.domain.failures import Failure, FailureKind
+from provisioner.domain.health.bmc_states import BmcState
 from provisioner.domain.health.sensors import SensorHealth
 from provisioner.domain.storable import clean
 
@@ -60,7 +61,7 @@ def _clean(answer: Any) -> None:
         value = getattr(answer, part.name)
         if type(value) is str:
             object.__setattr__(answer, part.name, clean(value, LONGEST_TEXT))
-        elif isinstance(value, tuple):
+        elif isinstance(value, tuple) and value and isinstance(value[0], str):
             object.__setattr__(answer, part.name, tuple(clean(t, LONGEST_TEXT) for t in value))
 
 
@@ -75,6 +76,8 @@ class Sensor:
     health: SensorHealth
     states: tuple[str, ...] = ()
     """What it tells in words, such as a threshold that is passed."""
+    conditions: tuple[BmcState, ...] = ()
+    """The same states as the specification numbers them."""
 
     def __post_init__(self) -> None:
         _clean(self)
@@ -88,9 +91,33 @@ class LogEntry:
     source: str
     text: str
     severity: str
+    state: BmcState | None = None
+    """What it says as the specification numbers it; None: an entry in the vendor's own format."""
+    asserted: bool = True
+    """Whether the state began; otherwise it ended."""
 
     def __post_init__(self) -> None:
         _clean(self)
+
+
+@dataclass(frozen=True, slots=True)
+class LogPosition:
+    """A place in the event log. The time tells a record from a later one of the same number."""
+
+    record: int
+    time: int
+
+
+@dataclass(frozen=True, slots=True)
+class LogPart:
+    """A bounded part of the event log."""
+
+    entries: Sequence[LogEntry]
+    position: LogPosition | None
+    """Where it ends; None: the log is empty."""
+    follows: bool
+    """Whether it follows the position that was asked for. Otherwise it is the end of the log: the
+    position is gone, as after somebody cleared the log."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -118,6 +145,9 @@ class Bmc(Protocol):
     async def inventory(self, target: BmcTarget) -> dict[str, dict[str, str]]: ...
 
     async def event_log(self, target: BmcTarget) -> Sequence[LogEntry]: ...
+
+    async def new_log_entries(self, target: BmcTarget, after: LogPosition | None) -> LogPart:
+        """What has been logged after a position; without one, the end of the log."""
 
     async def users(self, target: BmcTarget) -> Sequence[BmcUser]:
         """Every user that can log in."""

@@ -13,12 +13,15 @@ from provisioner.drivers.bmc.base import (
     BmcUser,
     BootDevice,
     LogEntry,
+    LogPart,
+    LogPosition,
     Power,
     PowerAction,
     Sensor,
 )
 from provisioner.drivers.bmc.ipmi_conversations import Conversations
-from provisioner.drivers.bmc.ipmi_readings import read_event_log, read_inventory, read_sensors
+from provisioner.drivers.bmc.ipmi_event_log import read_event_log, read_new_log_entries
+from provisioner.drivers.bmc.ipmi_readings import read_inventory, read_sensors
 from provisioner.drivers.bmc.ipmi_session import IpmiSession
 from provisioner.drivers.bmc.ipmi_users import disable_user, read_users, set_password
 
@@ -97,6 +100,10 @@ class IpmiBmc(Bmc):
 
     async def event_log(self, target: BmcTarget) -> Sequence[LogEntry]:
         return await self._conversations.read(target, "read event log", read_event_log)
+
+    async def new_log_entries(self, target: BmcTarget, after: LogPosition | None) -> LogPart:
+        read = partial(read_new_log_entries, after=after)
+        return await self._conversations.read(target, "read event log", read)
 
     async def users(self, target: BmcTarget) -> Sequence[BmcUser]:
         async def read(session: IpmiSession) -> Sequence[BmcUser]:

@@ -1,4 +1,4 @@
-"""Sensors, inventory and event log: conversations of many commands, decoded by pyghmi.
+"""Sensors and inventory: conversations of many commands, decoded by pyghmi.
 
 pyghmi's decoders block, so they run in a worker thread on a :class:`BlockingCommand`, whose every
 single command goes through the IPMI thread. Blocking calls; `ipmi.py` bounds and schedules them.
@@ -7,16 +7,16 @@ single command goes through the IPMI thread. Blocking calls; `ipmi.py` bounds an
 import struct
 import time
 from collections.abc import Callable, Sequence
-from datetime import UTC, datetime
 from typing import Any
 
 from pyghmi.constants import Health
 from pyghmi.exceptions import PyghmiException
 from pyghmi.ipmi.command import Command
 
+from provisioner.domain.health.bmc_states import BmcState
 from provisioner.domain.health.sensors import SensorHealth
 from provisioner.domain.storable import clean
-from provisioner.drivers.bmc.base import LONGEST_TEXT, BmcTarget, LogEntry, Sensor
+from provisioner.drivers.bmc.base import LONGEST_TEXT, BmcTarget, Sensor
 from provisioner.drivers.bmc.ipmi_session import Response
 
 # IPMI 2.0 table 5-2. Some BMCs refuse a long inventory read with C8h; pyghmi reads in smaller
@@ -99,8 +99,13 @@ def read_sensors(command: BlockingCommand) -> list[Sensor]:
             kind=reading.type,
             value=None if reading.value is None else float(reading.value),
             unit=reading.units or "",
-            health=SensorHealth.UNAVAILABLE if reading.unavailable else _health(reading.health),
+            health=SensorHealth.UNAVAILABLE if reading.unavailable else health_of(reading.health),
             states=tuple(reading.states),
+            # Type, event type and offset in one number. Vendors' decoders leave it out.
+            conditions=tuple(
+                BmcState(number >> 16, number >> 8 & 0xFF, number & 0xFF)
+                for number in getattr(reading, "state_ids", ())
+            ),
         )
         for reading in command.get_sensor_data()
     ]
@@ -118,29 +123,7 @@ def read_inventory(command: BlockingCommand) -> dict[str, dict[str, str]]:
     }
 
 
-def read_event_log(command: BlockingCommand) -> list[LogEntry]:
-    return [_log_entry(record) for record in command.get_event_log()]
-
-
-def _log_entry(record: dict[str, Any]) -> LogEntry:
-    stamp = record.get("timestamp")
-    text = record.get("event")
-    if text is None:
-        text = f"OEM record {bytes(record.get('oemdata') or b'').hex()}"
-    elif record.get("deassertion"):
-        text = f"{text} (deasserted)"
-    if detail := record.get("event_data"):
-        text = f"{text}: {detail}"
-    return LogEntry(
-        # pyghmi corrects for the BMC's clock and writes local time.
-        at=datetime.fromisoformat(stamp).astimezone(UTC) if stamp else None,
-        source=record.get("component") or record.get("component_type") or "",
-        text=text,
-        severity=_health(record.get("severity", Health.Ok)),
-    )
-
-
-def _health(flags: int | None) -> SensorHealth:
+def health_of(flags: int | None) -> SensorHealth:
     """The worst of pyghmi's flags that are set."""
     if flags == Health.Ok:
         return SensorHealth.OK

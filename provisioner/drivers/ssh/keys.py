@@ -11,6 +11,8 @@ from cryptography.hazmat.primitives.serialization import (
     load_ssh_private_key,
 )
 
+from provisioner.private_files import write_private_once
+
 
 def new_host_key(comment: str) -> tuple[str, str]:
     """Create an Ed25519 key: (OpenSSH private key, public key line)."""
@@ -22,11 +24,12 @@ def new_host_key(comment: str) -> tuple[str, str]:
 
 def key_file(path: Path) -> tuple[Path, str]:
     """Return (path, public line) of the provisioner's own key, created (mode 0600) if missing."""
-    if not path.exists():
-        path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+
+    def new() -> bytes:
         private, _ = new_host_key("ironlease")
-        path.touch(mode=0o600)
-        path.write_text(private)
+        return private.encode()
+
+    write_private_once(path, new)
     key = load_ssh_private_key(path.read_bytes(), password=None)
     public = key.public_key().public_bytes(Encoding.OpenSSH, PublicFormat.OpenSSH).decode()
     return path, f"{public} ironlease"

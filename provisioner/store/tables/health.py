@@ -66,7 +66,7 @@ class HealthSample(SQLModel, table=True):
 
 
 class BmcReading(SQLModel, table=True):
-    """The last reading of a server's judged sensors through its BMC."""
+    """The last reading of a server's judged sensors and event log through its BMC."""
 
     __tablename__ = "bmc_reading"
 
@@ -75,6 +75,9 @@ class BmcReading(SQLModel, table=True):
     """When it is read next; moved ahead by whoever reads it."""
     read_at: datetime | None = Field(default=None, sa_column=utc_column(nullable=True))
     """When `sensors` were read."""
+    log: dict[str, Any] | None = Field(default=None, sa_column=Column(JSON, nullable=True))
+    """How far the event log was read, and the entries that count (`domain.health.bmc_log`). Null:
+    nothing was read since the server was enrolled or repaired."""
     sensors: list[dict[str, Any]] = Field(
         default_factory=list, sa_column=Column(JSON, nullable=False)
     )

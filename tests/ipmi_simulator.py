@@ -137,6 +137,16 @@ class SimulatedBmc:
         lines = (self.folder / "commands").read_text().splitlines()
         return [line.removeprefix("set ") for line in lines if line.startswith("set ")]
 
+    async def log(self, event: bytes) -> None:
+        """Add a record to the event log over the wire, as firmware and BMCs do (Add SEL Entry)."""
+        record = ["0x00", "0x00", "0x02", *(f"{byte:#04x}" for byte in event)]
+        login = ["-H", "127.0.0.1", "-p", str(self.port), "-U", "admin", "-P", "secret"]
+        process = await asyncio.create_subprocess_exec(
+            *("ipmitool", "-I", "lanplus", "-C", "3", *login, "raw", "0x0a", "0x44", *record),
+            stdout=asyncio.subprocess.DEVNULL,
+        )
+        assert await process.wait() == 0
+
     async def _answers(self) -> bool:
         loop = asyncio.get_running_loop()
         with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as sock:
