@@ -2,9 +2,11 @@
 
 from collections.abc import Sequence
 from dataclasses import replace
+from types import ModuleType, SimpleNamespace
 
 import pytest
 from ipmi_simulator import SimulatedBmc
+from pyghmi.ipmi.private import constants
 
 from lab.rack.bmc_records import event
 from provisioner.domain.health.bmc_states import BmcState
@@ -12,6 +14,7 @@ from provisioner.domain.health.sensors import SensorHealth
 from provisioner.drivers.bmc import LogEntry, LogPosition
 from provisioner.drivers.bmc import ipmi_event_log as reader
 from provisioner.drivers.bmc.ipmi import IpmiBmc
+from provisioner.drivers.bmc.ipmi_event_log import read_new_log_entries
 
 MEMORY_ERROR = BmcState(0x0C, 0x6F, 1)
 
@@ -63,6 +66,54 @@ async def test_a_long_log_is_read_in_parts(
         parts.append(len(part.entries))
         position = part.position
     assert parts == [2, 1, 0]
+
+
+class Log:
+    """Stands in for pyghmi's Command on a BMC whose log is what a test says."""
+
+    def __init__(self, *records: tuple[int, bytes]) -> None:
+        self._records = records
+
+    def raw_command(self, netfn: int, command: int, data: tuple[int, ...]) -> dict[str, object]:
+        number = data[2] | data[3] << 8
+        index = {0: 0, 0xFFFF: len(self._records) - 1}.get(number, number - 1)
+        if not 0 <= index < len(self._records):
+            return {"code": 0xCB, "error": "no such record", "data": b""}
+        following, record = self._records[index]
+        return {"code": 0, "data": following.to_bytes(2, "little") + record}
+
+    def xraw_command(self, **_: object) -> dict[str, bytes]:
+        return {"data": bytes(4)}
+
+    def init_sdr(self) -> SimpleNamespace:
+        return SimpleNamespace(sensors={})
+
+    def get_event_constants(self) -> ModuleType:
+        return constants
+
+    def oem_init(self) -> None:
+        self._oem = SimpleNamespace(process_event=lambda *_: None)
+
+
+def memory_error(number: int) -> bytes:
+    return number.to_bytes(2, "little") + b"\x02" + event("DIMM A1", 1)
+
+
+def test_a_record_that_cannot_be_read_does_not_hide_the_others() -> None:
+    log = Log((2, memory_error(1)), (3, b"\x02\x00"), (0xFFFF, memory_error(3)))
+    part = read_new_log_entries(log, None)  # type: ignore[arg-type]
+    assert [entry.state for entry in part.entries] == [MEMORY_ERROR, None, MEMORY_ERROR]
+
+
+def test_a_log_that_leads_in_a_circle_ends() -> None:
+    log = Log((2, memory_error(1)), (1, memory_error(2)))
+    part = read_new_log_entries(log, None)  # type: ignore[arg-type]
+    assert len(part.entries) == reader.MOST_AT_ONCE
+
+
+def test_an_empty_log_is_no_fault() -> None:
+    part = read_new_log_entries(Log(), None)  # type: ignore[arg-type]
+    assert (part.entries, part.position) == ((), None)
 
 
 async def test_sensors_tell_their_states_as_the_specification_numbers_them(

@@ -5,7 +5,7 @@ import json
 from collections.abc import Sequence
 from copy import deepcopy
 from dataclasses import dataclass
-from datetime import timedelta
+from datetime import UTC, timedelta
 from itertools import product
 from typing import Any
 from urllib.parse import quote, urlencode
@@ -19,10 +19,11 @@ from yarl import URL
 
 from provisioner.domain.access import Role
 from provisioner.domain.hardware import require_facts
+from provisioner.domain.health.bmc_states import MEANINGS, TYPES, BmcState
 from provisioner.domain.health.sensors import SensorHealth
 from provisioner.domain.lifecycle import State
 from provisioner.domain.storable import Unstorable, check
-from provisioner.drivers.bmc import BmcTarget, Sensor
+from provisioner.drivers.bmc import BmcTarget, LogEntry, LogPart, LogPosition, Sensor
 from provisioner.health.judge import Judge
 from provisioner.health.sensors import SensorPoll
 from provisioner.service.agents.ingest import INGEST, Ingest
@@ -107,15 +108,31 @@ DISK = {
     "capabilities": {"discard": True},
 }
 FACTS = {"serial": "S", "cpus": 8, "memory_mib": 16000, "gpus": [{"index": 0}], "disks": [DISK]}
+STATES = st.sampled_from(sorted(MEANINGS)) | st.builds(
+    BmcState, *3 * [st.integers(min_value=0, max_value=255)]
+)
 SENSORS = st.lists(
     st.builds(
         Sensor,
         name=TEXTS,
-        kind=st.sampled_from(["Fan", "Power Supply", "Temperature"]) | TEXTS,
+        kind=st.sampled_from(["Fan", "Power Supply", "Temperature", *TYPES]) | TEXTS,
         value=st.none() | st.floats(),
         unit=TEXTS,
         health=st.sampled_from(SensorHealth),
         states=st.lists(TEXTS, max_size=2).map(tuple),
+        conditions=st.lists(STATES, max_size=2).map(tuple),
+    ),
+    max_size=4,
+)
+LOG = st.lists(
+    st.builds(
+        LogEntry,
+        at=st.none() | st.datetimes(timezones=st.just(UTC)),
+        source=TEXTS,
+        text=TEXTS,
+        severity=TEXTS,
+        state=st.none() | STATES,
+        asserted=st.booleans(),
     ),
     max_size=4,
 )
@@ -125,10 +142,15 @@ class OddBmc(FakeBmc):
     """The first server's sensors are what a test says."""
 
     odd: Sequence[Sensor] = ()
+    log: Sequence[LogEntry] = ()
 
     async def sensors(self, target: BmcTarget) -> Sequence[Sensor]:
         told = await super().sensors(target)
         return self.odd if target.address == "10.78.0.11" else told
+
+    async def new_log_entries(self, target: BmcTarget, after: LogPosition | None) -> LogPart:
+        entries = self.log if target.address == "10.78.0.11" else ()
+        return LogPart(entries, LogPosition(1, 0), follows=after is not None)
 
 
 @dataclass
@@ -270,9 +292,9 @@ async def test_facts_that_pass_can_be_recorded(site: Site, found: list[Any]) -> 
 
 
 @fuzzed
-@given(sensors=SENSORS)
-async def test_answers_of_a_bmc(site: Site, sensors: list[Sensor]) -> None:
-    site.bmc.odd = sensors
+@given(sensors=SENSORS, log=LOG)
+async def test_answers_of_a_bmc(site: Site, sensors: list[Sensor], log: list[LogEntry]) -> None:
+    site.bmc.odd, site.bmc.log = sensors, log
     site.make.services.clock.turn(minutes=6)  # type: ignore[attr-defined]
     await site.poll.settle()
     assert site.poll.status.failures == 0

@@ -13,7 +13,7 @@ from pyghmi.ipmi import events
 
 from provisioner.domain.health.bmc_states import BmcState
 from provisioner.drivers.bmc.base import LogEntry, LogPart, LogPosition
-from provisioner.drivers.bmc.ipmi_readings import BlockingCommand, health_of
+from provisioner.drivers.bmc.ipmi_readings import UNDECODABLE, BlockingCommand, health_of
 
 # IPMI 2.0 section 31.5, Get SEL Entry, and table 5-2
 _STORAGE, _GET_ENTRY = 0x0A, 0x43
@@ -76,7 +76,12 @@ def _record(command: BlockingCommand, number: int) -> _Record | None:
 def _decoded(command: BlockingCommand, records: list[_Record]) -> list[LogEntry]:
     command.oem_init()
     handler = events.EventHandler(command.init_sdr(), command)
-    decoded = [handler._sel_decode(record.raw) for record in records]
+    decoded = []
+    for record in records:
+        try:
+            decoded.append(handler._sel_decode(record.raw))
+        except UNDECODABLE:  # the others count all the same
+            decoded.append({"oemdata": record.raw})
     events._fix_sel_time(decoded, command)
     return [_log_entry(each) for each in decoded]
 
