@@ -14,7 +14,6 @@ from form_browser import Browser
 from playwright.async_api import async_playwright, expect
 from service_factories import Clock, Factory, FakeBmc
 from small_daemon import drivers_without_servers, small_daemon
-from sqlmodel import SQLModel
 
 from provisioner.domain.access import Role
 from provisioner.service.app import make_app
@@ -40,15 +39,13 @@ def database_kind() -> str:
 
 
 @pytest.fixture
-async def services(
-    tmp_path: Path, database_kind: str, request: pytest.FixtureRequest
-) -> AsyncIterator[Services]:
-    url = f"sqlite:///{tmp_path}/ironlease.db"
-    if database_kind == "postgresql":
-        url = request.getfixturevalue("postgresql_url")
-    database = Database(url)
-    async with database.engine.begin() as connection:
-        await connection.run_sync(SQLModel.metadata.create_all)
+def database(database_kind: str, request: pytest.FixtureRequest) -> Database:
+    database: Database = request.getfixturevalue(f"{database_kind}_database")
+    return database
+
+
+@pytest.fixture
+def services(database: Database, tmp_path: Path) -> Services:
     ramdisk = tmp_path / "ramdisk"
     ramdisk.mkdir()
     (ramdisk / "vmlinuz").write_bytes(b"kernel")
@@ -62,8 +59,7 @@ async def services(
         machine_url="http://10.77.0.1:8080",
         ramdisk_dir=ramdisk,
     )
-    yield replace(daemon.services, poll_s=0.01)
-    await database.close()
+    return replace(daemon.services, poll_s=0.01)
 
 
 @pytest.fixture
