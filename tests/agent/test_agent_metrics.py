@@ -50,7 +50,7 @@ def test_a_dashboard_made_for_the_dcgm_exporter_finds_its_series(agent: Agent) -
     assert line == (
         'DCGM_FI_DEV_FB_USED{gpu="0",UUID="GPU-6b5d7e20-5c3e-4f6a-9b7d-0c1d2e3f4a00",'
         'pci_bus_id="00000000:1B:00.0",device="nvidia0",modelName="NVIDIA H100 80GB HBM3",'
-        'Hostname="r1-u01",DCGM_FI_DRIVER_VERSION="570.124.06"} 1'
+        'Hostname="r1-u01",DCGM_FI_DRIVER_VERSION="580.159.04"} 1'
     )
 
 

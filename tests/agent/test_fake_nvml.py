@@ -55,6 +55,7 @@ def test_structures_have_the_sizes_that_the_binding_has(nvml_library: ctypes.CDL
     ("profile", "count", "name"),
     [
         ("h100-sxm-8", 8, "NVIDIA H100 80GB HBM3"),
+        ("h200-sxm-8", 8, "NVIDIA H200"),
         ("b200-8", 8, "NVIDIA B200"),
         ("l40s-4", 4, "NVIDIA L40S"),
     ],
@@ -69,7 +70,12 @@ def test_profiles_are_servers(nvml: FakeNvml, profile: str, count: int, name: st
 
 
 def test_every_profile_is_tested() -> None:
-    assert {path.name for path in PROFILES.iterdir()} == {"h100-sxm-8", "b200-8", "l40s-4"}
+    assert {path.name for path in PROFILES.iterdir()} == {
+        "h100-sxm-8",
+        "h200-sxm-8",
+        "b200-8",
+        "l40s-4",
+    }
 
 
 def test_a_change_is_seen_at_once(nvml: FakeNvml) -> None:

@@ -260,7 +260,7 @@ def test_the_power_cap_and_idling_are_no_faults(agent: Agent) -> None:
     assert agent.look(120, every=1).level is HealthLevel.OK
 
 
-@pytest.mark.parametrize("profile", ["h100-sxm-8", "b200-8", "l40s-4"])
+@pytest.mark.parametrize("profile", ["h100-sxm-8", "h200-sxm-8", "b200-8", "l40s-4"])
 def test_good_servers_are_healthy(gpus: FakeNvml, profile: str) -> None:
     count = int(profile.rpartition("-")[2])
     agent = Agent(FakeNvml(gpus.file, profile), gpus_expected=count)
