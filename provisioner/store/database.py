@@ -150,9 +150,11 @@ class Database:
 def _keep_private(file: Path) -> None:
     """Create the database's file, if it is missing, and tighten it and those beside it.
 
-    SQLite would create it by the umask; the files beside it get the mode of the database.
+    SQLite would create it by the umask; the files beside it get the mode of the database. A file
+    that is there is never opened: closing it would end this process's locks on it (fcntl(2)).
     """
-    os.close(os.open(file, os.O_RDONLY | os.O_CREAT, 0o600))
+    with suppress(FileExistsError):
+        os.close(os.open(file, os.O_RDONLY | os.O_CREAT | os.O_EXCL, 0o600))
     for path in (file, *(file.with_name(f"{file.name}-{kind}") for kind in ("wal", "shm"))):
         with suppress(FileNotFoundError):
             tighten(path)

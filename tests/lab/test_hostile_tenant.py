@@ -127,8 +127,8 @@ def mislead_agent(tenancy: Tenancy) -> None:
 def replace_agent(tenancy: Tenancy) -> None:
     tenancy.root("cat > /root/liar.py", (SCRIPTS / "lying_agent.py").read_text())
     tenancy.root(
-        "systemctl disable --quiet --now ironlease-agent.service && rm /usr/lib/ironlease/agent.pyz "
-        "&& { setsid python3 /root/liar.py > /dev/null 2>&1 & }"
+        "systemctl disable --quiet --now ironlease-agent.service "
+        "&& rm /usr/lib/ironlease/agent.pyz && { setsid python3 /root/liar.py > /dev/null 2>&1 & }"
     )
 
 

@@ -1,8 +1,10 @@
 """What the daemon keeps is private, whatever the umask, and loose files of before are tightened."""
 
+import asyncio
 import logging
 import os
 import stat
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -58,6 +60,32 @@ async def test_a_database_that_others_could_read_is_tightened_and_that_is_said(
     warnings = [r.getMessage() for r in caplog.records if r.levelno == logging.WARNING]
     assert len(warnings) == len(PRIVATE)
     assert f"{tmp_path / 'il.db'} had mode 0644; it is 0600 now" in warnings[0]
+
+
+WRITER = """
+import sqlite3, sys
+connection = sqlite3.connect(sys.argv[1])
+with connection:
+    connection.execute("UPDATE account SET name = 'b'")
+connection.close()
+"""
+
+
+async def test_a_process_that_leaves_takes_no_other_ones_database_with_it(tmp_path: Path) -> None:
+    """Closing any descriptor of the file would end the process's locks on it (fcntl(2)): the other
+    process would take itself for the last one and delete the log that this one writes to."""
+    file = tmp_path / "il.db"
+    await used(file)
+    database = Database(f"sqlite:///{file}")
+    async with database.read() as first, database.read() as second:  # two connections
+        assert (await first.exec(select(Account.name))).all() == ["a"]
+        assert (await second.exec(select(Account.name))).all() == ["a"]
+    writer = await asyncio.create_subprocess_exec(sys.executable, "-c", WRITER, file)
+    assert await writer.wait() == 0
+    assert file.with_name("il.db-wal").exists()
+    async with database.read() as session:
+        assert (await session.exec(select(Account.name))).all() == ["b"]
+    await database.close()
 
 
 def test_keys_of_before_are_tightened(tmp_path: Path) -> None:
